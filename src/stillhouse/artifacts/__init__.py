@@ -1,0 +1,53 @@
+"""Artefacts: folders that pass between stages, with a manifest that is written last.
+
+`docs/format.md` is the specification. A stage opens its parents with `open_artifact`, asks
+`begin_artifact` for a writer, writes data files and calls `finish`, which is the only place a
+manifest is made.
+"""
+
+from stillhouse.artifacts._manifest import (
+    SCHEMA_VERSION,
+    CodeInfo,
+    Counts,
+    FileEntry,
+    Kind,
+    Manifest,
+    ParentRef,
+    StudentInfo,
+    TeacherRef,
+    TokenizerInfo,
+    read_manifest,
+)
+from stillhouse.artifacts._merkle import MerkleTree, merkle_root
+from stillhouse.artifacts._paths import atomic_write_bytes, file_sha256
+from stillhouse.artifacts._reader import Artifact, check_files, check_rows_root, open_artifact
+from stillhouse.artifacts._tables import arrow_schema, read_rows, write_table
+from stillhouse.artifacts._writer import ArtifactWriter, begin_artifact, is_up_to_date
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Kind",
+    "Manifest",
+    "ParentRef",
+    "FileEntry",
+    "Counts",
+    "CodeInfo",
+    "TeacherRef",
+    "StudentInfo",
+    "TokenizerInfo",
+    "read_manifest",
+    "Artifact",
+    "open_artifact",
+    "check_files",
+    "check_rows_root",
+    "ArtifactWriter",
+    "begin_artifact",
+    "is_up_to_date",
+    "MerkleTree",
+    "merkle_root",
+    "arrow_schema",
+    "read_rows",
+    "write_table",
+    "atomic_write_bytes",
+    "file_sha256",
+]

@@ -1,0 +1,122 @@
+"""Everything stillhouse raises on purpose, as one tree.
+
+    StillhouseError
+    +-- ConfigError (ValueError)              a setting is wrong
+    +-- DataError (ValueError)                what was read is wrong
+    |   +-- RecordError                       one row or field
+    |   +-- ShapeError                        an array
+    |   +-- IntegrityError                    an artefact: hash, schema, path, parent
+    +-- TeacherError (RuntimeError)           a teacher did not answer as asked
+    |   +-- TeacherUnavailableError           unreachable, refused, model missing or damaged
+    |   +-- RateLimitedError
+    |   +-- BudgetExceededError
+    |   +-- LogprobsUnavailableError
+    |   +-- VocabularyMismatchError
+    +-- TooManyFailuresError (RuntimeError)   more items failed than allowed
+    +-- TrainingError (RuntimeError)
+    |   +-- NonFiniteLossError
+    |   +-- CheckpointError
+    +-- MissingDependencyError (ImportError)
+
+Each message is one line that says what was given, what is allowed and what to do. The command
+line prints it without a traceback and exits with `exit_code`. To add an error: subclass the
+branch it belongs to, give it a one-sentence docstring in the user's terms and list it in
+`__all__`; keep it picklable (positional message only).
+"""
+
+from typing import ClassVar
+
+__all__ = [
+    "StillhouseError",
+    "ConfigError",
+    "DataError",
+    "RecordError",
+    "ShapeError",
+    "IntegrityError",
+    "TeacherError",
+    "TeacherUnavailableError",
+    "RateLimitedError",
+    "BudgetExceededError",
+    "LogprobsUnavailableError",
+    "VocabularyMismatchError",
+    "TooManyFailuresError",
+    "TrainingError",
+    "NonFiniteLossError",
+    "CheckpointError",
+    "MissingDependencyError",
+]
+
+
+class StillhouseError(Exception):
+    """Anything that stillhouse raises on purpose."""
+
+    exit_code: ClassVar[int] = 2
+    retryable: ClassVar[bool] = False
+
+
+class ConfigError(StillhouseError, ValueError):
+    """A setting, flag or config file is wrong."""
+
+
+class DataError(StillhouseError, ValueError):
+    """What was read from disk or from a caller is wrong."""
+
+
+class RecordError(DataError):
+    """A row or one of its fields is not what the format allows."""
+
+
+class ShapeError(DataError):
+    """An array has the wrong shape, dtype or vocabulary size."""
+
+
+class IntegrityError(DataError):
+    """An artefact is not what its manifest says it is."""
+
+
+class TeacherError(StillhouseError, RuntimeError):
+    """A teacher did not answer as asked."""
+
+
+class TeacherUnavailableError(TeacherError):
+    """A teacher cannot be reached, refuses the key, or its model is missing or damaged."""
+
+
+class RateLimitedError(TeacherError):
+    """A teacher asked us to slow down and kept asking."""
+
+    retryable = True
+
+
+class BudgetExceededError(TeacherError):
+    """The next request could cross the spending limit."""
+
+
+class LogprobsUnavailableError(TeacherError):
+    """A teacher returns no token distributions, or fewer than were asked for."""
+
+
+class VocabularyMismatchError(TeacherError):
+    """A teacher signal belongs to another model, tokenizer or chat template."""
+
+
+class TooManyFailuresError(StillhouseError, RuntimeError):
+    """More items of a stage failed than `max_failure_fraction` allows."""
+
+    exit_code = 3
+
+
+class TrainingError(StillhouseError, RuntimeError):
+    """Training cannot go on."""
+
+
+class NonFiniteLossError(TrainingError):
+    """A loss or gradient became NaN or infinite; the weights were not updated with it."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint is missing, damaged or belongs to another run."""
+
+
+class MissingDependencyError(StillhouseError, ImportError):
+    """An optional package is not installed; the message says which extra brings it."""

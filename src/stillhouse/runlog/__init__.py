@@ -1,0 +1,17 @@
+"""What happened during a run: the ledger of requests, the metrics, the progress.
+
+The library never draws and never configures logging; it reports `Progress` to a listener and
+appends metrics to JSON lines.
+"""
+
+from stillhouse.runlog._metrics import MetricsLog, read_metrics
+from stillhouse.runlog._progress import Listener, Progress, Ticker, ignore_progress
+
+__all__ = [
+    "Progress",
+    "Listener",
+    "Ticker",
+    "ignore_progress",
+    "MetricsLog",
+    "read_metrics",
+]

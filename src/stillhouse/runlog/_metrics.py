@@ -1,0 +1,66 @@
+"""Metrics as JSON lines, one object a step, split at newlines only."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from stillhouse.errors import IntegrityError
+
+
+class MetricsLog:
+    """Appends `{"step": n, "stage/what_unit": value}` lines.
+
+    Resuming at a step drops the lines at and after it, so a log has each step once.
+    """
+
+    def __init__(self, path: Path, *, resume_at_step: int = 0) -> None:
+        kept = [line for line in _whole_lines(path) if orjson.loads(line)["step"] < resume_at_step]
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_bytes(b"".join(line + b"\n" for line in kept))
+        temporary.replace(path)
+        self._stream = path.open("ab")
+
+    def append(self, step: int, values: dict[str, Any]) -> None:
+        """Write one line and hand it to the operating system."""
+        self._stream.write(orjson.dumps({"step": step, **values}) + b"\n")
+        self._stream.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._stream.close()
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a metrics log.
+
+    Raises:
+        IntegrityError: a line is not a JSON object.
+    """
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line:
+            continue
+        try:
+            values = orjson.loads(line)
+        except orjson.JSONDecodeError as err:
+            raise IntegrityError(f"{path}, line {number} is not JSON ({err}).") from err
+        yield values
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    if not path.exists():
+        return []
+    # A killed process may leave a last line without its newline: it is dropped.
+    return [line for line in path.read_bytes().split(b"\n")[:-1] if line]

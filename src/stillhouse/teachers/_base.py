@@ -1,0 +1,70 @@
+"""What every teacher gives, whatever is behind it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from stillhouse.records import Completion, Request
+
+Pull = Callable[[int], list[Request]]
+"""`pull(n)` hands out up to n more requests, at least one while any are left; an empty list ends
+the stream. Whoever gave the pull has recorded those requests as sent before it returns."""
+
+
+@dataclass(frozen=True)
+class TeacherInfo:
+    """What a teacher is.
+
+    Attributes:
+        id: Names the model that answers, stable over processes and machines: part of each
+            request's identity. Never holds a key, a port or a path of this machine.
+        provider: `local`, `gguf`, `http`, `replay` or `fake`.
+        revision: Weights' fingerprint or the API's dated model name; None where unknown.
+        max_top_logprobs: The largest `Sampling.top_logprobs` it can give; 0 means none.
+        tokenizer_sha256: Fingerprint of its id-to-bytes map, where it gives token ids.
+        chat_template_sha256: Hash of its chat template, where known.
+    """
+
+    id: str
+    provider: str
+    revision: str | None = None
+    max_top_logprobs: int = 0
+    tokenizer_sha256: str | None = None
+    chat_template_sha256: str | None = None
+
+
+class Teacher(Protocol):
+    """Anything that answers prompts.
+
+    `stream` is the one way to ask: the teacher pulls requests as it has room for them and yields
+    completions in any order, in groups that arrived together. A request that fails is a
+    `Completion` with `finish_reason="error"`; only what makes all further requests pointless
+    (unreachable, key refused, model missing) raises a `TeacherError`.
+    """
+
+    @property
+    def info(self) -> TeacherInfo:
+        """What answers."""
+        ...
+
+    def stream(self, pull: Pull) -> Iterator[list[Completion]]:
+        """Answer everything that `pull` hands out.
+
+        Raises:
+            TeacherError: no further request can succeed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release connections, threads and weights; may be called twice."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
