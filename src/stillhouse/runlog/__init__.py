@@ -4,6 +4,7 @@ The library never draws and never configures logging; it reports `Progress` to a
 appends metrics to JSON lines.
 """
 
+from stillhouse.runlog._ledger import Ledger, LedgerTotals, OpenCall
 from stillhouse.runlog._metrics import MetricsLog, read_metrics
 from stillhouse.runlog._progress import Listener, Progress, Ticker, ignore_progress
 
@@ -12,6 +13,9 @@ __all__ = [
     "Listener",
     "Ticker",
     "ignore_progress",
+    "Ledger",
+    "LedgerTotals",
+    "OpenCall",
     "MetricsLog",
     "read_metrics",
 ]
