@@ -24,7 +24,10 @@ branch it belongs to, give it a one-sentence docstring in the user's terms and l
 `__all__`; keep it picklable (positional message only).
 """
 
+import re
 from typing import ClassVar
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 __all__ = [
     "StillhouseError",
@@ -52,6 +55,12 @@ class StillhouseError(Exception):
 
     exit_code: ClassVar[int] = 2
     retryable: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        """The message on one line that every terminal can print, whatever was quoted in it."""
+        # File names and endpoints' answers may hold newlines, escape sequences or broken text.
+        printable = _CONTROL.sub(" ", super().__str__())
+        return printable.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class ConfigError(StillhouseError, ValueError):

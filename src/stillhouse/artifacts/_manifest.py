@@ -1,23 +1,34 @@
 """The manifest: one JSON document that says what an artefact is and where it came from."""
 
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
+)
 
 from stillhouse.artifacts._paths import check_relative_name
 from stillhouse.errors import IntegrityError
-from stillhouse.records import Sampling, Usage
+from stillhouse.records import Sampling, Usage, canonical_json, content_hash
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 WORK_NAME = ".work"
+LOCK_NAME = f"{WORK_NAME}/lock"
+NAMES_NAME = f"{WORK_NAME}/names"
 
 Kind = Literal["completions", "dataset", "signal", "student", "evaluation"]
 
 _SHA256 = r"^[0-9a-f]{64}$"
+_SELF = "self_sha256"
+_LAYOUT = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
 class _Part(BaseModel):
@@ -53,7 +64,14 @@ class Counts(_Part):
 
     num_in: int = Field(ge=0, alias="in")
     kept: int = Field(ge=0)
-    dropped: dict[str, int] = {}
+    dropped: dict[str, NonNegativeInt] = {}
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        dropped = sum(self.dropped.values())
+        if self.num_in != self.kept + dropped:
+            raise ValueError(f"in {self.num_in} is not kept {self.kept} + dropped {dropped}")
+        return self
 
 
 class TermsRef(_Part):
@@ -110,7 +128,7 @@ class Manifest(_Part):
     schema_version: Literal[1]
     kind: Kind
     stage: str
-    created_utc: datetime
+    created_utc: AwareDatetime
     code: CodeInfo
     config: dict[str, Any]
     config_given: dict[str, Any]
@@ -130,26 +148,50 @@ class Manifest(_Part):
     results: dict[str, Any]
 
     def to_bytes(self) -> bytes:
-        """The bytes of `manifest.json`."""
-        data = self.model_dump(mode="json", by_alias=True)
-        options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        return orjson.dumps(data, option=options)
+        """The bytes of `manifest.json`, its own checksum included."""
+        # Twice through JSON: what it cannot hold (infinities) is null in checksum and file alike.
+        data = orjson.loads(canonical_json(self.model_dump(mode="json", by_alias=True)))
+        return orjson.dumps({**data, _SELF: content_hash(data)}, option=_LAYOUT)
 
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of `folder`, with every name in it checked.
 
     Raises:
-        IntegrityError: there is none, or it is damaged, of another version, or names paths that
-            leave the folder.
+        IntegrityError: there is none, or it is damaged, of another version, names paths that
+            leave the folder, or is not what stillhouse wrote.
     """
+    path = folder / MANIFEST_NAME
+    raw = _manifest_bytes(folder)
+    data = _parse_document(path, raw)
+    try:
+        # JSON mode: strict about types, yet RFC 3339 text is a datetime and a list a tuple.
+        manifest = Manifest.model_validate_json(
+            orjson.dumps({name: value for name, value in data.items() if name != _SELF}),
+            strict=True,
+        )
+    except ValidationError as err:
+        first = err.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise IntegrityError(f"{path} is damaged: {place}: {first['msg']}.") from err
+    _check_names(path, manifest)
+    _check_as_written(path, manifest, raw=raw, data=data)
+    return manifest
+
+
+def _manifest_bytes(folder: Path) -> bytes:
     path = folder / MANIFEST_NAME
     if folder.is_symlink() or path.is_symlink():
         raise IntegrityError(f"{path} is reached by a symbolic link; give the real folder.")
+    if not path.is_file():
+        raise IntegrityError(_why_no_manifest(folder))
     try:
-        raw = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as err:
-        raise IntegrityError(_why_no_manifest(folder)) from err
+        return path.read_bytes()
+    except OSError as err:
+        raise IntegrityError(f"{path} cannot be read ({err.strerror}). Check its rights.") from err
+
+
+def _parse_document(path: Path, raw: bytes) -> dict[str, Any]:
     try:
         data = orjson.loads(raw)
     except orjson.JSONDecodeError as err:
@@ -157,27 +199,44 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path} is damaged: not a whole JSON document ({err}). Run its stage again."
         ) from err
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION or isinstance(version, bool):
+    # `type`, since True and 1.0 equal 1 yet were written by something else.
+    if type(version) is not int or version != SCHEMA_VERSION:
         raise IntegrityError(
-            f"{path} has schema_version {version!r}; this stillhouse reads {SCHEMA_VERSION}. "
-            "Use the version that wrote it, or run its stage again."
+            f"{path} has schema_version {version!r:.40}; this stillhouse reads "
+            f"{SCHEMA_VERSION}. Use the version that wrote it, or run its stage again."
         )
-    try:
-        # JSON mode: strict about types, yet RFC 3339 text is a datetime and a list a tuple.
-        manifest = Manifest.model_validate_json(raw, strict=True)
-    except ValidationError as err:
-        first = err.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise IntegrityError(f"{path} is damaged: {place}: {first['msg']}.") from err
-    seen: set[str] = set()
-    for entry in manifest.files:
-        check_relative_name(entry.name, may_leave_folder=False, where=str(path))
-        if entry.name in seen or entry.name.split("/")[0] in (MANIFEST_NAME, WORK_NAME):
-            raise IntegrityError(f"{path} is damaged: files: {entry.name!r} may not be listed.")
-        seen.add(entry.name)
+    return data  # type: ignore[no-any-return]
+
+
+def _check_names(path: Path, manifest: Manifest) -> None:
+    names = [entry.name for entry in manifest.files]
+    for name in names:
+        check_relative_name(name, may_leave_folder=False, where=str(path))
+        if name.split("/")[0] in (MANIFEST_NAME, WORK_NAME):
+            raise IntegrityError(f"{path} is damaged: files: {name!r} may not be listed.")
+    if names != sorted(set(names)):
+        raise IntegrityError(f"{path} is damaged: files: not in order, or listed twice.")
     for parent in manifest.parents:
         check_relative_name(parent.path, may_leave_folder=True, where=str(path))
-    return manifest
+
+
+def _check_as_written(path: Path, manifest: Manifest, *, raw: bytes, data: dict[str, Any]) -> None:
+    """Refuse a manifest that differs from what its content is written as, by even one byte."""
+    written = manifest.to_bytes()
+    if written == raw:
+        return
+    expected = orjson.loads(written)
+    absent = object()
+    different = [
+        name
+        for name in sorted(expected.keys() | data.keys(), key=lambda name: (name == _SELF, name))
+        if expected.get(name, absent) != data.get(name, absent)
+    ]
+    where = different[0] if different else "its layout"
+    raise IntegrityError(
+        f"{path} has changed since it was written: {where} is not as stillhouse wrote it. "
+        "Restore it or run its stage again."
+    )
 
 
 def _why_no_manifest(folder: Path) -> str:
@@ -185,6 +244,8 @@ def _why_no_manifest(folder: Path) -> str:
         return f"{folder} does not exist. Give the folder of an artefact."
     if not folder.is_dir():
         return f"{folder} is a file. Give the folder of an artefact."
+    if (folder / MANIFEST_NAME).exists():
+        return f"{folder / MANIFEST_NAME} is damaged: it is not a regular file."
     if (folder / WORK_NAME).is_dir():
         return f"{folder} is unfinished: its stage was stopped. Run the same command to resume it."
     return f"{folder} is not an artefact: it has no {MANIFEST_NAME}."

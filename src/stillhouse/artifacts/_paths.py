@@ -51,17 +51,18 @@ def check_relative_name(name: str, *, may_leave_folder: bool, where: str) -> Pur
             when `may_leave_folder` is false.
     """
     path = PurePosixPath(name)
-    is_plain = bool(name) and "\\" not in name and "\x00" not in name and str(path) == name
+    is_plain = bool(name) and "\\" not in name and str(path) == name
+    has_control = any(ord(character) < 32 or ord(character) == 127 for character in name)
     has_drive = len(name) > 1 and name[1] == ":"
-    if not is_plain or has_drive or path.is_absolute():
+    if not is_plain or has_control or has_drive or path.is_absolute():
         raise IntegrityError(
             f"{where} names {name!r}, which is not a plain relative path with '/'. "
-            "The manifest was not written by stillhouse; do not use this folder."
+            "Stillhouse writes no such name; do not use this folder."
         )
-    if not may_leave_folder and ".." in path.parts:
+    if not may_leave_folder and (".." in path.parts or not path.parts):
         raise IntegrityError(
             f"{where} names {name!r}, a path that leaves the folder. "
-            "The manifest was not written by stillhouse; do not use this folder."
+            "Stillhouse writes no such name; do not use this folder."
         )
     return path
 

@@ -7,7 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from stillhouse.artifacts._manifest import MANIFEST_NAME, Kind, Manifest, read_manifest
+from stillhouse.artifacts._manifest import (
+    LOCK_NAME,
+    MANIFEST_NAME,
+    NAMES_NAME,
+    Kind,
+    Manifest,
+    read_manifest,
+)
 from stillhouse.artifacts._merkle import MerkleTree
 from stillhouse.artifacts._paths import file_sha256, resolve_inside
 from stillhouse.artifacts._tables import leaf_bytes, read_rows
@@ -15,6 +22,9 @@ from stillhouse.errors import ConfigError, IntegrityError
 from stillhouse.records import Record
 
 R = TypeVar("R", bound=Record)
+
+# A stage killed right after its manifest leaves the other two, which nothing reads.
+_ALWAYS_ALLOWED = {MANIFEST_NAME, LOCK_NAME, NAMES_NAME}
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,8 @@ def open_artifact(path: Path, *, kind: Kind | None = None) -> Artifact:
         data_file = resolve_inside(path, entry.name, where=str(path / MANIFEST_NAME))
         if not data_file.is_file():
             raise IntegrityError(
-                f"{data_file} is missing; the manifest lists it. Run the stage again."
+                f"{data_file} is missing or not a regular file; the manifest lists it. "
+                "Restore it or run the stage again."
             )
         size = data_file.stat().st_size
         if size != entry.bytes:
@@ -87,12 +98,18 @@ def check_files(artifact: Artifact) -> None:
     """
     for entry in artifact.manifest.files:
         data_file = artifact.path / entry.name
-        if file_sha256(data_file) != entry.sha256:
+        try:
+            digest = file_sha256(data_file)
+        except OSError as err:
+            raise IntegrityError(
+                f"{data_file} cannot be read ({err.strerror}). Check its rights and the disk."
+            ) from err
+        if digest != entry.sha256:
             raise IntegrityError(
                 f"{data_file} has changed: its SHA-256 is not the one in the manifest. "
                 "Restore it or run the stage again."
             )
-    listed = {entry.name for entry in artifact.manifest.files} | {MANIFEST_NAME}
+    listed = {entry.name for entry in artifact.manifest.files} | _ALWAYS_ALLOWED
     for found in sorted(artifact.path.rglob("*")):
         name = found.relative_to(artifact.path).as_posix()
         if found.is_symlink():

@@ -63,7 +63,8 @@ def write_table(path: Path, rows: Iterable[Record], record_type: type[R]) -> int
     """Write `rows` as one Parquet file and return their number.
 
     Raises:
-        RecordError: a row holds text that UTF-8 cannot carry (a lone surrogate).
+        RecordError: a row holds text that UTF-8 cannot carry (a lone surrogate) or an integer
+            over 64 bits.
     """
     schema = arrow_schema(record_type)
     num_rows = 0
@@ -71,7 +72,7 @@ def write_table(path: Path, rows: Iterable[Record], record_type: type[R]) -> int
         for group in _grouped(rows, _ROWS_PER_GROUP):
             try:
                 table = pa.Table.from_pylist([row.model_dump() for row in group], schema=schema)
-            except (UnicodeEncodeError, pa.ArrowInvalid) as err:
+            except (UnicodeEncodeError, OverflowError, pa.ArrowException) as err:
                 raise RecordError(f"A {record_type.__name__} row cannot be stored: {err}.") from err
             writer.write_table(table)
             num_rows += len(group)
@@ -107,7 +108,7 @@ def _raw_rows(path: Path) -> Iterator[dict[str, Any]]:
         with pq.ParquetFile(path) as parquet:
             for batch in parquet.iter_batches(batch_size=_ROWS_PER_GROUP):
                 yield from batch.to_pylist()
-    except (pa.ArrowInvalid, pa.ArrowIOError) as err:
+    except (pa.ArrowException, OSError, ValueError) as err:  # bad UTF-8 and dates are ValueErrors
         raise IntegrityError(f"{path} is not a readable Parquet file ({err}).") from err
 
 

@@ -1,24 +1,21 @@
 """Make an artefact: files first, manifest last."""
 
-import importlib.metadata
 import os
-import platform
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
-from stillhouse import __version__
+from stillhouse.artifacts._claim import claim_folder, clear_work, record_names
+from stillhouse.artifacts._environment import code_info, environment_info
+from stillhouse.artifacts._lock import FolderLock
 from stillhouse.artifacts._manifest import (
     MANIFEST_NAME,
+    NAMES_NAME,
     WORK_NAME,
-    CodeInfo,
     Counts,
-    EnvironmentInfo,
     FileEntry,
     Kind,
     Manifest,
@@ -26,7 +23,6 @@ from stillhouse.artifacts._manifest import (
     StudentInfo,
     TeacherRef,
     TokenizerInfo,
-    read_manifest,
 )
 from stillhouse.artifacts._merkle import MerkleTree
 from stillhouse.artifacts._paths import (
@@ -43,12 +39,12 @@ from stillhouse.records import Record, Sampling, Usage, content_hash
 R = TypeVar("R", bound=Record)
 
 _INPUTS_NAME = "inputs.sha256"
+_FILES_NAME = "files"
 _SHARD_ROWS = 100_000  # not tuned; a shard of short completions is then a few tens of MB
-_PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow", "xllamacpp", "gguf")
 
 
 class ArtifactWriter:
-    """Collects an artefact's files; `finish` makes it one.
+    """Collects an artefact's files under `.work/files`; `finish` makes it one.
 
     Attributes:
         path: The artefact's folder.
@@ -64,7 +60,7 @@ class ArtifactWriter:
         config: dict[str, Any],
         config_given: dict[str, Any],
         parents: Sequence[Artifact],
-        lock: IO[bytes],
+        lock: FolderLock,
     ) -> None:
         self.path = path
         self.work_dir = path / WORK_NAME
@@ -82,19 +78,23 @@ class ArtifactWriter:
         total = 0
         iterator = iter(rows)
         for shard in range(100_000):
-            name = f"{stem}-{shard:05d}.parquet"
             chunk = [row for _, row in zip(range(_SHARD_ROWS), iterator, strict=False)]
             if not chunk and shard > 0:
                 break
-            self._files[name] = write_table(self.path / name, chunk, record_type)
-            total += len(chunk)
+            name = f"{stem}-{shard:05d}.parquet"
+            num_rows = write_table(self.new_file(name), chunk, record_type)
+            self._files[name] = num_rows
+            total += num_rows
         return total
 
     def new_file(self, name: str) -> Path:
-        """The path at which the caller writes a data file without rows."""
-        check_relative_name(name, may_leave_folder=False, where="this stage")
+        """Where the caller writes a data file without rows; `finish` moves it into the folder.
+
+        Anything else that is written beside it never becomes part of the artefact.
+        """
+        check_relative_name(name, may_leave_folder=False, where=f"stage {self._stage}")
         self._files[name] = None
-        target = self.path / name
+        target = self._staged(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
 
@@ -112,32 +112,17 @@ class ArtifactWriter:
         device: str | None = None,
         results: dict[str, Any] | None = None,
     ) -> Artifact:
-        """Hash the files, write the manifest and return the finished artefact.
+        """Hash the files, move them into place, write the manifest and open the artefact.
 
         `usage.seconds` is replaced by the time since `begin_artifact` unless it is larger (a
         resumed stage adds what it spent before).
+
+        Raises:
+            ConfigError: somebody put a file of the same name into the folder meanwhile.
         """
-        names = sorted(self._files)
-        tree = MerkleTree()
-        files = []
-        for name in names:
-            data_file = self.path / name
-            _sync_file(data_file)
-            rows = self._files[name]
-            if rows is not None:
-                for leaf in leaf_bytes(data_file):
-                    tree.append(leaf)
-            files.append(
-                FileEntry(
-                    name=name,
-                    sha256=file_sha256(data_file),
-                    bytes=data_file.stat().st_size,
-                    rows=rows,
-                )
-            )
-        has_rows = any(rows is not None for rows in self._files.values())
+        files, rows_root = self._hash_files()
         usage = usage or Usage()
-        elapsed_s = time.monotonic() - self._started_s
+        elapsed_s = round(time.monotonic() - self._started_s, 3)
         manifest = Manifest(
             schema_version=1,
             kind=self._kind,
@@ -147,8 +132,8 @@ class ArtifactWriter:
             config=self._config,
             config_given=self._config_given,
             parents=_parent_refs(self.path, self._parents),
-            files=tuple(files),
-            rows_root=tree.root() if has_rows else None,
+            files=files,
+            rows_root=rows_root,
             counts=counts,
             teacher=teacher,
             student=student,
@@ -158,18 +143,63 @@ class ArtifactWriter:
             watermark=None,
             seeds=seeds or {},
             environment=environment_info(device),
-            usage=usage.model_copy(update={"seconds": max(usage.seconds, round(elapsed_s, 3))}),
+            usage=usage.model_copy(update={"seconds": max(usage.seconds, elapsed_s)}),
             results=results or {},
         )
-        self.release()
-        shutil.rmtree(self.work_dir, ignore_errors=True)
-        sync_folder(self.path)
-        atomic_write_bytes(self.path / MANIFEST_NAME, manifest.to_bytes())
+        self._publish(manifest)
         return open_artifact(self.path)
 
     def release(self) -> None:
         """Let another process work on the folder; `finish` does it too."""
-        self._lock.close()
+        self._lock.release()
+
+    def _staged(self, name: str) -> Path:
+        return self.work_dir / _FILES_NAME / name
+
+    def _hash_files(self) -> tuple[tuple[FileEntry, ...], str | None]:
+        tree = MerkleTree()
+        files = []
+        for name in sorted(self._files):
+            staged, rows = self._staged(name), self._files[name]
+            _sync_file(staged)
+            if rows is not None:
+                for leaf in leaf_bytes(staged):
+                    tree.append(leaf)
+            files.append(
+                FileEntry(
+                    name=name, sha256=file_sha256(staged), bytes=staged.stat().st_size, rows=rows
+                )
+            )
+        has_rows = any(rows is not None for rows in self._files.values())
+        return tuple(files), tree.root() if has_rows else None
+
+    def _publish(self, manifest: Manifest) -> None:
+        """Move the files and then the manifest; a kill between any two steps loses nothing.
+
+        Until the manifest is in place, `.work/` stands, so a rerun may begin again; the names
+        are recorded before the first move, so it knows which files it may remove.
+        """
+        names = [entry.name for entry in manifest.files]
+        for name in names:
+            if os.path.lexists(self.path / name):
+                raise ConfigError(
+                    f"{self.path / name} appeared while stage {self._stage} was running. Move it "
+                    "away and run the same command to resume."
+                )
+        staged = self.work_dir / MANIFEST_NAME
+        atomic_write_bytes(staged, manifest.to_bytes())
+        record_names(self.path, names)
+        for name in names:
+            target = self.path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._staged(name).replace(target)
+            sync_folder(target.parent)
+        clear_work(self.path, keep=(NAMES_NAME, f"{WORK_NAME}/{MANIFEST_NAME}"))
+        staged.replace(self.path / MANIFEST_NAME)
+        sync_folder(self.path)
+        (self.path / NAMES_NAME).unlink()
+        self._lock.remove()
+        self.work_dir.rmdir()
 
 
 def begin_artifact(
@@ -192,34 +222,17 @@ def begin_artifact(
 
     Raises:
         ConfigError: `path` holds a complete artefact and `replace` is false, holds something
-            that is not ours, or another process works on it.
+            that is not ours, another process works on it, or no manifest can hold the way from
+            it to a parent.
     """
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise ConfigError(f"{path} is a file or a link; the output must be a folder.")
-    work_dir = path / WORK_NAME
-    if (path / MANIFEST_NAME).exists():
-        if not replace:
-            raise ConfigError(
-                f"{path} holds a finished artefact made with other inputs. "
-                "Give another --out, or --force to replace it."
-            )
-        _remove_artifact(path)
-    elif path.is_dir() and any(path.iterdir()) and not work_dir.is_dir():
-        raise ConfigError(
-            f"{path} is not empty and not an artefact; nothing was written. Give another --out."
-        )
-    work_dir.mkdir(parents=True, exist_ok=True)
-    lock = _lock_folder(path, work_dir)
+    _check_parents(path, parents)
     inputs = _inputs_hash(stage, config, parents)
-    recorded = work_dir / _INPUTS_NAME
-    is_same = recorded.is_file() and recorded.read_text() == inputs
-    for entry in path.iterdir():
-        if entry.name != WORK_NAME:
-            _remove(entry)
-    if not is_same:
-        for entry in work_dir.iterdir():
-            if entry.name != "lock":
-                _remove(entry)
+    lock = claim_folder(path, replace=replace)
+    recorded = path / WORK_NAME / _INPUTS_NAME
+    if recorded.is_file() and recorded.read_bytes() == inputs.encode():
+        shutil.rmtree(path / WORK_NAME / _FILES_NAME, ignore_errors=True)
+    else:
+        clear_work(path)
         atomic_write_bytes(recorded, inputs.encode())
     return ArtifactWriter(
         path,
@@ -246,51 +259,6 @@ def is_up_to_date(
     return found == _inputs_hash(stage, config, parents)
 
 
-def code_info() -> CodeInfo:
-    """Version, and commit where the running code is a git checkout."""
-    source = Path(__file__).resolve().parents[1]
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(source), *arguments],
-                capture_output=True,
-                text=True,
-                timeout=10,
-                check=True,
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    # An environment inside somebody else's repository must not report that repository's commit.
-    if git("ls-files", "--error-unmatch", str(source / "errors.py")) is None:
-        return CodeInfo(version=__version__, commit=None, dirty=None)
-    status = git("status", "--porcelain", "--", str(source))
-    return CodeInfo(
-        version=__version__,
-        commit=git("rev-parse", "HEAD"),
-        dirty=bool(status) if status is not None else None,
-    )
-
-
-def environment_info(device: str | None) -> EnvironmentInfo:
-    """Python, platform and the versions that change results."""
-    packages = {}
-    for name in _PACKAGES:
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return EnvironmentInfo(
-        python=platform.python_version(),
-        platform=f"{platform.system()} {platform.machine()}",
-        torch=packages.pop("torch", None),
-        device=device,
-        packages=packages,
-    )
-
-
 def _inputs_hash(stage: str, config: dict[str, Any], parents: Sequence[Artifact]) -> str:
     return content_hash([stage, config, [parent.manifest_sha256 for parent in parents]])
 
@@ -306,41 +274,17 @@ def _parent_refs(path: Path, parents: Sequence[Artifact]) -> tuple[ParentRef, ..
     )
 
 
-def _lock_folder(path: Path, work_dir: Path) -> IO[bytes]:
-    lock = (work_dir / "lock").open("ab")
-    if sys.platform != "win32":
-        import fcntl
-
+def _check_parents(path: Path, parents: Sequence[Artifact]) -> None:
+    """Refuse now what the reader of the manifest would refuse after the stage has run."""
+    for parent in _parent_refs(path, parents):
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            lock.close()
+            check_relative_name(parent.path, may_leave_folder=True, where="the manifest")
+            parent.path.encode()
+        except (IntegrityError, UnicodeEncodeError) as err:
             raise ConfigError(
-                f"Another stillhouse process is writing {path}. Wait for it, or give another --out."
+                f"The path from {path} to its input is {parent.path!r}, which a manifest cannot "
+                "hold on every system. Rename the folder or give another --out."
             ) from err
-    return lock
-
-
-def _remove_artifact(path: Path) -> None:
-    manifest = read_manifest(path)
-    listed = {path / entry.name for entry in manifest.files} | {path / MANIFEST_NAME}
-    strays = [entry for entry in path.rglob("*") if not entry.is_dir() and entry not in listed]
-    if strays:
-        raise ConfigError(
-            f"{path} also holds {strays[0].name}, which is not part of the artefact and would be "
-            "lost. Move it away, or give another --out."
-        )
-    (path / WORK_NAME).mkdir(exist_ok=True)
-    (path / MANIFEST_NAME).unlink()
-    for entry in manifest.files:
-        (path / entry.name).unlink(missing_ok=True)
-
-
-def _remove(entry: Path) -> None:
-    if entry.is_dir() and not entry.is_symlink():
-        shutil.rmtree(entry)
-    else:
-        entry.unlink()
 
 
 def _sync_file(path: Path) -> None:
