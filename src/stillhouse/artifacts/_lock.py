@@ -2,14 +2,14 @@
 
 import os
 import sys
+import weakref
 from pathlib import Path
-from typing import IO
 
 from stillhouse.errors import ConfigError
 
 
 class FolderLock:
-    """An advisory lock on a file, held until `release` or the end of the process.
+    """An advisory lock on a file, held until `release`, the last reference or the process goes.
 
     Raises:
         ConfigError: another process holds it.
@@ -17,42 +17,44 @@ class FolderLock:
 
     def __init__(self, path: Path, *, owner: Path) -> None:
         self._path = path
-        self._stream = _lock_file(path, owner)
+        descriptor = _lock_file(path, owner)
         # Whoever finished meanwhile unlinked the file that was opened: take the one of that name.
-        while not _is_same_file(self._stream, path):
-            self._stream.close()
-            self._stream = _lock_file(path, owner)
+        while not _is_same_file(descriptor, path):
+            os.close(descriptor)
+            descriptor = _lock_file(path, owner)
+        # A stage that fails drops its writer, and the next attempt must not find it locked.
+        self._close = weakref.finalize(self, os.close, descriptor)
 
     def release(self) -> None:
         """Let another process in."""
-        self._stream.close()
+        self._close()
 
     def remove(self) -> None:
         """Release and leave no file behind."""
-        if sys.platform == "win32":  # pragma: no cover - an open file cannot be removed there
-            self._stream.close()
+        if sys.platform == "win32":  # an open file cannot be removed there
+            self._close()
         self._path.unlink(missing_ok=True)
-        self._stream.close()
+        self._close()
 
 
-def _lock_file(path: Path, owner: Path) -> IO[bytes]:
-    stream = path.open("ab")
+def _lock_file(path: Path, owner: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     if sys.platform != "win32":
         import fcntl
 
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
-            stream.close()
+            os.close(descriptor)
             raise ConfigError(
                 f"Another stillhouse process is writing {owner}. Wait for it, or give another "
                 "--out."
             ) from err
-    return stream
+    return descriptor
 
 
-def _is_same_file(stream: IO[bytes], path: Path) -> bool:
+def _is_same_file(descriptor: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+        return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False

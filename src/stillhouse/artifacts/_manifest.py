@@ -164,16 +164,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_NAME
     raw = _manifest_bytes(folder)
     data = _parse_document(path, raw)
-    try:
-        # JSON mode: strict about types, yet RFC 3339 text is a datetime and a list a tuple.
-        manifest = Manifest.model_validate_json(
-            orjson.dumps({name: value for name, value in data.items() if name != _SELF}),
-            strict=True,
-        )
-    except ValidationError as err:
-        first = err.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise IntegrityError(f"{path} is damaged: {place}: {first['msg']}.") from err
+    manifest = _validated(path, data)
     _check_names(path, manifest)
     _check_as_written(path, manifest, raw=raw, data=data)
     return manifest
@@ -206,6 +197,19 @@ def _parse_document(path: Path, raw: bytes) -> dict[str, Any]:
             f"{SCHEMA_VERSION}. Use the version that wrote it, or run its stage again."
         )
     return data  # type: ignore[no-any-return]
+
+
+def _validated(path: Path, data: dict[str, Any]) -> Manifest:
+    fields = {name: value for name, value in data.items() if name != _SELF}
+    try:
+        # JSON mode: strict about types, yet RFC 3339 text is a datetime and a list a tuple.
+        return Manifest.model_validate_json(orjson.dumps(fields), strict=True)
+    except orjson.JSONEncodeError as err:
+        raise IntegrityError(f"{path} is damaged: {err}. Run its stage again.") from err
+    except ValidationError as err:
+        first = err.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise IntegrityError(f"{path} is damaged: {place}: {first['msg']}.") from err
 
 
 def _check_names(path: Path, manifest: Manifest) -> None:

@@ -15,10 +15,17 @@ class MetricsLog:
     """Appends `{"step": n, "stage/what_unit": value}` lines.
 
     Resuming at a step drops the lines at and after it, so a log has each step once.
+
+    Raises:
+        IntegrityError: a whole line of the log to resume is not a JSON object with a step.
     """
 
     def __init__(self, path: Path, *, resume_at_step: int = 0) -> None:
-        kept = [line for line in _whole_lines(path) if orjson.loads(line)["step"] < resume_at_step]
+        kept = [
+            line
+            for number, line in enumerate(_whole_lines(path), start=1)
+            if _step(path, number, line) < resume_at_step
+        ]
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_bytes(b"".join(line + b"\n" for line in kept))
         temporary.replace(path)
@@ -52,11 +59,24 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line:
             continue
-        try:
-            values = orjson.loads(line)
-        except orjson.JSONDecodeError as err:
-            raise IntegrityError(f"{path}, line {number} is not JSON ({err}).") from err
-        yield values
+        yield _parse(path, number, line)
+
+
+def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        values = orjson.loads(line)
+    except orjson.JSONDecodeError as err:
+        raise IntegrityError(f"{path}, line {number} is not JSON ({err}).") from err
+    if not isinstance(values, dict):
+        raise IntegrityError(f"{path}, line {number} is not a JSON object.")
+    return values
+
+
+def _step(path: Path, number: int, line: bytes) -> int:
+    step = _parse(path, number, line).get("step")
+    if not isinstance(step, int):
+        raise IntegrityError(f"{path}, line {number} has no whole number as its step.")
+    return step
 
 
 def _whole_lines(path: Path) -> list[bytes]:

@@ -1,0 +1,219 @@
+"""Records to Parquet and back."""
+
+import string
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from artifact_chains import prompts
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stillhouse.artifacts import arrow_schema, merkle_root, read_rows, write_table
+from stillhouse.artifacts._tables import leaf_bytes
+from stillhouse.errors import IntegrityError, RecordError
+from stillhouse.records import (
+    Completion,
+    Example,
+    ItemError,
+    Message,
+    Prompt,
+    Record,
+    Request,
+    Sampling,
+    TokenLogprobs,
+    Usage,
+    canonical_json,
+)
+
+INTEGERS = st.integers(-(2**63), 2**63 - 1)
+COUNTS = st.integers(0, 2**63 - 1)
+FLOATS = st.floats(allow_nan=False)
+MESSAGES = st.lists(
+    st.builds(Message, role=st.sampled_from(["system", "user", "assistant", "tool"])),
+    min_size=1,
+    max_size=3,
+).map(tuple)
+SAMPLINGS = st.builds(
+    Sampling,
+    temperature=st.floats(0, 5),
+    top_p=st.floats(0.01, 1),
+    max_tokens=st.integers(1, 2**31),
+    seed=INTEGERS,
+    top_logprobs=COUNTS,
+)
+USAGES = st.builds(
+    Usage,
+    prompt_tokens=COUNTS,
+    completion_tokens=COUNTS,
+    cost_usd=st.none() | FLOATS,
+    seconds=st.floats(0, 1e9),
+)
+
+
+def tuples(values: st.SearchStrategy[Any], size: int) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(values, min_size=size, max_size=size).map(tuple)
+
+
+@st.composite
+def token_logprobs(draw: st.DrawFn) -> TokenLogprobs:
+    size, top_k = draw(st.integers(0, 4)), draw(st.integers(0, 3))
+    return TokenLogprobs(
+        token_ids=draw(st.none() | tuples(INTEGERS, size)),
+        tokens=draw(st.none() | tuples(st.text(), size)),
+        logprobs=draw(tuples(FLOATS, size)),
+        top_k=top_k,
+        top_ids=draw(st.none() | tuples(INTEGERS, size * top_k)),
+        top_tokens=draw(st.none() | tuples(st.text(), size * top_k)),
+        top_logprobs=draw(tuples(FLOATS, size * top_k)),
+    )
+
+
+@st.composite
+def completions(draw: st.DrawFn) -> Completion:
+    error = draw(st.none() | st.builds(ItemError))
+    reasons = st.sampled_from(["stop", "length", "content_filter"])
+    return Completion(
+        request_id=draw(st.text()),
+        prompt_id=draw(st.text()),
+        sample_index=draw(COUNTS),
+        text=draw(st.text()),
+        finish_reason="error" if error else draw(reasons),
+        model=draw(st.text()),
+        usage=draw(USAGES),
+        created_utc=draw(st.datetimes(timezones=st.just(UTC))),
+        logprobs=draw(st.none() | token_logprobs()),
+        error=error,
+    )
+
+
+STRATEGIES: dict[type[Record], st.SearchStrategy[Any]] = {
+    Message: st.builds(Message),
+    Prompt: st.builds(Prompt, id=st.text(min_size=1), messages=MESSAGES),
+    Sampling: SAMPLINGS,
+    Request: st.builds(Request, messages=MESSAGES, sampling=SAMPLINGS, sample_index=COUNTS),
+    TokenLogprobs: token_logprobs(),
+    Usage: USAGES,
+    ItemError: st.builds(ItemError),
+    Completion: completions(),
+    Example: st.builds(
+        Example,
+        messages=MESSAGES,
+        completion_token_ids=st.none() | st.lists(INTEGERS, max_size=4).map(tuple),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tables") / "rows.parquet"
+
+
+def completion(**changes: Any) -> Completion:
+    fields: dict[str, Any] = {
+        "request_id": "r",
+        "prompt_id": "p",
+        "text": "fine",
+        "finish_reason": "stop",
+        "model": "m",
+        "created_utc": datetime(2026, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC),
+    }
+    return Completion(**{**fields, **changes})
+
+
+def round_trip(path: Path, rows: Sequence[Record], record_type: type[Record]) -> list[Record]:
+    assert write_table(path, rows, record_type) == len(rows)
+    return list(read_rows(path, record_type))
+
+
+@pytest.mark.parametrize("record_type", STRATEGIES, ids=lambda record: record.__name__)
+def test_every_record_comes_back_as_it_was_written(path: Path, record_type: type[Record]) -> None:
+    @settings(max_examples=40, deadline=None, derandomize=True)
+    @given(st.lists(STRATEGIES[record_type], max_size=4))
+    def check(rows: list[Record]) -> None:
+        assert round_trip(path, rows, record_type) == rows
+        # What the Merkle tree takes is the record's one encoding, not an accident of Parquet.
+        assert list(leaf_bytes(path)) == [canonical_json(row) for row in rows]
+
+    check()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "line\u2028separator\u2029paragraph",
+        "\N{FAMILY}\u200d\N{SNOWMAN}\ufe0f \U0001f469\U0001f3fd\u200d\U0001f680",
+        "\u202eright to left",
+        "nul \x00, bell \x07, newline \n, carriage return \r\n, tab \t",
+        "\ufffe\uffff\U0010ffff",
+        "",
+        string.ascii_letters * 100_000,
+    ],
+    ids=["separators", "emoji", "bidi", "control", "noncharacters", "empty", "5 MB"],
+)
+def test_unusual_text_comes_back_as_it_was_written(path: Path, text: str) -> None:
+    row = completion(text=text, logprobs=TokenLogprobs(logprobs=(-1.5,), tokens=(text,)))
+    assert round_trip(path, [row], Completion) == [row]
+
+
+def test_none_is_not_an_empty_list(path: Path) -> None:
+    rows = [
+        completion(logprobs=TokenLogprobs(logprobs=(), token_ids=ids, top_ids=ids))
+        for ids in (None, ())
+    ]
+    assert round_trip(path, rows, Completion) == rows
+
+
+def test_rows_keep_their_order_over_row_groups(path: Path) -> None:
+    rows = prompts(4_001)
+    assert round_trip(path, rows, Prompt) == rows
+    assert merkle_root(leaf_bytes(path)) == merkle_root(canonical_json(row) for row in rows)
+
+
+def test_the_schema_says_what_may_be_null() -> None:
+    schema = arrow_schema(Completion)
+    assert schema.names == list(Completion.model_fields)
+    assert not schema.field("text").nullable
+    assert schema.field("error").nullable
+    assert schema.field("created_utc").type == pa.timestamp("us", tz="UTC")
+    assert pa.types.is_struct(schema.field("logprobs").type)
+
+
+@pytest.mark.parametrize("bad", ["\ud800", "ok\udfffok"])
+def test_a_lone_surrogate_is_a_record_error(path: Path, bad: str) -> None:
+    row = completion().model_copy(update={"text": bad})
+    with pytest.raises(RecordError, match="Completion row cannot be stored"):
+        write_table(path, [row], Completion)
+
+
+def test_an_integer_over_64_bits_is_a_record_error(path: Path) -> None:
+    row = completion(logprobs=TokenLogprobs(logprobs=(0.0,), token_ids=(2**63,)))
+    with pytest.raises(RecordError, match="Completion row cannot be stored"):
+        write_table(path, [row], Completion)
+
+
+def test_rows_of_another_record_are_refused_by_row_and_field(path: Path) -> None:
+    write_table(path, prompts(), Prompt)
+    with pytest.raises(IntegrityError, match=r"rows.parquet, row 0: \w+"):
+        list(read_rows(path, Completion))
+
+
+def test_rows_whose_text_is_not_utf8_are_refused(path: Path) -> None:
+    broken = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")]
+    )
+    pq.write_table(pa.table({"role": ["user"], "content": broken}), path)
+    with pytest.raises(IntegrityError, match="not a readable Parquet file"):
+        list(read_rows(path, Message))
+
+
+@pytest.mark.parametrize("keep", [0, 3, 100])
+def test_a_cut_off_table_is_refused(path: Path, keep: int) -> None:
+    write_table(path, prompts(), Prompt)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(IntegrityError, match="not a readable Parquet file"):
+        list(read_rows(path, Prompt))
