@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -324,3 +326,19 @@ def test_a_finished_collection_opens_as_completions(tmp_path: Path) -> None:
     collect(some_prompts(1), tmp_path / "deep" / "er" / "o", teacher="fake:", config=config())
     open_artifact(tmp_path / "deep" / "er" / "o", kind="completions")
     assert (tmp_path / "deep" / "er" / "ledger.sqlite").is_file()
+
+
+def test_a_collection_over_http_loads_neither_torch_nor_native_engines(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from stillhouse.collect import CollectConfig, collect
+from stillhouse.records import Message, Prompt
+prompt = Prompt(id="p", messages=(Message(role="user", content="u"),))
+collect([prompt], Path(sys.argv[1]), teacher=sys.argv[2], config=CollectConfig())
+print(sorted({"torch", "transformers", "xllamacpp", "matplotlib", "scipy"} & set(sys.modules)))
+"""
+    with LoopbackChat() as server:
+        arguments = [sys.executable, "-c", script, str(tmp_path / "o"), f"{server.url}#m"]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
