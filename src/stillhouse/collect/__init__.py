@@ -1,7 +1,8 @@
 """Prompts to completions: every request in the ledger before it is sent, every answer after."""
 
+from stillhouse.collect._capture import CaptureConfig, capture
 from stillhouse.collect._collect import collect
 from stillhouse.collect._config import CollectConfig
 from stillhouse.collect._prompts import check_prompts, read_prompts
 
-__all__ = ["collect", "CollectConfig", "read_prompts", "check_prompts"]
+__all__ = ["collect", "CollectConfig", "capture", "CaptureConfig", "read_prompts", "check_prompts"]

@@ -129,7 +129,7 @@ class Run:
                 for completion in completions:
                     self._note(completion, tally)
                 self._seconds = stopwatch.lap()
-                ticker.advance(len(completions), **tally.metrics(len(self._failures)))
+                ticker.advance(len(completions), tally.metrics(len(self._failures)))
         if self._has_too_many_failures():
             raise self._too_many_failures()
         if open_ids or waiting:

@@ -60,10 +60,10 @@ class Ticker:
         self._metrics: dict[str, float] = {}
         self._tell()
 
-    def advance(self, by: int = 1, **metrics: float) -> None:
+    def advance(self, by: int = 1, metrics: Mapping[str, float] | None = None) -> None:
         """Count `by` more items; `metrics` replace those of the same name."""
         self._done += by
-        self._metrics.update(metrics)
+        self._metrics.update(metrics or {})
         is_last = self._total is not None and self._done >= self._total
         if is_last or time.monotonic() - self._told_s >= self._interval_s:
             self._tell()

@@ -1,0 +1,158 @@
+"""One conversation, as the model was taught to read it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from stillhouse.chat._vocabulary import vocabulary_sha256
+from stillhouse.errors import ConfigError, RecordError
+from stillhouse.records import FinishReason, Message
+
+
+@dataclass(frozen=True)
+class EncodedExample:
+    """Token ids of a prompt and its completion.
+
+    Attributes:
+        ids: Prompt ids, then completion ids with the end-of-turn token.
+        num_prompt: How many of them are the prompt.
+    """
+
+    ids: tuple[int, ...]
+    num_prompt: int
+
+    @property
+    def loss_mask(self) -> tuple[bool, ...]:
+        """True where a token is learnt: by position, so an end-of-turn that is also pad counts."""
+        return tuple(position >= self.num_prompt for position in range(len(self.ids)))
+
+    @property
+    def completion_ids(self) -> tuple[int, ...]:
+        """The learnt ids."""
+        return self.ids[self.num_prompt :]
+
+    @property
+    def signal_key(self) -> str:
+        """SHA-256 of prompt and completion ids, the key of a teacher signal (docs/format.md)."""
+        digest = hashlib.sha256()
+        digest.update(self.num_prompt.to_bytes(4, "little"))
+        for token_id in self.ids:
+            digest.update(token_id.to_bytes(4, "little"))
+        return digest.hexdigest()
+
+
+class ChatTokenizer:
+    """A model's tokenizer together with its chat template.
+
+    Args:
+        tokenizer: A `transformers` tokenizer.
+        end_of_turn_ids: Ids that end a completion, from the model's generation config.
+        name: What to call the model in errors.
+
+    Raises:
+        ConfigError: the tokenizer has no chat template, or no end-of-turn token is known.
+    """
+
+    def __init__(self, tokenizer: Any, *, end_of_turn_ids: Sequence[int], name: str) -> None:
+        if not tokenizer.chat_template:
+            raise ConfigError(
+                f"{name} has no chat template, so messages cannot be turned into its tokens. "
+                "Use an instruction-tuned model, or add a chat_template.jinja to its folder."
+            )
+        if not end_of_turn_ids:
+            raise ConfigError(
+                f"{name} names no end-of-turn token. Set eos_token_id in generation_config.json."
+            )
+        self.tokenizer = tokenizer
+        self.name = name
+        self.end_of_turn_ids = tuple(sorted(set(end_of_turn_ids)))
+
+    @cached_property
+    def vocabulary_sha256(self) -> str:
+        """Fingerprint of the id-to-bytes map."""
+        return vocabulary_sha256(self.tokenizer)
+
+    @cached_property
+    def template_sha256(self) -> str:
+        """Hash of the chat template's text."""
+        return hashlib.sha256(self.tokenizer.chat_template.encode()).hexdigest()
+
+    def encode_prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Ids of `messages` up to the point where the model answers."""
+        return self._encode(self._render(messages, generation=True))
+
+    def encode_example(
+        self,
+        messages: Sequence[Message],
+        completion: str,
+        completion_token_ids: Sequence[int] | None = None,
+    ) -> EncodedExample:
+        """Ids of a prompt and its completion, ended as the model ends a turn.
+
+        The prompt and the completion are tokenised apart, which is how a model meets them when it
+        generates. What the template writes after the end-of-turn token is left out: no model has
+        to produce it.
+
+        Args:
+            messages: The prompt.
+            completion: The assistant's text.
+            completion_token_ids: The tokens that a teacher with this tokenizer really produced,
+                end-of-turn included; they win over `completion`.
+
+        Raises:
+            ConfigError: the template rewrites the conversation when the answer is appended, or
+                does not end the turn with a known token.
+        """
+        prompt_ids = self.encode_prompt(messages)
+        if completion_token_ids is not None:
+            ids = (*prompt_ids, *completion_token_ids)
+        else:
+            ids = (*prompt_ids, *self._encode(completion), *self._closing_ids(messages, completion))
+        return EncodedExample(ids=ids, num_prompt=len(prompt_ids))
+
+    def decode_completion(self, ids: Sequence[int]) -> tuple[str, FinishReason]:
+        """The text of generated ids and whether the model ended it (`stop`) or was cut."""
+        is_ended = bool(ids) and ids[-1] in self.end_of_turn_ids
+        kept = ids[:-1] if is_ended else ids
+        text: str = self.tokenizer.decode(
+            list(kept), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text, "stop" if is_ended else "length"
+
+    def _closing_ids(self, messages: Sequence[Message], completion: str) -> tuple[int, ...]:
+        prompt = self._render(messages, generation=True)
+        answer = Message(role="assistant", content=completion)
+        whole = self._render([*messages, answer], generation=False)
+        if not whole.startswith(prompt + completion):
+            raise ConfigError(
+                f"The chat template of {self.name} rewrites the conversation once it is answered "
+                "(it trims or reorders text), so the answer's tokens cannot be told apart. "
+                "Strip the completion's outer white space, or use a template that only appends."
+            )
+        ids = self._encode(whole[len(prompt + completion) :])
+        ends = [index for index, token_id in enumerate(ids) if token_id in self.end_of_turn_ids]
+        if not ends:
+            raise ConfigError(
+                f"The chat template of {self.name} does not end a turn with one of its stop "
+                f"tokens {list(self.end_of_turn_ids)}. Correct eos_token_id or the template."
+            )
+        return ids[: ends[0] + 1]
+
+    def _render(self, messages: Sequence[Message], *, generation: bool) -> str:
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                [message.model_dump() for message in messages],
+                tokenize=False,
+                add_generation_prompt=generation,
+            )
+        except Exception as err:  # jinja raises what the template's author chose
+            raise RecordError(
+                f"The chat template of {self.name} refuses these messages ({err}). "
+                "Check the order of roles."
+            ) from err
+        return text
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer.encode(text, add_special_tokens=False))

@@ -1,0 +1,35 @@
+"""Local language models: load, prune, generate, read hidden states, save."""
+
+from stillhouse.models._generate import Generated, GenerationJob, generate
+from stillhouse.models._gguf import embedded_gguf, gguf_revision
+from stillhouse.models._hidden import (
+    PredictingBatch,
+    output_head,
+    predicting_batch,
+    predicting_hidden_states,
+    top_logprobs,
+)
+from stillhouse.models._load import LanguageModel, ModelFolder, load_chat, load_model, locate_model
+from stillhouse.models._prune import evenly_spaced_layers, keep_layers
+from stillhouse.models._save import save_model
+
+__all__ = [
+    "LanguageModel",
+    "ModelFolder",
+    "locate_model",
+    "load_chat",
+    "load_model",
+    "save_model",
+    "embedded_gguf",
+    "gguf_revision",
+    "evenly_spaced_layers",
+    "keep_layers",
+    "GenerationJob",
+    "Generated",
+    "generate",
+    "PredictingBatch",
+    "predicting_batch",
+    "predicting_hidden_states",
+    "output_head",
+    "top_logprobs",
+]

@@ -1,0 +1,275 @@
+"""Generate many completions at once, with the distributions seen on the way.
+
+Running completions fill the first slots of a static cache. A finished one is replaced by the last
+running one, so no step computes a row that is done; when enough slots are free, new prompts are
+read in together, sorted by length. The head sees last positions only. What a row produces depends
+on its own seed and not on its neighbours.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from stillhouse.errors import ConfigError
+from stillhouse.models._hidden import output_head
+from stillhouse.models._load import LanguageModel
+from stillhouse.models._sampling import draw
+from stillhouse.models._slots import SlotCache
+
+MAX_SLOTS = 128
+"""Rows of a step. On two cores 128 is within 3 % of 256 and halves the cache."""
+
+_CACHE_BYTES = 2 << 30
+_PREFILL_ROWS = 32  # bounds padding and activations of reading prompts in
+_REFILL_FRACTION = 0.25  # of the slots must be free before prompts are read in
+
+
+@dataclass(frozen=True)
+class GenerationJob:
+    """One completion to generate.
+
+    Attributes:
+        key: The caller's name for it.
+        prompt_ids: The rendered prompt.
+        max_tokens: At most so many tokens, the end-of-turn token included.
+        temperature: 0 is greedy.
+        top_p: Nucleus mass, 1 for all.
+        seed: All randomness of this completion comes from here.
+        top_logprobs: How many log-probabilities to keep per token.
+    """
+
+    key: str
+    prompt_ids: tuple[int, ...]
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    top_logprobs: int = 0
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A finished completion of n tokens.
+
+    Attributes:
+        key: The job's.
+        ids: (n,) int64, with the end-of-turn token if the model produced it.
+        logprobs: (n,) float32, of those tokens at temperature 1, nats.
+        top_ids: (n, K) int64, most likely first.
+        top_logprobs: (n, K) float32 at temperature 1, never renormalised.
+    """
+
+    key: str
+    ids: npt.NDArray[np.int64]
+    logprobs: npt.NDArray[np.float32]
+    top_ids: npt.NDArray[np.int64]
+    top_logprobs: npt.NDArray[np.float32]
+
+
+@dataclass
+class _Row:
+    job: GenerationJob
+    uniforms: npt.NDArray[np.float64]
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    top_ids: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    top_logprobs: list[npt.NDArray[np.float32]] = field(default_factory=list)
+
+    @property
+    def cached(self) -> int:
+        """Tokens in the cache: all but the one drawn last."""
+        return len(self.job.prompt_ids) + len(self.ids) - 1
+
+    def finished(self) -> Generated:
+        return Generated(
+            key=self.job.key,
+            ids=np.array(self.ids, dtype=np.int64),
+            logprobs=np.array(self.logprobs, dtype=np.float32),
+            top_ids=np.stack(self.top_ids),
+            top_logprobs=np.stack(self.top_logprobs),
+        )
+
+
+def generate(
+    model: LanguageModel,
+    pull: Callable[[int], list[GenerationJob]],
+    *,
+    max_slots: int = MAX_SLOTS,
+) -> Iterator[list[Generated]]:
+    """Complete every job that `pull` hands out.
+
+    Args:
+        model: What generates.
+        pull: `pull(n)` gives up to n jobs; an empty list means there are no more.
+        max_slots: Completions that run at once; lowered so that the cache stays within 2 GiB.
+
+    Yields:
+        The completions that ended in one step, in no particular order.
+
+    Raises:
+        ConfigError: a job has no prompt or is longer than the model's context.
+    """
+    engine = _Engine(model, max_slots)
+    while True:
+        finished = engine.refill(pull)
+        if finished:
+            yield finished
+        if not engine.rows:
+            if engine.is_exhausted:
+                return
+            continue
+        if finished := engine.step():
+            yield finished
+
+
+class _Engine:
+    def __init__(self, model: LanguageModel, max_slots: int) -> None:
+        config = model.network.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        head_dim = getattr(config, "head_dim", None) or (
+            config.hidden_size // config.num_attention_heads
+        )
+        self._bytes_per_token = 2 * 4 * model.num_layers * heads * head_dim
+        self._max_slots = max_slots
+        self._slots = max_slots
+        self._context_tokens = model.context_tokens
+        self._decoder = model.network.get_decoder()
+        self._head_VD = output_head(model.network)
+        self._ends = set(model.chat.end_of_turn_ids)
+        self._window = _sliding_window(config)
+        self._cache = SlotCache(num_layers=model.num_layers)
+        self.rows: list[_Row] = []
+        self.is_exhausted = False
+
+    def refill(self, pull: Callable[[int], list[GenerationJob]]) -> list[Generated]:
+        """Read new prompts in when enough slots are free; some may end with their first token."""
+        free = self._slots - len(self.rows)
+        wanted = max(1, int(self._slots * _REFILL_FRACTION))
+        if self.is_exhausted or (self.rows and free < wanted):
+            return []
+        jobs = pull(free)
+        self.is_exhausted = not jobs
+        jobs = sorted(jobs, key=lambda job: len(job.prompt_ids))
+        self._make_room(jobs)
+        for start in range(0, len(jobs), _PREFILL_ROWS):
+            self._prefill(jobs[start : start + _PREFILL_ROWS])
+        return self._retire()
+
+    @torch.inference_mode()
+    def step(self) -> list[Generated]:
+        """Draw one more token for every running row."""
+        lengths_A = torch.tensor([row.cached for row in self.rows])
+        ids_A1 = torch.tensor([[row.ids[-1]] for row in self.rows])
+        self._cache.begin_step(lengths_A)
+        hidden_A1D = self._decoder(
+            input_ids=ids_A1,
+            position_ids=lengths_A.unsqueeze(1),
+            attention_mask=self._step_masks(lengths_A),
+            past_key_values=self._cache,
+            use_cache=True,
+        ).last_hidden_state
+        self._append(self.rows, hidden_A1D[:, 0])
+        return self._retire()
+
+    @torch.inference_mode()
+    def _prefill(self, jobs: list[GenerationJob]) -> None:
+        width = max(len(job.prompt_ids) for job in jobs)
+        ids_RT = torch.zeros(len(jobs), width, dtype=torch.long)
+        for index, job in enumerate(jobs):
+            ids_RT[index, : len(job.prompt_ids)] = torch.tensor(job.prompt_ids)
+        first = len(self.rows)
+        self._cache.prefill_slots = slice(first, first + len(jobs))
+        hidden_RTD = self._decoder(
+            input_ids=ids_RT, past_key_values=self._cache, use_cache=True
+        ).last_hidden_state
+        last_R = torch.tensor([len(job.prompt_ids) - 1 for job in jobs])
+        rows = [
+            _Row(
+                job=job,
+                uniforms=np.random.Generator(np.random.Philox(job.seed)).random(job.max_tokens),
+            )
+            for job in jobs
+        ]
+        self.rows.extend(rows)
+        self._append(rows, hidden_RTD[torch.arange(len(jobs)), last_R])
+
+    def _append(self, rows: list[_Row], hidden_AD: Tensor) -> None:
+        drawn = draw(
+            hidden_AD @ self._head_VD.T,
+            temperature_A=torch.tensor([row.job.temperature for row in rows]),
+            top_p_A=torch.tensor([row.job.top_p for row in rows], dtype=torch.float64),
+            uniform_A=torch.tensor(
+                [row.uniforms[len(row.ids)] for row in rows], dtype=torch.float64
+            ),
+            top_k=max(row.job.top_logprobs for row in rows),
+        )
+        ids, logprobs = drawn.ids_A.tolist(), drawn.logprobs_A.tolist()
+        top_ids, top_logprobs = drawn.top_ids_AK.numpy(), drawn.top_logprobs_AK.numpy()
+        for index, row in enumerate(rows):
+            row.ids.append(ids[index])
+            row.logprobs.append(logprobs[index])
+            row.top_ids.append(top_ids[index, : row.job.top_logprobs])
+            row.top_logprobs.append(top_logprobs[index, : row.job.top_logprobs])
+
+    def _retire(self) -> list[Generated]:
+        finished = []
+        index = 0
+        while index < len(self.rows):
+            row = self.rows[index]
+            if row.ids[-1] not in self._ends and len(row.ids) < row.job.max_tokens:
+                index += 1
+                continue
+            finished.append(row.finished())
+            last = self.rows.pop()
+            if last is not row:
+                self._cache.move(len(self.rows), index, last.cached)
+                self.rows[index] = last
+        return finished
+
+    def _step_masks(self, lengths_A: Tensor) -> Tensor | dict[str, Tensor]:
+        position_W = torch.arange(self._cache.width)
+        full_AW = position_W <= lengths_A.unsqueeze(1)
+        masks = {"full_attention": full_AW[:, None, None, :]}
+        if self._window is None:
+            return masks["full_attention"]
+        near_AW = position_W > (lengths_A - self._window).unsqueeze(1)
+        masks["sliding_attention"] = (full_AW & near_AW)[:, None, None, :]
+        return masks
+
+    def _make_room(self, jobs: list[GenerationJob]) -> None:
+        """Size the cache for what is running and `jobs`; long ones leave fewer slots."""
+        for job in jobs:
+            self._check(job)
+        need = max((_tokens(job) for job in jobs), default=0)
+        if need > self._cache.num_tokens:
+            bytes_per_slot = self._bytes_per_token * need
+            self._slots = max(1, min(self._max_slots, _CACHE_BYTES // bytes_per_slot))
+            num_slots = max(self._slots, len(self.rows) + len(jobs))
+            self._cache.resize(num_slots=num_slots, num_tokens=need)
+
+    def _check(self, job: GenerationJob) -> None:
+        if not job.prompt_ids or job.max_tokens < 1 or _tokens(job) > self._context_tokens:
+            raise ConfigError(
+                f"A prompt of {len(job.prompt_ids)} tokens with max_tokens={job.max_tokens}: the "
+                f"model reads 1 to {self._context_tokens} tokens in all. Shorten the prompt or "
+                "lower max_tokens."
+            )
+
+
+def _tokens(job: GenerationJob) -> int:
+    return len(job.prompt_ids) + job.max_tokens
+
+
+def _sliding_window(config: object) -> int | None:
+    types = set(getattr(config, "layer_types", None) or ["full_attention"])
+    unknown = types - {"full_attention", "sliding_attention"}
+    if unknown:
+        raise ConfigError(
+            f"Layers of type {sorted(unknown)} cannot be generated from in batches here. "
+            "Serve this model behind an endpoint and use http://HOST/v1#MODEL."
+        )
+    return int(getattr(config, "sliding_window", 0)) if "sliding_attention" in types else None

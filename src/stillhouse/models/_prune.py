@@ -1,0 +1,52 @@
+"""A student made by removing layers from its teacher."""
+
+import copy
+from collections.abc import Sequence
+
+from torch import nn
+
+from stillhouse.errors import ConfigError
+from stillhouse.models._load import LanguageModel
+
+
+def evenly_spaced_layers(num_layers: int, num_kept: int) -> tuple[int, ...]:
+    """Indices of `num_kept` layers spread over the depth, the first and the last always kept.
+
+    Raises:
+        ConfigError: `num_kept` is not between 2 and `num_layers`.
+    """
+    if not 2 <= num_kept <= num_layers:
+        raise ConfigError(
+            f"keep_layers={num_kept}, but the model has {num_layers} layers. "
+            f"Give a number from 2 to {num_layers}."
+        )
+    step = (num_layers - 1) / (num_kept - 1)
+    return tuple(round(index * step) for index in range(num_kept))
+
+
+def keep_layers(model: LanguageModel, layers: Sequence[int], *, name: str) -> LanguageModel:
+    """A copy of `model` with only the decoder layers at `layers`, in that order.
+
+    Embedding, head and final norm stay: a pruned student starts with the teacher's vocabulary and
+    its way of reading hidden states.
+
+    Raises:
+        ConfigError: an index is out of range or not ascending.
+    """
+    total = model.num_layers
+    if list(layers) != sorted(set(layers)) or not layers or layers[0] < 0 or layers[-1] >= total:
+        raise ConfigError(
+            f"layers {list(layers)}: give ascending, distinct indices from 0 to {total - 1}."
+        )
+    network = copy.deepcopy(model.network)
+    decoder = network.get_decoder()
+    decoder.layers = nn.ModuleList([decoder.layers[index] for index in layers])
+    for new_index, layer in enumerate(decoder.layers):
+        # The KV cache is addressed by this index.
+        layer.self_attn.layer_idx = new_index
+    config = network.config.get_text_config()
+    if getattr(config, "layer_types", None):
+        config.layer_types = [config.layer_types[index] for index in layers]
+    config.num_hidden_layers = len(layers)
+    network.config._name_or_path = name
+    return LanguageModel(network=network, chat=model.chat, name=name)

@@ -1,0 +1,38 @@
+"""What a student is and how it is trained."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from stillhouse.records import Record
+
+OBJECTIVES = {
+    "sft": "cross-entropy on the teacher's text (Kim & Rush 2016); needs no signal",
+    "forward_kl": "KL(teacher || student) on the captured signal (Hinton et al. 2015)",
+}
+
+
+class TrainConfig(Record):
+    """How to make a student from a base model and a dataset."""
+
+    objective: Literal["sft", "forward_kl"] = "forward_kl"
+    """`forward_kl` on the captured signal, or `sft` on the teacher's text."""
+    base: str = "local:"
+    """Where the student starts: `local:` is the embedded teacher, `local:FOLDER` any model."""
+    keep_layers: int | tuple[int, ...] | None = None
+    """Prune the base to so many layers, spread evenly, or to these; null keeps all."""
+    epochs: float = Field(default=3.0, gt=0.0)
+    batch_size: int = Field(default=16, ge=1)
+    """Examples per optimiser step."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that a step's examples are processed in, to save memory; the result is the same."""
+    learning_rate: float = Field(default=1e-3, gt=0.0)
+    """Peak of AdamW's rate: linear warm-up, then linear to zero."""
+    warmup_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    clip_norm: float = Field(default=1.0, gt=0.0)
+    max_tokens: int = Field(default=2_048, ge=2)
+    """Longer examples are left out and counted."""
+    seed: int = 0
+    checkpoint_s: float = Field(default=120.0, ge=0.0)
+    """Seconds between checkpoints; 0 makes one after every step."""

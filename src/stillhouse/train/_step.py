@@ -1,0 +1,117 @@
+"""One optimiser step: the only place where gradients and weights change."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from stillhouse.chat import EncodedExample
+from stillhouse.errors import NonFiniteLossError
+from stillhouse.losses import HeadTarget, head_loss_and_grad
+from stillhouse.models import (
+    PredictingBatch,
+    output_head,
+    predicting_batch,
+    predicting_hidden_states,
+)
+from stillhouse.train._config import TrainConfig
+
+TargetOf = Callable[[Sequence[EncodedExample], PredictingBatch], HeadTarget]
+"""Gives the loss its target for a batch; the whole difference between two objectives."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step measured.
+
+    Attributes:
+        loss_nats: Mean loss over the completion tokens of the batch.
+        grad_norm: Norm of all gradients before clipping.
+        num_tokens: Completion tokens learnt.
+        num_padded_tokens: Tokens that went through the model, padding included.
+    """
+
+    loss_nats: float
+    grad_norm: float
+    num_tokens: int
+    num_padded_tokens: int
+
+
+class Stepper:
+    """A network with its optimiser and learning-rate schedule.
+
+    Args:
+        network: What is trained; stays in evaluation mode, so no dropout draws random numbers.
+        config: Rates, decay and clipping.
+        num_steps: Length of the schedule.
+    """
+
+    def __init__(self, network: Any, config: TrainConfig, num_steps: int) -> None:
+        self.network = network
+        self._config = config
+        self._num_steps = num_steps
+        self._head_VD = output_head(network)
+        self._parameters = [p for p in network.parameters() if p.requires_grad]
+        matrices = [p for p in self._parameters if p.ndim > 1]
+        vectors = [p for p in self._parameters if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": config.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+            betas=(0.9, 0.95),
+            fused=True,
+        )
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up to the peak, then linear to zero; never zero itself."""
+        warmup = max(1, round(self._config.warmup_fraction * self._num_steps))
+        if step < warmup:
+            return self._config.learning_rate * (step + 1) / warmup
+        left = (self._num_steps - step) / max(1, self._num_steps - warmup)
+        return self._config.learning_rate * left
+
+    def step(
+        self, step: int, parts: Sequence[Sequence[EncodedExample]], target_of: TargetOf
+    ) -> StepResult:
+        """Learn from one batch, given in parts that are processed one after the other.
+
+        Every token of the batch weighs the same, in whichever part it is.
+
+        Raises:
+            NonFiniteLossError: loss or gradient is NaN or infinite; no weight was changed.
+        """
+        num_tokens = sum(len(example.completion_ids) for part in parts for example in part)
+        loss_sum, num_padded = 0.0, 0
+        for part in parts:
+            batch = predicting_batch(part)
+            num_padded += batch.ids_BT.numel()
+            loss_sum += self._accumulate(batch, target_of(part, batch), num_tokens)
+        loss = loss_sum / num_tokens
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._config.clip_norm).item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self.optimizer.zero_grad(set_to_none=False)
+            raise NonFiniteLossError(
+                f"Step {step}: loss {loss}, gradient norm {norm}. The weights were not changed. "
+                f"Lower learning_rate (now {self._config.learning_rate:g}) and run again."
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(step)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=False)
+        return StepResult(loss, norm, num_tokens, num_padded)
+
+    def _accumulate(self, batch: PredictingBatch, target: HeadTarget, num_tokens: int) -> float:
+        hidden_ND = predicting_hidden_states(self.network, batch)
+        head = self._head_VD
+        if head.requires_grad and head.grad is None:
+            head.grad = torch.zeros_like(head)
+        weight_N = hidden_ND.new_full((hidden_ND.shape[0],), 1.0 / num_tokens)
+        loss_N, hidden_grad_ND = head_loss_and_grad(
+            hidden_ND, head.detach(), target, weight_N=weight_N, weight_grad_VD=head.grad
+        )
+        hidden_ND.backward(hidden_grad_ND)
+        return float(loss_N.double().sum())
