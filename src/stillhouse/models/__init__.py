@@ -1,7 +1,7 @@
 """Local language models: load, prune, generate, read hidden states, save."""
 
 from stillhouse.models._generate import Generated, GenerationJob, generate
-from stillhouse.models._gguf import embedded_gguf, gguf_revision
+from stillhouse.models._gguf import cache_dir, embedded_gguf, gguf_revision
 from stillhouse.models._hidden import (
     PredictingBatch,
     output_head,
@@ -20,6 +20,7 @@ __all__ = [
     "load_chat",
     "load_model",
     "save_model",
+    "cache_dir",
     "embedded_gguf",
     "gguf_revision",
     "evenly_spaced_layers",

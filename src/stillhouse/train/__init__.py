@@ -1,6 +1,21 @@
-"""One training loop. A method is a row of `OBJECTIVES`: what its targets are read from."""
+"""One training loop. A method is a row of `OBJECTIVES`: what its targets are read from.
+
+The settings load without torch; the loop, with torch, when `train` is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from stillhouse.train._config import OBJECTIVES, TrainConfig
-from stillhouse.train._train import train
+
+if TYPE_CHECKING:
+    from stillhouse.train._train import train
 
 __all__ = ["train", "TrainConfig", "OBJECTIVES"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "train":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from stillhouse.train._train import train
+
+    return train
