@@ -126,14 +126,20 @@ def generate(
             yield finished
 
 
+def kv_cache_bytes_per_token(model: LanguageModel) -> int:
+    """Bytes of keys and values that one token of one sequence takes, in float32."""
+    config = model.network.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or (
+        config.hidden_size // config.num_attention_heads
+    )
+    return 2 * 4 * model.num_layers * int(heads) * int(head_dim)
+
+
 class _Engine:
     def __init__(self, model: LanguageModel, max_slots: int) -> None:
         config = model.network.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        head_dim = getattr(config, "head_dim", None) or (
-            config.hidden_size // config.num_attention_heads
-        )
-        self._bytes_per_token = 2 * 4 * model.num_layers * heads * head_dim
+        self._bytes_per_token = kv_cache_bytes_per_token(model)
         self._max_slots = max_slots
         self._slots = max_slots
         self._context_tokens = model.context_tokens

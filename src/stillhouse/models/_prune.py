@@ -24,6 +24,18 @@ def evenly_spaced_layers(num_layers: int, num_kept: int) -> tuple[int, ...]:
     return tuple(round(index * step) for index in range(num_kept))
 
 
+def pruned(model: LanguageModel, kept: int | Sequence[int] | None, *, name: str) -> LanguageModel:
+    """The untrained student of `model`: `kept` layers spread evenly, those at `kept`, or all.
+
+    Raises:
+        ConfigError: `kept` does not fit the model.
+    """
+    if kept is None:
+        return LanguageModel(network=copy.deepcopy(model.network), chat=model.chat, name=name)
+    layers = evenly_spaced_layers(model.num_layers, kept) if isinstance(kept, int) else kept
+    return keep_layers(model, layers, name=name)
+
+
 def keep_layers(model: LanguageModel, layers: Sequence[int], *, name: str) -> LanguageModel:
     """A copy of `model` with only the decoder layers at `layers`, in that order.
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from stillhouse.records import Record
 
@@ -14,6 +14,8 @@ OBJECTIVES = {
 
 class TrainConfig(Record):
     """How to make a student from a base model and a dataset."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     objective: Literal["sft", "forward_kl"] = "forward_kl"
     """`forward_kl` on the captured signal, or `sft` on the teacher's text."""

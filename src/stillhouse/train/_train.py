@@ -19,10 +19,9 @@ from stillhouse.chat import ChatTokenizer, EncodedExample
 from stillhouse.errors import ConfigError, DataError
 from stillhouse.models import (
     LanguageModel,
-    evenly_spaced_layers,
-    keep_layers,
     load_model,
     locate_model,
+    pruned,
     save_model,
 )
 from stillhouse.records import Example, Usage
@@ -145,7 +144,7 @@ class _Run:
         self._writer = writer
         self._base = base
         self._on_progress = on_progress
-        self._student = _make_student(base, config, name)
+        self._student = pruned(base, config.keep_layers, name=name)
         self._target_of = inputs.target_of(base.chat)
         encoded = list(inputs.examples(base.chat))
         self._num_given = len(encoded)
@@ -267,14 +266,6 @@ class _Run:
         parts = split_evenly(batch, self._config.accumulate)
         examples = [[self._examples[index] for index in part] for part in parts]
         return self._stepper.step(step, examples, self._target_of)
-
-
-def _make_student(base: LanguageModel, config: TrainConfig, name: str) -> LanguageModel:
-    kept = config.keep_layers
-    if kept is None:
-        return LanguageModel(network=base.network, chat=base.chat, name=name)
-    layers = evenly_spaced_layers(base.num_layers, kept) if isinstance(kept, int) else kept
-    return keep_layers(base, layers, name=name)
 
 
 def _metrics(result: StepResult, learning_rate: float, seconds: float) -> dict[str, float]:
