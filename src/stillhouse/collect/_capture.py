@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from stillhouse.artifacts import Artifact, Counts, begin_artifact, is_up_to_date, open_artifact
 from stillhouse.errors import ConfigError, LogprobsUnavailableError, VocabularyMismatchError
@@ -24,6 +24,8 @@ _BATCH_TOKENS = 2_048  # padded; keeps a batch's activations near 100 MB for a 1
 
 class CaptureConfig(Record):
     """How to capture."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     top_k: int = Field(default=32, ge=1, le=4_096)
     """Log-probabilities kept per token; the rest of the mass becomes the tail bucket."""

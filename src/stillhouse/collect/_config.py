@@ -1,6 +1,6 @@
 """The settings of collect."""
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from stillhouse.records import Record, Sampling
 
@@ -9,6 +9,8 @@ STAGE = "collect"
 
 class CollectConfig(Record):
     """How to collect."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     sampling: Sampling = Sampling()
     samples_per_prompt: int = Field(default=1, ge=1)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from stillhouse.artifacts import (
     Artifact,
@@ -30,6 +30,8 @@ class CurateConfig(Record):
     and leaving out the teacher's long or looping answers would flatter it. Completions without
     text, and those that the teacher's own filter cut, are dropped on both sides.
     """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     drop_truncated: bool = True
     """Drop completions that ended at `max_tokens`: the student would learn to stop mid-sentence."""

@@ -1,0 +1,77 @@
+"""Every command, in the order in which a newcomer needs them.
+
+Building the app imports typer and the commands' signatures only; what a command needs to work
+is imported inside it, so that `--help` takes a tenth of a second.
+"""
+
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
+
+from stillhouse import __version__
+from stillhouse.cli._chat import chat
+from stillhouse.cli._runs import demo, run
+from stillhouse.cli._setup import doctor, init
+from stillhouse.cli._stages import capture, collect, curate, evaluate, train
+from stillhouse.cli._verify import verify
+
+_COMMANDS = (
+    demo,
+    init,
+    doctor,
+    run,
+    collect,
+    curate,
+    capture,
+    train,
+    evaluate,
+    chat,
+    verify,
+)
+RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}
+"""Commands that go on where they stopped."""
+
+
+def build_app() -> Any:
+    """The command line as one command group."""
+    app = typer.Typer(
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        # Plain help: fast, the same in every terminal, and the same in docs/cli.md.
+        rich_markup_mode=None,
+    )
+    app.callback()(_stillhouse)
+    for command in _COMMANDS:
+        app.command()(command)
+    return get_command(app)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"stillhouse {__version__}")
+        raise typer.Exit
+
+
+def _stillhouse(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Log what happens, and show tracebacks of errors.")
+    ] = False,
+) -> None:
+    """Distil large language models into small ones that you own.
+
+    Start with `stillhouse demo`: it distils a real model on this machine, with no key and no
+    account. Exit codes: 0 done, 1 our bug, 2 something you can fix, 3 too many items failed, 130
+    interrupted.
+    """
+    if debug:
+        import logging
+
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")

@@ -1,0 +1,31 @@
+"""Arguments and options that several commands share: one spelling, one meaning."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TeacherOption = Annotated[
+    str,
+    typer.Option(
+        "--teacher",
+        metavar="SPEC",
+        help="Who answers: local:[DIR], gguf:[FILE], http(s)://host/v1#model, replay:DIR, fake:.",
+    ),
+]
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace a finished artefact of other inputs in --out.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document; messages go to stderr.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Show errors only.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any other setting of the stage (docs/config.md); may be repeated.",
+    ),
+]

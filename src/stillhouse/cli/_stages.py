@@ -1,0 +1,272 @@
+"""One command per stage: the stage's function, with its settings as flags."""
+
+import sys
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stillhouse.cli._options import (
+    ForceOption,
+    JsonOption,
+    OutOption,
+    QuietOption,
+    SetOption,
+    TeacherOption,
+)
+from stillhouse.cli._output import Output, artifact_document, artifact_text
+from stillhouse.cli._settings import stage_settings
+from stillhouse.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from stillhouse.artifacts import Artifact
+
+DatasetArgument = Annotated[
+    Path, typer.Argument(metavar="DATASET", help="Folder that curate wrote.")
+]
+
+
+class Objective(StrEnum):
+    """What a student is trained on."""
+
+    forward_kl = "forward_kl"
+    sft = "sft"
+
+
+def collect(
+    prompts: Annotated[
+        Path, typer.Argument(metavar="PROMPTS", help="JSONL, CSV, Parquet or a YAML recipe.")
+    ],
+    teacher: TeacherOption = "local:",
+    out: OutOption = Path("completions"),
+    ledger: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Record of requests.  [default: beside --out]"),
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="Of the sampling; 0 is greedy.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Of the longest completion.")] = None,
+    top_logprobs: Annotated[
+        int | None, typer.Option(help="Largest log-probabilities to keep of each token.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Completions per prompt.")] = None,
+    settings: SetOption = None,
+    force: ForceOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Ask a teacher every prompt and keep the completions.
+
+    Every request and answer goes through the ledger, so that a stopped collection asks nothing
+    twice.
+    """
+    from stillhouse.collect import CollectConfig
+    from stillhouse.collect import collect as stage
+
+    flags = {
+        "sampling.temperature": temperature,
+        "sampling.max_tokens": max_tokens,
+        "sampling.top_logprobs": top_logprobs,
+        "samples_per_prompt": samples,
+    }
+    _run_stage(
+        partial(stage, prompts, out, teacher=teacher, ledger=ledger),
+        CollectConfig,
+        stage_settings(flags, settings),
+        Output(is_json=json, is_quiet=quiet),
+        force=force,
+        then=f"stillhouse curate {out}",
+    )
+
+
+def curate(
+    completions: Annotated[
+        Path, typer.Argument(metavar="COMPLETIONS", help="Folder that collect wrote.")
+    ],
+    out: OutOption = Path("dataset"),
+    settings: SetOption = None,
+    force: ForceOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Turn completions into a dataset.
+
+    What is dropped is counted by reason. Held-out rows are kept unless they are empty or equal,
+    so that no filter flatters the student.
+    """
+    from stillhouse.curate import CurateConfig
+    from stillhouse.curate import curate as stage
+
+    _run_stage(
+        partial(stage, completions, out),
+        CurateConfig,
+        stage_settings({}, settings),
+        Output(is_json=json, is_quiet=quiet),
+        force=force,
+        then=f"stillhouse capture {out} --completions {completions}",
+    )
+
+
+def capture(
+    dataset: DatasetArgument,
+    teacher: TeacherOption = "local:",
+    out: OutOption = Path("signal"),
+    completions: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Take distributions that collect kept from here."),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(help="Log-probabilities to keep of each token.")
+    ] = None,
+    settings: SetOption = None,
+    force: ForceOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Keep the teacher's distributions on a dataset.
+
+    At each token: its largest log-probabilities and the mass outside them. `train` learns from
+    them with the objective forward_kl.
+    """
+    from stillhouse.collect import CaptureConfig
+    from stillhouse.collect import capture as stage
+
+    _run_stage(
+        partial(stage, dataset, out, teacher=teacher, completions=completions),
+        CaptureConfig,
+        stage_settings({"top_k": top_k}, settings),
+        Output(is_json=json, is_quiet=quiet),
+        force=force,
+        then=f"stillhouse train {dataset} --signal {out}",
+    )
+
+
+def train(
+    dataset: DatasetArgument,
+    out: OutOption = Path("student"),
+    signal: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder that capture wrote, for forward_kl.")
+    ] = None,
+    objective: Annotated[
+        Objective | None, typer.Option(help="The teacher's distributions, or its text only.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="What the student is cut from.")
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="Layers of the base that it keeps.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the dataset.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples per step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the order of the examples.")] = None,
+    settings: SetOption = None,
+    force: ForceOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a student on a dataset.
+
+    A stopped training goes on from its last checkpoint, to the same bits.
+    """
+    from stillhouse.train import TrainConfig
+    from stillhouse.train import train as stage
+
+    flags = {
+        "objective": objective.value if objective else None,
+        "base": base,
+        "keep_layers": layers,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    _run_stage(
+        partial(stage, dataset, out, signal=signal),
+        TrainConfig,
+        stage_settings(flags, settings),
+        Output(is_json=json, is_quiet=quiet),
+        force=force,
+        then=f"stillhouse evaluate {dataset} {out}",
+    )
+
+
+def evaluate(
+    dataset: DatasetArgument,
+    students: Annotated[
+        list[str],
+        typer.Argument(metavar="[NAME=]STUDENT...", help="Folders that train wrote."),
+    ],
+    teacher: TeacherOption = "local:",
+    out: OutOption = Path("evaluation"),
+    title: Annotated[str, typer.Option(help="Of the report.")] = "Student and teacher",
+    settings: SetOption = None,
+    force: ForceOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure students against their teacher.
+
+    On held-out prompts, with intervals; writes results.json and report.html.
+    """
+    from stillhouse.evaluate import EvaluateConfig
+    from stillhouse.evaluate import evaluate as stage
+
+    measure = partial(
+        stage,
+        dataset,
+        out,
+        teacher=teacher,
+        students=_named_students(students),
+        title=title,
+        command=_this_command(),
+    )
+    _run_stage(
+        measure,
+        EvaluateConfig,
+        stage_settings({}, settings),
+        Output(is_json=json, is_quiet=quiet),
+        force=force,
+        then=f"open {out / 'report.html'} in a browser",
+    )
+
+
+def _run_stage(
+    stage: "Callable[..., Artifact]",
+    config_type: "type[BaseModel]",
+    given: dict[str, Any],
+    output: Output,
+    *,
+    force: bool,
+    then: str,
+) -> None:
+    from stillhouse.pipeline import check_settings
+
+    config = check_settings(config_type, given, where="settings")
+    with output.progress() as listener:
+        artifact = stage(config=config, config_given=given, replace=force, on_progress=listener)
+    output.result(artifact_document(artifact), artifact_text(artifact))
+    output.say(f"next: {then}")
+
+
+def _named_students(given: Sequence[str]) -> dict[str, Path]:
+    """Folders by student name; the folder's own name where none is given."""
+    students: dict[str, Path] = {}
+    for text in given:
+        name, equals, folder = text.partition("=")
+        path = Path(folder if equals and not Path(text).exists() else text)
+        name = name if path != Path(text) else path.resolve().name
+        if name in students:
+            raise ConfigError(f"Two students are called {name!r}. Name them: NAME=DIR.")
+        students[name] = path
+    return students
+
+
+def _this_command() -> str:
+    """What the user typed, without what changes only how it is shown."""
+    import shlex
+
+    shown = [argument for argument in sys.argv[1:] if argument not in ("--json", "--quiet")]
+    return shlex.join(["stillhouse", *shown])
