@@ -131,8 +131,12 @@ def _is_output_closed() -> bool:
 def _is_closed_by_reader(stream: TextIO) -> bool:
     if not hasattr(select, "poll"):  # Windows reports a closed pipe in another way
         return False
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # a stand-in that a caller put there: nobody reads it through a pipe
+        return False
     poll = select.poll()
-    poll.register(stream.fileno(), select.POLLOUT)
+    poll.register(descriptor, select.POLLOUT)
     return any(events & select.POLLERR for _, events in poll.poll(0))
 
 

@@ -1,0 +1,142 @@
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from cli_process import Ran, run_here, run_there, start, write_prompts
+from typer.main import get_command
+
+from stillhouse import __version__
+from stillhouse.cli._main import Terminated, run_command
+from stillhouse.errors import ConfigError, TooManyFailuresError
+
+
+def _failing(error: BaseException) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def _run_failing(capsys: pytest.CaptureFixture[str], error: BaseException, *arguments: str) -> Ran:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    app.command("train")(_failing(error))
+    code = run_command([*arguments, "train"], command=get_command(app))
+    out, err = capsys.readouterr()
+    return Ran(code, out, err)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ConfigError("x is 3. Give 2."), 2, "error: x is 3. Give 2.\n"),
+        (TooManyFailuresError("9 of 10 failed."), 3, "error: 9 of 10 failed.\n"),
+        (KeyboardInterrupt(), 130, "stopped; run the same command to resume\n"),
+        (Terminated(), 143, "stopped; run the same command to resume\n"),
+        (OSError(28, "No space left on device", "/d/f"), 2, "error: /d/f: No space left on device"),
+        (MemoryError(), 2, "error: Out of memory."),
+        (typer.Exit(2), 2, ""),
+    ],
+)
+def test_each_kind_of_exception_has_its_exit_code_and_one_line(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str
+) -> None:
+    ran = _run_failing(capsys, error)
+    assert ran.code == code
+    assert ran.err.startswith(message)
+    assert ran.err.count("\n") <= 1
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("two\nlines"), BrokenPipeError(32, "Broken pipe"), OSError("odd")]
+)
+def test_an_unexpected_exception_is_our_bug_on_one_line(
+    capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    ran = _run_failing(capsys, error)
+    assert ran.code == 1
+    assert type(error).__name__ in ran.err
+    assert "This is a bug in stillhouse" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_the_traceback_is_shown_only_when_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Traceback" not in _run_failing(capsys, ValueError("odd")).err
+    monkeypatch.setenv("STILLHOUSE_DEBUG", "1")
+    assert "Traceback" in _run_failing(capsys, ValueError("odd")).err
+
+
+def test_an_error_is_a_json_document_on_stderr_with_json(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    ran = run_here(capsys, "verify", tmp_path / "none", "--json")
+    assert (ran.code, ran.out) == (2, "")
+    error = json.loads(ran.err)["error"]
+    assert error["type"] == "IntegrityError"
+    assert "none does not exist" in error["message"]
+
+
+def test_a_wrong_flag_is_a_json_document_too(capsys: pytest.CaptureFixture[str]) -> None:
+    ran = run_here(capsys, "verify", "x", "--json", "--frce")
+    assert ran.code == 2
+    assert "--frce" in json.loads(ran.err)["error"]["message"]
+
+
+def test_a_wrong_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    ran = run_here(capsys, "verfy", "x")
+    assert ran.code == 2
+    assert "'verify'" in ran.err
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here(capsys, "--version") == Ran(0, f"stillhouse {__version__}\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_collection_says_so_and_keeps_what_was_answered(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    write_prompts(tmp_path / "p.jsonl", num_train=40)
+    slow = "fake:?latency_s=0.2&parallel=2"
+    process = start("collect", "p.jsonl", "--teacher", slow, cwd=tmp_path)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("collect: 0/42")
+    time.sleep(0.5)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (code, "")
+    assert err.endswith("stopped; run the same command to resume\n")
+    assert "Traceback" not in err
+
+    again = run_there("collect", "p.jsonl", "--teacher", "fake:", cwd=tmp_path)
+    assert again.code == 0
+    answered_before = int(again.err.split("collect: ")[1].split("/")[0])
+    assert answered_before >= 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes close in another way")
+def test_a_reader_that_goes_away_is_no_bug(tmp_path: Path) -> None:
+    process = start("run", "--schema", cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.wait(timeout=30) == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+def test_a_terminal_that_knows_no_unicode_gets_escapes_and_no_crash(tmp_path: Path) -> None:
+    ran = run_there(
+        "chat", "fake:", "--prompt", "Fähren für Österreich", cwd=tmp_path, PYTHONIOENCODING="ascii"
+    )
+    assert ran.code == 0
+    assert "F\\xe4hren" in ran.out

@@ -1,0 +1,194 @@
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stillhouse.errors import ConfigError
+from stillhouse.pipeline import (
+    RunConfig,
+    check_settings,
+    config_schema,
+    demo_config,
+    parse_yaml,
+    read_config,
+)
+from stillhouse.pipeline._demo import DEMO_DIR, merge_settings
+
+GOOD = """
+title: Small
+prompts: prompts.jsonl
+students:
+  small: {objective: sft, keep_layers: 2}
+"""
+
+
+def _refusal(tmp_path: Path, text: str | bytes) -> str:
+    path = tmp_path / "c.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    return message.removeprefix(str(path))
+
+
+def test_a_config_is_read_with_defaults_for_what_it_leaves_out(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(GOOD)
+    config = read_config(tmp_path / "c.yaml")
+    assert config.teacher == "local:"
+    assert config.students["small"].keep_layers == 2
+    assert config.students["small"].model_dump(exclude_unset=True) == {
+        "objective": "sft",
+        "keep_layers": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"titel": "x"}, ["titel is not a setting", "Did you mean title?"]),
+        (
+            {"students": {"a": {"objectiv": "sft"}}},
+            ["students.a.objectiv", "Did you mean objective?", "learning_rate", "more."],
+        ),
+        (
+            {"collect": {"sampling": {"temprature": 1}}},
+            ["collect.sampling.temprature", "Did you mean temperature?"],
+        ),
+        # A key in the wrong section: where it belongs is named.
+        ({"epochs": 3}, ["epochs is not a setting", "Did you mean students.NAME.epochs?"]),
+        ({"temperature": 0}, ["Did you mean collect.sampling.temperature?"]),
+        ({"zzz": 1}, ["zzz is not a setting. Settings there: title, teacher"]),
+        ({"title": 3}, ["title is 3; it must be a valid string"]),
+        ({"students": {"a": {"epochs": "many"}}}, ["students.a.epochs is 'many'; it must be"]),
+        (
+            {"students": {"a": {"objective": "kl"}}},
+            ["students.a.objective is 'kl'", "'sft' or 'forward_kl'"],
+        ),
+        ({"students": {"a": {"keep_layers": "all"}}}, ["keep_layers is 'all'", "integer", "tuple"]),
+        ({"students": {"a": {"keep_layers": [1, "x"]}}}, ["keep_layers", "'x'"]),
+        ({"students": {}}, ["students is {}", "at least 1"]),
+        ({"students": ["a"]}, ["students is ['a']", "name: value"]),
+        ({"students": {"a b": {}}}, ["letters, digits"]),
+        ({"students": {"../x": {}}}, ["letters, digits"]),
+        ({"students": {"teacher": {}}}, ["other columns of the report"]),
+        ({"curate": {"min_chars": 5, "max_chars": 2}}, ["curate", "max_chars=2"]),
+        ({"collect": {"sampling": {"temperature": -1}}}, ["temperature is -1; it must be greater"]),
+        ({"title": "x" * 5 + "\x1b[2J", "zzz": 1}, ["zzz"]),
+        ({"prompts": None}, ["prompts is None"]),
+    ],
+)
+def test_a_mistake_is_one_line_with_place_value_and_what_is_allowed(
+    tmp_path: Path, change: dict[str, Any], parts: list[str]
+) -> None:
+    message = _refusal(tmp_path, yaml.safe_dump({**yaml.safe_load(GOOD), **change}))
+    assert [part for part in parts if part not in message] == []
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    assert "prompts is missing" in _refusal(tmp_path, "title: x\nstudents: {a: {}}\n")
+
+
+def test_a_misspelt_key_is_told_before_the_missing_one_that_it_causes(tmp_path: Path) -> None:
+    message = _refusal(tmp_path, "titel: x\nprompts: p\nstudents: {a: {}}\n")
+    assert "titel is not a setting" in message
+    assert "(1 more to correct after that.)" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("title: [x\nb: c", ["line 2, column 2", "flow sequence"]),
+        ("title: x\n  b: c", ["line 2, column 4"]),
+        ("title: x\nprompts: p\ntitle: y", ["line 3, column 1", "'title' is given twice"]),
+        ("title: x\nstudents:\n  a: {seed: 1, seed: 2}", ["line 3, column 16", "'seed'"]),
+        ("title: !!python/object:os.system x", ["line 1", "could not determine a constructor"]),
+        ("title: *nobody", ["line 1", "undefined alias"]),
+        ("title: \x00", ["is not YAML"]),
+        ("title: 2024-99-99", ["Quote it"]),
+        ("title: 2024-01-01\n" + GOOD.replace("title: Small", ""), ["the date 2024-01-01"]),
+        ("[" * 2000, ["nested too deeply"]),
+        ("- a", ["is a list"]),
+        ("", ["is empty"]),
+        (b"title: \xff", ["is not UTF-8"]),
+    ],
+)
+def test_what_is_not_yaml_is_placed(tmp_path: Path, text: str | bytes, parts: list[str]) -> None:
+    message = _refusal(tmp_path, text)
+    assert [part for part in parts if part not in message] == []
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="stillhouse init"):
+        read_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="Is a directory"):
+        read_config(tmp_path)
+
+
+def test_merged_mappings_are_no_duplicates() -> None:
+    text = "base: &base {a: 1, b: 2}\nmore: {<<: *base, b: 3}"
+    assert parse_yaml(text, where="x")["more"] == {"a": 1, "b": 3}
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=8,
+    ),
+    st.sampled_from(["title", "students", "collect", "evaluate", "max_train_prompts", "other"]),
+)
+def test_no_value_whatever_gives_anything_but_a_config_or_one_line(value: Any, key: str) -> None:
+    data = {"title": "x", "prompts": "p", "students": {"a": {}}, key: value}
+    message = "c.yaml: "
+    try:
+        check_settings(RunConfig, data, where="c.yaml")
+    except ConfigError as err:
+        message = err.args[0]
+    assert message.startswith("c.yaml: ")
+    assert len(message) < 1000
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_demo_is_a_valid_run_with_a_student_to_compare(quick: bool) -> None:
+    config = demo_config(quick=quick)
+    assert list(config.students) == ["student", "student-sft"]
+    objectives = [student.objective for student in config.students.values()]
+    assert objectives == ["forward_kl", "sft"]
+    # Else the comparison would be of two things at once.
+    equal = [s.model_dump(exclude={"objective"}) for s in config.students.values()]
+    assert equal[0] == equal[1]
+
+
+def test_the_quick_demo_is_smaller_in_every_way() -> None:
+    full, quick = demo_config(quick=False), demo_config(quick=True)
+    assert quick.max_train_prompts is not None
+    assert quick.students["student"].epochs <= full.students["student"].epochs
+    assert quick.collect == full.collect
+
+
+def test_sections_are_merged_and_values_replaced() -> None:
+    settings = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+    merged = merge_settings(settings, {"a": {"c": [3]}, "e": {"f": 2}})
+    assert merged == {"a": {"b": 1, "c": [3]}, "d": 1, "e": {"f": 2}}
+    assert settings == {"a": {"b": 1, "c": [1, 2]}, "d": 1}
+
+
+def test_the_schema_accepts_what_we_ship_and_refuses_unknown_keys() -> None:
+    validator = jsonschema.Draft202012Validator(config_schema())
+    validator.check_schema(config_schema())
+    for name in ("demo.yaml", "init.yaml"):
+        validator.validate(yaml.safe_load((DEMO_DIR / name).read_text(encoding="utf-8")))
+    with pytest.raises(jsonschema.ValidationError, match="titel"):
+        validator.validate({**yaml.safe_load(GOOD), "titel": "x"})
+
+
+def test_the_schema_tells_editors_what_settings_mean() -> None:
+    schema = config_schema()
+    assert "relative to this config" in schema["properties"]["prompts"]["description"]
+    assert "description" in schema["$defs"]["TrainConfig"]["properties"]["objective"]
