@@ -224,9 +224,11 @@ def test_a_read_only_file_is_reported_with_what_to_do(tmp_path: Path) -> None:
     path.chmod(0o444)
     tmp_path.chmod(0o555)
     was_root = os.geteuid() == 0
-    for folder in (tmp_path, *tmp_path.parents[:2]) if was_root else ():
-        folder.chmod(folder.stat().st_mode | 0o055)
+    modes = {folder: folder.stat().st_mode for folder in tmp_path.parents}
+    closed = {folder: mode for folder, mode in modes.items() if was_root and not mode & 0o001}
     try:
+        for folder, mode in closed.items():
+            folder.chmod(mode | 0o011)
         if was_root:  # root may write anything
             os.seteuid(65534)
         with pytest.raises(ConfigError, match="writable"):
@@ -234,6 +236,8 @@ def test_a_read_only_file_is_reported_with_what_to_do(tmp_path: Path) -> None:
     finally:
         if was_root:
             os.seteuid(0)
+        for folder, mode in closed.items():
+            folder.chmod(mode)
         tmp_path.chmod(0o755)
 
 
