@@ -5,6 +5,7 @@ import orjson
 import pytest
 from cli_process import run_here, run_there
 
+from stillhouse.cli._chat import _side_by_side
 from stillhouse.cli._conversation import Conversation, chat_sampling
 from stillhouse.errors import ConfigError
 from stillhouse.records import Completion, ItemError, Message, Request
@@ -72,6 +73,20 @@ def test_control_characters_of_a_model_never_reach_the_terminal() -> None:
     answer = Conversation(teacher, system=None, sampling=SAMPLING).ask("x")
     assert answer.text == "a [2J\tb\nc 1m"
     assert answer.document()["text"] == "a\x1b[2J\tb\nc\x9b1m"
+
+
+def test_two_answers_stand_side_by_side_where_there_is_room() -> None:
+    long_text = "[bold]word " * 12
+    teacher = ListeningTeacher(
+        ScriptedAnswer(match="q", text=long_text), ScriptedAnswer(match="", text="short")
+    )
+    conversation = Conversation(teacher, system=None, sampling=SAMPLING)
+    answers = {"student": conversation.ask("q"), "teacher": conversation.ask("q")}
+    lines = _side_by_side(answers, 100).splitlines()
+    assert all(line.count("[bold]word") in (0, 2, 4, 6, 8) for line in lines[1:])
+    assert "student" in lines[0]
+    assert "teacher" in lines[0]
+    assert sum(line.count("[bold]word") for line in lines) == 24
 
 
 def test_a_teacher_that_ends_without_an_answer_is_an_error() -> None:

@@ -1,5 +1,6 @@
 import json
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -98,6 +99,30 @@ def test_a_wrong_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here(capsys, "--version") == Ran(0, f"stillhouse {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["chat", "local:", "--prompt", "x"], "pip install 'stillhouse[train]'"),
+        (["doctor"], "Run: pip install 'stillhouse[train]'"),
+    ],
+)
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(
+    tmp_path: Path, arguments: list[str], text: str
+) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"  # as if it were not installed
+        "from stillhouse.cli._main import run_command\n"
+        f"sys.exit(run_command({arguments!r}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert text in done.stdout + done.stderr
+    assert "bug" not in done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

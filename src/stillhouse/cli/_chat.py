@@ -69,7 +69,7 @@ def _as_spec(given: str) -> str:
 
 
 def _answer_once(conversations: "dict[str, Conversation]", prompt: str, *, is_json: bool) -> None:
-    answers = {name: conversation.ask(prompt) for name, conversation in conversations.items()}
+    answers = _ask(conversations, prompt)
     for name, answer in answers.items():
         if answer.error is not None:
             raise TeacherError(f"The {name} did not answer: {answer.error}")
@@ -92,8 +92,18 @@ def _talk(conversations: "dict[str, Conversation]") -> None:
         elif line.startswith("/"):
             print(f"{line.split()[0]} is no command; {_HELP}", file=sys.stderr)
         else:
-            answers = {name: talk.ask(line) for name, talk in conversations.items()}
-            print(_shown(answers), flush=True)
+            print(_shown(_ask(conversations, line)), flush=True)
+
+
+def _ask(conversations: "dict[str, Conversation]", text: str) -> "dict[str, Answer]":
+    from rich.console import Console
+
+    answers = {}
+    for name, conversation in conversations.items():
+        # Where stderr is a terminal: weights take seconds to load, and nothing else would show.
+        with Console(stderr=True).status(f"waiting for the {name}"):
+            answers[name] = conversation.ask(text)
+    return answers
 
 
 def _lines() -> Iterator[str]:

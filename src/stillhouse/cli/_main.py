@@ -103,6 +103,8 @@ def _verdict(err: Exception) -> tuple[int, str]:
     if isinstance(err, OSError) and err.errno in _FIXABLE_ERRNOS:
         where = f"{err.filename}: " if err.filename else ""
         return FIXABLE, f"{where}{err.strerror}. Correct that, then run the same command again."
+    if isinstance(err, ModuleNotFoundError) and (extra := _extra_of(err)):
+        return FIXABLE, f"{err.name} is not installed. Run: pip install 'stillhouse[{extra}]'"
     if isinstance(err, MemoryError):
         return FIXABLE, "Out of memory. Close other programs, or lower batch_size."
     what = " ".join(f"{type(err).__name__}: {err}".split())
@@ -110,6 +112,14 @@ def _verdict(err: Exception) -> tuple[int, str]:
         f"{what}. This is a bug in stillhouse; please report it with the traceback that "
         f"{_DEBUG_VARIABLE}=1 shows."
     )
+
+
+def _extra_of(err: ModuleNotFoundError) -> str | None:
+    """The extra that brings a missing package; None for what no extra brings."""
+    from stillhouse.pipeline import EXTRAS
+
+    package = (err.name or "").split(".")[0]
+    return next((extra for extra, names in EXTRAS.items() if package in names), None)
 
 
 def _interrupted(arguments: Sequence[str], code: int) -> int:

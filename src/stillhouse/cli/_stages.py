@@ -1,6 +1,6 @@
 """One command per stage: the stage's function, with its settings as flags."""
 
-import sys
+import shlex
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
@@ -214,6 +214,9 @@ def evaluate(
     from stillhouse.evaluate import EvaluateConfig
     from stillhouse.evaluate import evaluate as stage
 
+    words = ["stillhouse", "evaluate", str(dataset), *students, "--teacher", teacher]
+    words += ["--out", str(out), "--title", title]
+    words += [word for assignment in settings or () for word in ("--set", assignment)]
     measure = partial(
         stage,
         dataset,
@@ -221,7 +224,7 @@ def evaluate(
         teacher=teacher,
         students=_named_students(students),
         title=title,
-        command=_this_command(),
+        command=shlex.join(words),
     )
     _run_stage(
         measure,
@@ -262,11 +265,3 @@ def _named_students(given: Sequence[str]) -> dict[str, Path]:
             raise ConfigError(f"Two students are called {name!r}. Name them: NAME=DIR.")
         students[name] = path
     return students
-
-
-def _this_command() -> str:
-    """What the user typed, without what changes only how it is shown."""
-    import shlex
-
-    shown = [argument for argument in sys.argv[1:] if argument not in ("--json", "--quiet")]
-    return shlex.join(["stillhouse", *shown])

@@ -10,7 +10,7 @@ from stillhouse.pipeline._config import (
     schema_text,
 )
 from stillhouse.pipeline._demo import DEMO_DIR, demo_config
-from stillhouse.pipeline._doctor import Check, examine
+from stillhouse.pipeline._doctor import EXTRAS, Check, examine
 from stillhouse.pipeline._init import init
 from stillhouse.pipeline._run import RunOutcome, StageEnd, StageListener, ignore_stages, run
 from stillhouse.pipeline._settings import check_settings
@@ -30,6 +30,7 @@ __all__ = [
     "DEMO_DIR",
     "examine",
     "Check",
+    "EXTRAS",
     "init",
     "check_settings",
     "parse_yaml",
