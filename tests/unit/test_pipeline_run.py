@@ -171,6 +171,30 @@ def test_a_student_can_be_asked_in_the_terminal(
     assert ran.json()["teacher"]["model"] != ran.json()["student"]["model"]
 
 
+def test_single_commands_make_the_student_that_the_run_made(
+    finished: Path, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = f"local:{project / 'model'}"
+    sampling = ["--temperature", 0, "--max-tokens", 8, "--top-logprobs", 4]
+    kept = ["--set", "drop_truncated=false", "--set", "drop_looping=false"]
+    kept += ["--set", "deduplicate=false"]
+    shape = ["--base", model, "--layers", 2, "--epochs", 1, "--batch-size", 4]
+    c, d, s, m = (tmp_path / name for name in "cdsm")
+    commands: list[list[object]] = [
+        ["collect", project / "p.jsonl", "--teacher", model, "--out", c, *sampling],
+        ["curate", c, "--out", d, *kept],
+        ["capture", d, "--teacher", model, "--completions", c, "--out", s, "--top-k", 4],
+        ["train", d, "--signal", s, "--out", m, "--objective", "forward_kl", *shape],
+        ["evaluate", d, f"small={m}", "--teacher", model, "--out", tmp_path / "e"],
+    ]
+    for command in commands:
+        ran = run_here(capsys, *command)
+        assert (ran.code, "next: " in ran.err) == (0, True), ran.err
+    weights = [folder / "model.safetensors" for folder in (m, finished / "students" / "student")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert (tmp_path / "e" / "report.html").is_file()
+
+
 class _Stop(Exception):
     pass
 
