@@ -1,6 +1,7 @@
 """Settings for every test: one thread per process, so that tests share a small machine fairly."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +22,11 @@ def user_environment() -> dict[str, str]:
     """Environment for a real process that is to run as fast as a user's would."""
     environment = {name: value for name, value in os.environ.items() if name not in _ONE_THREAD}
     return {**environment, **{name: value for name, value in _GIVEN.items() if value is not None}}
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of 50,000 random parameters; see `tiny_model`."""
+    from tiny_model import make_tiny_model
+
+    return make_tiny_model(tmp_path_factory.mktemp("tiny-model"))
