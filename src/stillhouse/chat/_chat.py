@@ -1,6 +1,7 @@
 """One conversation, as the model was taught to read it."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,6 +47,9 @@ class EncodedExample:
 class ChatTokenizer:
     """A model's tokenizer together with its chat template.
 
+    Text that spells out a control token of the model, such as `<|im_end|>`, is refused wherever it
+    would be tokenised: its author could otherwise end a turn or open one in another role.
+
     Args:
         tokenizer: A `transformers` tokenizer.
         end_of_turn_ids: Ids that end a completion, from the model's generation config.
@@ -80,8 +84,12 @@ class ChatTokenizer:
         return hashlib.sha256(self.tokenizer.chat_template.encode()).hexdigest()
 
     def encode_prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Ids of `messages` up to the point where the model answers."""
-        return self._encode(self._render(messages, generation=True))
+        """Ids of `messages` up to the point where the model answers.
+
+        Raises:
+            RecordError: the template refuses the messages, or one spells out a control token.
+        """
+        return self._encode(self._render_prompt(messages))
 
     def encode_example(
         self,
@@ -104,13 +112,15 @@ class ChatTokenizer:
         Raises:
             ConfigError: the template rewrites the conversation when the answer is appended, or
                 does not end the turn with a known token.
+            RecordError: the template refuses the messages, or a text spells out a control token.
         """
-        prompt_ids = self.encode_prompt(messages)
-        if completion_token_ids is not None:
-            ids = (*prompt_ids, *completion_token_ids)
-        else:
-            ids = (*prompt_ids, *self._encode(completion), *self._closing_ids(messages, completion))
-        return EncodedExample(ids=ids, num_prompt=len(prompt_ids))
+        prompt = self._render_prompt(messages)
+        prompt_ids = self._encode(prompt)
+        if completion_token_ids is None:
+            self._refuse_control_tokens(completion)
+            closing = self._closing_ids(messages, prompt, completion)
+            completion_token_ids = (*self._encode(completion), *closing)
+        return EncodedExample(ids=(*prompt_ids, *completion_token_ids), num_prompt=len(prompt_ids))
 
     def decode_completion(self, ids: Sequence[int]) -> tuple[str, FinishReason]:
         """The text of generated ids and whether the model ended it (`stop`) or was cut."""
@@ -121,8 +131,9 @@ class ChatTokenizer:
         )
         return text, "stop" if is_ended else "length"
 
-    def _closing_ids(self, messages: Sequence[Message], completion: str) -> tuple[int, ...]:
-        prompt = self._render(messages, generation=True)
+    def _closing_ids(
+        self, messages: Sequence[Message], prompt: str, completion: str
+    ) -> tuple[int, ...]:
         answer = Message(role="assistant", content=completion)
         whole = self._render([*messages, answer], generation=False)
         if not whole.startswith(prompt + completion):
@@ -139,6 +150,27 @@ class ChatTokenizer:
                 f"tokens {list(self.end_of_turn_ids)}. Correct eos_token_id or the template."
             )
         return ids[: ends[0] + 1]
+
+    @cached_property
+    def _control_tokens(self) -> re.Pattern[str]:
+        texts = [
+            token.content
+            for token_id, token in self.tokenizer.added_tokens_decoder.items()
+            if token.special or token_id in self.end_of_turn_ids
+        ]
+        return re.compile("|".join(map(re.escape, texts)) if texts else "(?!)")
+
+    def _refuse_control_tokens(self, text: str) -> None:
+        if found := self._control_tokens.search(text):
+            raise RecordError(
+                f"A text holds {found.group()!r}, which {self.name} reads as a control token and "
+                "not as text. Remove or reword it."
+            )
+
+    def _render_prompt(self, messages: Sequence[Message]) -> str:
+        for message in messages:
+            self._refuse_control_tokens(message.content)
+        return self._render(messages, generation=True)
 
     def _render(self, messages: Sequence[Message], *, generation: bool) -> str:
         try:
