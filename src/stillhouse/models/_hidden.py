@@ -9,12 +9,18 @@ import torch
 from torch import Tensor
 
 from stillhouse.chat import EncodedExample
-from stillhouse.errors import ConfigError
+from stillhouse.errors import ConfigError, ShapeError
 from stillhouse.models._load import LanguageModel
+from stillhouse.models._prefix import hidden_states_after_prefix, shared_prefix
 from stillhouse.models._sampling import exact_topk
 
 # Architectures whose logits are not simply hidden @ head.T carry one of these settings.
-_LOGIT_SETTINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+_LOGIT_SETTINGS = (
+    "final_logit_softcapping",
+    "logit_scale",
+    "logits_scaling",
+    "lm_head_multiplier",
+)
 _HEAD_ROWS = 128
 
 
@@ -26,19 +32,28 @@ class PredictingBatch(NamedTuple):
         rows_N: Row of each predicting position, example after example.
         columns_N: Its column: the position before the token that it predicts.
         target_ids_N: The completion tokens.
+        num_shared: Leading columns that are the same in all rows and predict nothing.
     """
 
     ids_BT: Tensor
     rows_N: Tensor
     columns_N: Tensor
     target_ids_N: Tensor
+    num_shared: int
 
 
 def predicting_batch(examples: Sequence[EncodedExample]) -> PredictingBatch:
     """Pad `examples` on the right and list their predicting positions.
 
     This is the one place where targets are shifted against positions.
+
+    Raises:
+        ShapeError: there is no example, or one has no prompt, so nothing predicts its first token.
     """
+    if not examples or any(example.num_prompt < 1 for example in examples):
+        raise ShapeError(
+            f"{len(examples)} examples: at least one is needed, and each must have a prompt."
+        )
     width = max(len(example.ids) for example in examples)
     ids_BT = torch.zeros(len(examples), width, dtype=torch.long)
     rows, columns, targets = [], [], []
@@ -53,14 +68,22 @@ def predicting_batch(examples: Sequence[EncodedExample]) -> PredictingBatch:
         rows_N=torch.tensor(rows, dtype=torch.long),
         columns_N=torch.tensor(columns, dtype=torch.long),
         target_ids_N=torch.tensor(targets, dtype=torch.long),
+        num_shared=shared_prefix(
+            [example.ids for example in examples],
+            limit=min(example.num_prompt for example in examples) - 1,
+        ),
     )
 
 
 def predicting_hidden_states(network: Any, batch: PredictingBatch) -> Tensor:
     """Hidden states that the head turns into predictions of the completions, (N, D).
 
-    No attention mask is needed: attention is causal and padding is on the right.
+    No attention mask is needed: attention is causal and padding is on the right. What all rows
+    begin with is computed once.
     """
+    if batch.num_shared:
+        hidden_BSD = hidden_states_after_prefix(network, batch.ids_BT, batch.num_shared)
+        return hidden_BSD[batch.rows_N, batch.columns_N - batch.num_shared]
     hidden_BTD = network.get_decoder()(input_ids=batch.ids_BT, use_cache=False).last_hidden_state
     hidden_ND: Tensor = hidden_BTD[batch.rows_N, batch.columns_N]
     return hidden_ND
