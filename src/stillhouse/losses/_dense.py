@@ -103,11 +103,17 @@ def forward_kl_topk(
     in_top_BTV.scatter_(-1, teacher_top_ids_BTK, True)
     # logsumexp over what is left: 1 - sum(top) would cancel when the tail is small.
     rest_BTV = student_BTV.masked_fill(in_top_BTV, -torch.inf)
-    has_tail_BT = teacher_tail_logprob_BT > -torch.inf
+    # Where the ids are the whole vocabulary, a tail is the rounding of 1 - sum(top).
+    is_whole = teacher_top_ids_BTK.shape[-1] == student_logits_BTV.shape[-1]
+    has_tail_BT = (teacher_tail_logprob_BT > -torch.inf) & (not is_whole)
     # A row without a tail may leave no id at all, and logsumexp of nothing has no gradient.
     safe_BTV = torch.where(has_tail_BT.unsqueeze(-1), rest_BTV, torch.zeros_like(rest_BTV))
     student_tail_BT = torch.logsumexp(safe_BTV, dim=-1)
     tail_BT = torch.where(has_tail_BT, teacher_tail_logprob_BT, 0.0)
     tail_term_BT = torch.where(has_tail_BT, tail_BT.exp() * (tail_BT - student_tail_BT), 0.0)
-    top_terms_BTK = teacher_top_logprobs_BTK.exp() * (teacher_top_logprobs_BTK - student_top_BTK)
+    top_terms_BTK = torch.where(
+        teacher_top_logprobs_BTK == -torch.inf,
+        0.0,
+        teacher_top_logprobs_BTK.exp() * (teacher_top_logprobs_BTK - student_top_BTK),
+    )
     return top_terms_BTK.sum(dim=-1) + tail_term_BT

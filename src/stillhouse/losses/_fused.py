@@ -16,13 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from stillhouse.errors import ShapeError
 
 CHUNK_TOKENS = 128
 """Rows of one logits buffer: 25 MB at V = 49,152. 64 to 256 run at the same speed on two cores."""
-
-_TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -73,39 +72,50 @@ def cross_entropy_kernel(logits_CV: Tensor, target: TokenTarget) -> Tensor:
 def forward_kl_topk_kernel(logits_CV: Tensor, target: TopKTarget) -> Tensor:
     """Top-k + tail forward KL; its gradient replaces the logits.
 
-    With q the student, Q its mass outside the ids and P the teacher's tail, the gradient is q - p
-    on the ids and q (1 - P / Q) elsewhere: the shape of the tail is left to the student.
+    With q the student, Q its mass outside the ids, r = q / Q its distribution there and P the
+    teacher's tail, the gradient is q - p on the ids and r (Q - P) elsewhere: the shape of the tail
+    is left to the student.
     """
     ids_CK = target.ids_NK
     top_logits_CK = logits_CV.gather(1, ids_CK)
-    log_normaliser_C1 = _softmax_in_place(logits_CV)
-    student_CK = logits_CV.gather(1, ids_CK)
-    # Summing the tail itself: 1 - sum(top) has no correct digit left when the tail is 1e-7.
-    logits_CV.scatter_(1, ids_CK, 0.0)
-    student_tail_C = logits_CV.sum(dim=1).clamp_(min=_TINY)
-    teacher_CK = target.logprobs_NK.exp()
-    teacher_tail_C = target.tail_logprob_N.exp()
-
-    log_ratio_CK = target.logprobs_NK - (top_logits_CK - log_normaliser_C1)
-    tail_ratio_C = torch.where(
-        teacher_tail_C > 0, target.tail_logprob_N - student_tail_C.log(), 0.0
-    )
-    loss_C = (teacher_CK * log_ratio_CK).sum(dim=1) + teacher_tail_C * tail_ratio_C
+    # The tail is normalised by itself: as 1 - sum(top), or as a part of one softmax over V, it
+    # would have no correct digit left where it is below 1e-7.
+    logits_CV.scatter_(1, ids_CK, -torch.inf)
+    tail_normaliser_C1 = _softmax_in_place(logits_CV)
+    # K + 1 outcomes, the tail last.
+    student_CK1 = torch.log_softmax(torch.cat([top_logits_CK, tail_normaliser_C1], dim=1), dim=1)
+    teacher_CK1 = torch.cat([target.logprobs_NK, _tail_C1(target, logits_CV)], dim=1)
+    teacher_probs_CK1 = teacher_CK1.exp()
+    loss_C = torch.where(
+        teacher_probs_CK1 > 0, teacher_probs_CK1 * (teacher_CK1 - student_CK1), 0.0
+    ).sum(dim=1)
 
     # The gradient of sum(p) * logsumexp needs the teacher's whole mass, which stored
     # log-probabilities round to 1 +- 1e-7: q * mass, not q, keeps gradient and value consistent.
-    mass_C1 = teacher_CK.sum(dim=1, keepdim=True) + teacher_tail_C.unsqueeze(1)
-    logits_CV.mul_(mass_C1 - (teacher_tail_C / student_tail_C).unsqueeze(1))
-    logits_CV.scatter_(1, ids_CK, student_CK * mass_C1 - teacher_CK)
+    mass_C1 = teacher_probs_CK1.sum(dim=1, keepdim=True)
+    grad_CK1 = student_CK1.exp() * mass_C1 - teacher_probs_CK1
+    logits_CV.mul_(grad_CK1[:, -1:])
+    logits_CV.scatter_(1, ids_CK, grad_CK1[:, :-1])
     return loss_C
 
 
+def _tail_C1(target: TopKTarget, logits_CV: Tensor) -> Tensor:
+    """Log of the teacher's tail, (C, 1); none where the ids are the whole vocabulary."""
+    tail_C1 = target.tail_logprob_N.unsqueeze(1)
+    is_whole = target.ids_NK.shape[1] == logits_CV.shape[1]
+    return torch.full_like(tail_C1, -torch.inf) if is_whole else tail_C1
+
+
 def _softmax_in_place(logits_CV: Tensor) -> Tensor:
-    """Turn logits into probabilities and return the log of their normaliser, (C, 1)."""
+    """Turn logits into probabilities and return the log of their normaliser, (C, 1).
+
+    A row that is -inf throughout has the normaliser -inf, and no probabilities: NaN.
+    """
     largest_C1 = logits_CV.amax(dim=1, keepdim=True)
     torch.softmax(logits_CV, dim=1, out=logits_CV)
     # The largest probability is 1 / sum(exp(z - max)), at least 1 / V: its log is exact enough.
-    return largest_C1 - logits_CV.amax(dim=1, keepdim=True).log()
+    log_normaliser_C1 = largest_C1 - logits_CV.amax(dim=1, keepdim=True).log()
+    return torch.where(largest_C1 == -torch.inf, largest_C1, log_normaliser_C1)
 
 
 _KERNELS: dict[type, Callable[[Tensor, Any], Tensor]] = {
@@ -126,8 +136,8 @@ def head_loss_and_grad(
     """Losses per position and the gradient of their weighted sum.
 
     Args:
-        hidden_ND: Hidden states at the positions that predict a valid token, float32.
-        weight_VD: The output head.
+        hidden_ND: Hidden states at the positions that predict a valid token, N > 0.
+        weight_VD: The output head, of the same dtype.
         target: What to match, N rows.
         weight_N: The factor of each position in the sum, for instance 1 / number of valid tokens.
         weight_grad_VD: Where the head's gradient is added; None for a frozen head.
@@ -137,9 +147,12 @@ def head_loss_and_grad(
         Losses (N,) without the weights, and the gradient of sum(weight * loss) by `hidden_ND`.
 
     Raises:
-        ShapeError: target or weights have another number of rows than the hidden states.
+        ShapeError: there is no position, or target or weights have another number of rows than
+            the hidden states.
     """
     num_tokens = hidden_ND.shape[0]
+    if num_tokens == 0:
+        raise ShapeError("no positions to learn from; give at least one completion token.")
     if len(target) != num_tokens or weight_N.shape != (num_tokens,):
         raise ShapeError(
             f"{num_tokens} hidden states, {len(target)} target rows and weights of shape "
@@ -181,6 +194,7 @@ class _FusedHeadLoss(torch.autograd.Function):
         return (loss_N * weight_N).sum()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         (grad,) = grads
         hidden_grad_ND, weight_grad_VD = ctx.saved_tensors

@@ -36,9 +36,11 @@ def score_against_head(
     """Compare two models' next-token distributions from their hidden states, chunk by chunk.
 
     Raises:
-        ShapeError: vocabularies or numbers of positions differ.
+        ShapeError: there is no position, or vocabularies or numbers of positions differ.
     """
     num_tokens = target_ids_N.shape[0]
+    if num_tokens == 0:
+        raise ShapeError("no positions to score; give at least one target.")
     if student_head_VD.shape[0] != teacher_head_VE.shape[0] or {
         student_hidden_ND.shape[0],
         teacher_hidden_NE.shape[0],
@@ -62,6 +64,4 @@ def score_against_head(
                 teacher_logprob_N=teacher_CV.gather(1, ids_C1).squeeze(1),
             )
         )
-    if not chunks:
-        raise ShapeError("no positions to score; give at least one target.")
     return HeadScores(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
