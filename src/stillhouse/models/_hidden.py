@@ -28,7 +28,7 @@ class PredictingBatch(NamedTuple):
     """Several examples, right-padded, and where their completions are predicted.
 
     Attributes:
-        ids_BT: Token ids; padding is 0 and is never seen by a valid position.
+        ids_BT: Token ids without each example's last; padding is 0, which no valid position sees.
         rows_N: Row of each predicting position, example after example.
         columns_N: Its column: the position before the token that it predicts.
         target_ids_N: The completion tokens.
@@ -54,11 +54,12 @@ def predicting_batch(examples: Sequence[EncodedExample]) -> PredictingBatch:
         raise ShapeError(
             f"{len(examples)} examples: at least one is needed, and each must have a prompt."
         )
-    width = max(len(example.ids) for example in examples)
+    # The last token of each example predicts nothing that is scored, so no model has to read it.
+    width = max(len(example.ids) for example in examples) - 1
     ids_BT = torch.zeros(len(examples), width, dtype=torch.long)
     rows, columns, targets = [], [], []
     for row, example in enumerate(examples):
-        ids_BT[row, : len(example.ids)] = torch.tensor(example.ids)
+        ids_BT[row, : len(example.ids) - 1] = torch.tensor(example.ids[:-1])
         for position in range(example.num_prompt, len(example.ids)):
             rows.append(row)
             columns.append(position - 1)
