@@ -19,7 +19,7 @@ from stillhouse.artifacts._manifest import (
     read_manifest,
 )
 from stillhouse.artifacts._merkle import MerkleTree, merkle_root
-from stillhouse.artifacts._paths import atomic_write_bytes, file_sha256
+from stillhouse.artifacts._paths import atomic_write_bytes, file_sha256, sync_folder
 from stillhouse.artifacts._reader import Artifact, check_files, check_rows_root, open_artifact
 from stillhouse.artifacts._tables import arrow_schema, read_rows, write_table
 from stillhouse.artifacts._writer import ArtifactWriter, begin_artifact, is_up_to_date
@@ -50,4 +50,5 @@ __all__ = [
     "write_table",
     "atomic_write_bytes",
     "file_sha256",
+    "sync_folder",
 ]

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,18 @@ class Schedule:
     def num_steps(self) -> int:
         """Steps in all, at least one."""
         return max(1, round(self.steps_per_epoch * self.epochs))
+
+    def steps(self, start: int = 0) -> Iterator[tuple[int, list[int]]]:
+        """Each step from `start` on with the indices of its examples."""
+        first_epoch = start // self.steps_per_epoch
+        step = first_epoch * self.steps_per_epoch
+        for epoch in itertools.count(first_epoch):
+            for batch in self.epoch_batches(epoch):
+                if step >= self.num_steps:
+                    return
+                if step >= start:
+                    yield step, batch
+                step += 1
 
     def epoch_batches(self, epoch: int) -> list[list[int]]:
         """The batches of an epoch as lists of example indices.

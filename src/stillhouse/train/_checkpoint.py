@@ -1,48 +1,62 @@
 """Checkpoints from which training goes on bit for bit.
 
 A checkpoint is a folder `step-N` with weights and optimiser state as safetensors and a small
-`state.json`, written beside the others under another name and renamed when it is whole.
+`state.json`, written beside the others under another name and renamed when it is whole. The
+hashes in `state.json` tell damage apart before a single weight is touched.
 """
 
 import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from stillhouse.artifacts import file_sha256, sync_folder
 from stillhouse.errors import CheckpointError
 
 _PREFIX = "step-"
+_STATE = "state.json"
+_WEIGHTS = "weights.safetensors"
+_OPTIMIZER = "optimizer.safetensors"
+
+
+class CheckpointState(NamedTuple):
+    """Where a run stood.
+
+    Attributes:
+        step: Steps that were finished.
+        seconds: Time spent on them, over all attempts.
+    """
+
+    step: int
+    seconds: float
 
 
 def save_checkpoint(
-    folder: Path,
-    *,
-    step: int,
-    network: Any,
-    optimizer: torch.optim.Optimizer,
-    state: dict[str, Any],
+    folder: Path, state: CheckpointState, *, network: Any, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Write the checkpoint after `step` steps and remove older ones."""
+    """Write the checkpoint after `state.step` steps and remove older ones."""
     from safetensors.torch import save_file
 
     folder.mkdir(exist_ok=True)
-    target = folder / f"{_PREFIX}{step}"
+    target = folder / f"{_PREFIX}{state.step}"
     temporary = folder / f".{target.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    save_file(_weights(network), temporary / "weights.safetensors")
-    save_file(_optimizer_tensors(network, optimizer), temporary / "optimizer.safetensors")
-    (temporary / "state.json").write_text(json.dumps({"step": step, **state}))
+    save_file(_weights(network), temporary / _WEIGHTS)
+    save_file(_optimizer_tensors(network, optimizer), temporary / _OPTIMIZER)
+    hashes = {name: file_sha256(temporary / name) for name in (_WEIGHTS, _OPTIMIZER)}
+    (temporary / _STATE).write_text(json.dumps({**state._asdict(), "sha256": hashes}))
     for entry in temporary.iterdir():
         with entry.open("rb") as stream:
             os.fsync(stream.fileno())
     if target.exists():
         shutil.rmtree(target)
     temporary.rename(target)
+    sync_folder(folder)
     for older in folder.iterdir():
         if older != target:
             shutil.rmtree(older)
@@ -50,33 +64,59 @@ def save_checkpoint(
 
 def load_checkpoint(
     folder: Path, *, network: Any, optimizer: torch.optim.Optimizer
-) -> dict[str, Any] | None:
-    """Restore the newest checkpoint in place and return its state; None where there is none.
+) -> CheckpointState:
+    """Restore the newest checkpoint in place; where there is none, the run is at its beginning.
 
     Raises:
         CheckpointError: it is damaged or of another model.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    steps = [int(entry.name.removeprefix(_PREFIX)) for entry in folder.glob(f"{_PREFIX}*")]
+    steps = [
+        int(number)
+        for entry in folder.glob(f"{_PREFIX}*")
+        if (number := entry.name.removeprefix(_PREFIX)).isdecimal()
+    ]
     if not steps:
-        return None
+        return CheckpointState(step=0, seconds=0.0)
     newest = folder / f"{_PREFIX}{max(steps)}"
+    from safetensors import SafetensorError
+
     try:
-        state: dict[str, Any] = json.loads((newest / "state.json").read_text())
-        weights = load_file(newest / "weights.safetensors")
-        moments = load_file(newest / "optimizer.safetensors")
-        with torch.no_grad():
-            for name, parameter in network.named_parameters():
-                parameter.copy_(weights[name])
-        _restore_optimizer(network, optimizer, moments)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as err:
+        state = _read_state(newest, step=max(steps))
+        _restore(newest, network, optimizer)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as err:
         raise CheckpointError(
-            f"{newest} cannot be read ({type(err).__name__}: {err}). "
+            f"{newest} is damaged or of another model ({type(err).__name__}: {err}). "
             f"Remove {folder} to start the training again."
         ) from err
     return state
+
+
+def _read_state(checkpoint: Path, *, step: int) -> CheckpointState:
+    values = json.loads((checkpoint / _STATE).read_text())
+    state = CheckpointState(step=int(values["step"]), seconds=float(values["seconds"]))
+    if state.step != step:
+        raise ValueError(f"{_STATE} is of step {state.step}")
+    for name in (_WEIGHTS, _OPTIMIZER):
+        if file_sha256(checkpoint / name) != values["sha256"][name]:
+            raise ValueError(f"{name} has changed")
+    return state
+
+
+def _restore(checkpoint: Path, network: Any, optimizer: torch.optim.Optimizer) -> None:
+    from safetensors.torch import load_file
+
+    parameters: dict[str, Tensor] = dict(network.named_parameters())
+    weights, moments = load_file(checkpoint / _WEIGHTS), load_file(checkpoint / _OPTIMIZER)
+    if {name: value.shape for name, value in weights.items()} != {
+        name: value.shape for name, value in parameters.items()
+    }:
+        raise ValueError("its tensors are not those of the model")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(weights[name])
+    for name, tensor in moments.items():
+        owner, key = name.rsplit("/", 1)
+        optimizer.state[parameters[owner]][key] = tensor
 
 
 def _weights(network: Any) -> dict[str, Tensor]:
@@ -89,12 +129,3 @@ def _optimizer_tensors(network: Any, optimizer: torch.optim.Optimizer) -> dict[s
         for name, parameter in network.named_parameters()
         for key, value in optimizer.state[parameter].items()
     }
-
-
-def _restore_optimizer(
-    network: Any, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
-) -> None:
-    parameters = dict(network.named_parameters())
-    for name, tensor in tensors.items():
-        parameter, key = name.rsplit("/", 1)
-        optimizer.state[parameters[parameter]][key] = tensor

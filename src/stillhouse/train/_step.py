@@ -74,15 +74,15 @@ class Stepper:
         left = (self._num_steps - step) / max(1, self._num_steps - warmup)
         return self._config.learning_rate * left
 
-    def step(
+    def learn(
         self, step: int, parts: Sequence[Sequence[EncodedExample]], target_of: TargetOf
     ) -> StepResult:
-        """Learn from one batch, given in parts that are processed one after the other.
+        """Leave the gradients of one batch, given in parts that are processed one by one.
 
         Every token of the batch weighs the same, in whichever part it is.
 
         Raises:
-            NonFiniteLossError: loss or gradient is NaN or infinite; no weight was changed.
+            NonFiniteLossError: loss or gradient is NaN or infinite; the gradients are dropped.
         """
         num_tokens = sum(len(example.completion_ids) for part in parts for example in part)
         loss_sum, num_padded = 0.0, 0
@@ -96,13 +96,32 @@ class Stepper:
             self.optimizer.zero_grad(set_to_none=False)
             raise NonFiniteLossError(
                 f"Step {step}: loss {loss}, gradient norm {norm}. The weights were not changed. "
-                f"Lower learning_rate (now {self._config.learning_rate:g}) and run again."
+                f"{self._advice(step)}"
             )
+        return StepResult(loss, norm, num_tokens, num_padded)
+
+    def update(self, step: int) -> None:
+        """Change the weights by the gradients that `learn` left: nothing else does."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=False)
-        return StepResult(loss, norm, num_tokens, num_padded)
+
+    def check_weights(self, step: int) -> None:
+        """Refuse weights that the last update broke, which no later loss would show.
+
+        Raises:
+            NonFiniteLossError: a weight is NaN or infinite.
+        """
+        if not all(bool(parameter.isfinite().all()) for parameter in self._parameters):
+            raise NonFiniteLossError(
+                f"Step {step} left weights that are not finite. {self._advice(step)}"
+            )
+
+    def _advice(self, step: int) -> str:
+        if step == 0:
+            return "Nothing was learnt yet: check the base model's weights and the signal."
+        return f"Lower learning_rate (now {self._config.learning_rate:g}) and run again."
 
     def _accumulate(self, batch: PredictingBatch, target: HeadTarget, num_tokens: int) -> float:
         hidden_ND = predicting_hidden_states(self.network, batch)

@@ -1,8 +1,7 @@
 """Train a student: from dataset and signal folders to a student folder."""
 
+import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,12 @@ from stillhouse.artifacts import (
     is_up_to_date,
     open_artifact,
 )
-from stillhouse.chat import ChatTokenizer, EncodedExample
-from stillhouse.errors import ConfigError, DataError
-from stillhouse.models import (
-    LanguageModel,
-    load_model,
-    locate_model,
-    pruned,
-    save_model,
-)
-from stillhouse.records import Example, Usage
-from stillhouse.runlog import Listener, MetricsLog, Ticker, ignore_progress, read_metrics
-from stillhouse.signal import SignalReader, check_fingerprints
-from stillhouse.train._batches import Schedule, split_evenly
-from stillhouse.train._checkpoint import load_checkpoint, save_checkpoint
+from stillhouse.models import LanguageModel, locate_model, save_model
+from stillhouse.records import Usage
+from stillhouse.runlog import Listener, ignore_progress, read_metrics
 from stillhouse.train._config import TrainConfig
-from stillhouse.train._step import Stepper, StepResult, TargetOf
-from stillhouse.train._targets import SignalTarget, token_target
+from stillhouse.train._loop import Loop
+from stillhouse.train._plan import Plan, make_plan, open_inputs
 
 _STAGE = "train"
 _FINAL_STEPS = 20  # whose mean loss is the result: single steps are noisy
@@ -64,24 +52,18 @@ def train(
     Raises:
         ConfigError: the objective needs a signal that was not given, or a path is wrong.
         VocabularyMismatchError: the signal is of another teacher, tokenizer or template.
-        NonFiniteLossError: training diverged; the weights before that step are kept.
+        NonFiniteLossError: training diverged; no student was written.
+        CheckpointError: what a stopped run left is damaged.
         DataError: nothing is left to train on.
     """
-    if config.objective != "sft" and signal is None:
-        raise ConfigError(
-            f"objective {config.objective} learns from a captured signal. "
-            "Give --signal (what `stillhouse capture` made), or use objective sft."
-        )
-    inputs = _Inputs(
-        dataset=open_artifact(dataset, kind="dataset"),
-        signal=open_artifact(signal, kind="signal")
-        if config.objective != "sft" and signal
-        else None,
-    )
-    folder = locate_model(config.base.removeprefix("local:"))
-    resolved = {**config.model_dump(mode="json"), "base_revision": folder.revision}
+    started_s = time.monotonic()
+    inputs = open_inputs(dataset, signal, config)
+    base = locate_model(config.base.removeprefix("local:"))
+    resolved = {**config.model_dump(mode="json"), "base_revision": base.revision}
     if is_up_to_date(out, stage=_STAGE, config=resolved, parents=inputs.parents):
         return open_artifact(out)
+    # Before the folder is claimed, so that what cannot be trained replaces nothing.
+    plan = make_plan(config, inputs, base, name=out.name)
     writer = begin_artifact(
         out,
         kind="student",
@@ -92,189 +74,55 @@ def train(
         replace=replace,
     )
     try:
-        base = load_model(folder.path)
-        return _Run(config, inputs, writer, base, name=out.name, on_progress=on_progress).finish()
+        loop = Loop(plan, writer.work_dir, started_s=started_s, on_progress=on_progress)
+        loop.run()
+        return _finish(writer, plan, loop)
     finally:
         writer.release()
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    dataset: Artifact
-    signal: Artifact | None
-
-    @property
-    def parents(self) -> list[Artifact]:
-        return [self.dataset, self.signal] if self.signal else [self.dataset]
-
-    def target_of(self, chat: ChatTokenizer) -> TargetOf:
-        if self.signal is None:
-            return token_target
-        check_fingerprints(
-            self.signal,
-            dataset=self.dataset,
-            vocabulary_sha256=chat.vocabulary_sha256,
-            template_sha256=chat.template_sha256,
-        )
-        return SignalTarget(SignalReader(self.signal))
-
-    def examples(self, chat: ChatTokenizer) -> Iterator[EncodedExample]:
-        """Training examples; the teacher's own tokens count only under its own tokenizer."""
-        tokenizer = self.dataset.manifest.tokenizer
-        is_same = tokenizer is not None and tokenizer.sha256 == chat.vocabulary_sha256
-        for row in self.dataset.rows("examples", Example):
-            if row.split == "train":
-                ids = row.completion_token_ids if is_same else None
-                yield chat.encode_example(row.messages, row.completion, ids)
-
-
-class _Run:
-    def __init__(
-        self,
-        config: TrainConfig,
-        inputs: _Inputs,
-        writer: ArtifactWriter,
-        base: LanguageModel,
-        *,
-        name: str,
-        on_progress: Listener,
-    ) -> None:
-        self._config = config
-        self._inputs = inputs
-        self._writer = writer
-        self._base = base
-        self._on_progress = on_progress
-        self._student = pruned(base, config.keep_layers, name=name)
-        self._target_of = inputs.target_of(base.chat)
-        encoded = list(inputs.examples(base.chat))
-        self._num_given = len(encoded)
-        self._examples = [example for example in encoded if len(example.ids) <= config.max_tokens]
-        if not self._examples:
-            raise DataError(
-                f"{inputs.dataset.path} leaves no training example of at most "
-                f"max_tokens={config.max_tokens} tokens ({self._num_given} given). Raise it."
-            )
-        self._schedule = Schedule(
-            lengths=[len(example.ids) for example in self._examples],
-            batch_size=config.batch_size,
-            epochs=config.epochs,
-            seed=config.seed,
-        )
-        self._stepper = Stepper(self._student.network, config, self._schedule.num_steps)
-        self._checkpoints = writer.work_dir / "checkpoints"
-        self._checkpoints.mkdir(exist_ok=True)
-        self._metrics_path = writer.work_dir / "metrics.jsonl"
-
-    def finish(self) -> Artifact:
-        """Train to the end and write the student."""
-        seconds = self._train()
-        metrics = list(read_metrics(self._metrics_path))
-        target = self._writer.new_file("metrics.jsonl")
-        target.write_bytes(self._metrics_path.read_bytes())
-        self._stage_model()
-        dropped = {"too_long": self._num_given - len(self._examples)}
-        final = metrics[-_FINAL_STEPS:]
-        manifest = self._inputs.dataset.manifest
-        return self._writer.finish(
-            counts=Counts.model_validate(
-                {
-                    "in": self._num_given,
-                    "kept": len(self._examples),
-                    "dropped": {reason: count for reason, count in dropped.items() if count},
-                }
-            ),
-            usage=Usage(
-                prompt_tokens=sum(line["train/padded_tokens"] for line in metrics),
-                completion_tokens=sum(line["train/tokens"] for line in metrics),
-                cost_usd=0.0,
-                seconds=seconds,
-            ),
-            teacher=manifest.teacher,
-            student=StudentInfo(base=self._base.name, revision=self._base.revision),
-            tokenizer_sha256=self._base.chat.vocabulary_sha256,
-            chat_template_sha256=self._base.chat.template_sha256,
-            sampling=manifest.sampling,
-            seeds={"order": self._config.seed},
-            device="cpu",
-            results={
-                "objective": self._config.objective,
-                "steps": len(metrics),
-                "final_loss_nats": sum(line["train/loss_nats"] for line in final) / len(final),
-                "parameters": self._student.num_parameters,
-                "layers": self._student.num_layers,
-            },
-        )
-
-    def _stage_model(self) -> None:
-        folder = self._writer.work_dir / "model"
-        folder.mkdir(exist_ok=True)
-        for name in save_model(self._student, folder):
-            (folder / name).replace(self._writer.new_file(name))
-
-    def _train(self) -> float:
-        """Run the steps that are left; returns the seconds of this and earlier attempts."""
-        network, optimizer = self._stepper.network, self._stepper.optimizer
-        state = load_checkpoint(self._checkpoints, network=network, optimizer=optimizer)
-        done = int(state["step"]) if state else 0
-        spent_s = float(state["seconds"]) if state else 0.0
-        started_s = saved_s = time.monotonic()
-
-        def save() -> None:
-            elapsed_s = spent_s + time.monotonic() - started_s
-            save_checkpoint(
-                self._checkpoints,
-                step=done,
-                network=network,
-                optimizer=optimizer,
-                state={"seconds": elapsed_s},
-            )
-
-        ticker = Ticker(
-            self._on_progress,
-            stage=f"train {self._student.name}",
-            total=self._schedule.num_steps,
-            unit="steps",
-            done=done,
-        )
-        with MetricsLog(self._metrics_path, resume_at_step=done) as log:
-            for step, batch in self._batches(done):
-                step_started_s = time.monotonic()
-                result = self._step(step, batch)
-                done = step + 1
-                metrics = _metrics(
-                    result, self._stepper.learning_rate(step), time.monotonic() - step_started_s
-                )
-                log.append(step, metrics)
-                ticker.advance(metrics=metrics)
-                is_due = time.monotonic() - saved_s >= self._config.checkpoint_s
-                if is_due and done < self._schedule.num_steps:
-                    save()
-                    saved_s = time.monotonic()
-        return spent_s + time.monotonic() - started_s
-
-    def _batches(self, done: int) -> Iterator[tuple[int, list[int]]]:
-        step = 0
-        epoch = 0
-        while step < self._schedule.num_steps:
-            for batch in self._schedule.epoch_batches(epoch):
-                if done <= step < self._schedule.num_steps:
-                    yield step, batch
-                step += 1
-            epoch += 1
-
-    def _step(self, step: int, batch: Sequence[int]) -> StepResult:
-        parts = split_evenly(batch, self._config.accumulate)
-        examples = [[self._examples[index] for index in part] for part in parts]
-        return self._stepper.step(step, examples, self._target_of)
+def _finish(writer: ArtifactWriter, plan: Plan, loop: Loop) -> Artifact:
+    metrics = list(read_metrics(loop.metrics_path))
+    writer.new_file("metrics.jsonl").write_bytes(loop.metrics_path.read_bytes())
+    _stage_model(writer, plan.student)
+    num_too_long = plan.num_given - len(plan.examples)
+    final = metrics[-_FINAL_STEPS:]
+    num_tokens = sum(line["train/tokens"] for line in metrics)
+    manifest = plan.inputs.dataset.manifest
+    return writer.finish(
+        counts=Counts.model_validate(
+            {
+                "in": plan.num_given,
+                "kept": len(plan.examples),
+                "dropped": {"too_long": num_too_long} if num_too_long else {},
+            }
+        ),
+        usage=Usage(
+            prompt_tokens=sum(line["train/padded_tokens"] for line in metrics) - num_tokens,
+            completion_tokens=num_tokens,
+            cost_usd=0.0,
+            seconds=loop.seconds,
+        ),
+        teacher=manifest.teacher,
+        student=StudentInfo(base=plan.base.name, revision=plan.base.revision),
+        tokenizer_sha256=plan.student.chat.vocabulary_sha256,
+        chat_template_sha256=plan.student.chat.template_sha256,
+        sampling=manifest.sampling,
+        seeds={"order": plan.config.seed},
+        device="cpu",
+        results={
+            "objective": plan.config.objective,
+            "steps": len(metrics),
+            "final_loss_nats": sum(line["train/loss_nats"] for line in final) / len(final),
+            "parameters": plan.student.num_parameters,
+            "layers": plan.student.num_layers,
+        },
+    )
 
 
-def _metrics(result: StepResult, learning_rate: float, seconds: float) -> dict[str, float]:
-    return {
-        "train/loss_nats": result.loss_nats,
-        "train/grad_norm": result.grad_norm,
-        "train/learning_rate": learning_rate,
-        "train/tokens": result.num_tokens,
-        "train/padded_tokens": result.num_padded_tokens,
-        "train/tokens_per_s": result.num_tokens / seconds,
-        "time/step_s": seconds,
-    }
+def _stage_model(writer: ArtifactWriter, student: LanguageModel) -> None:
+    folder = writer.work_dir / "model"
+    shutil.rmtree(folder, ignore_errors=True)  # an attempt that was killed here left parts of it
+    folder.mkdir()
+    for name in save_model(student, folder):
+        (folder / name).replace(writer.new_file(name))

@@ -1,0 +1,118 @@
+"""The one training loop: steps, their record, and checkpoints to go on from."""
+
+import time
+from pathlib import Path
+
+from stillhouse.runlog import Listener, MetricsLog, Ticker
+from stillhouse.train._batches import split_evenly
+from stillhouse.train._checkpoint import CheckpointState, load_checkpoint, save_checkpoint
+from stillhouse.train._plan import Plan
+from stillhouse.train._step import Stepper, StepResult
+
+
+class Loop:
+    """Runs the steps that are left of a plan.
+
+    Attributes:
+        metrics_path: One line per finished step, over all attempts.
+        checkpoints_dir: Where this attempt goes on, and the next one would.
+    """
+
+    def __init__(
+        self, plan: Plan, work_dir: Path, *, started_s: float, on_progress: Listener
+    ) -> None:
+        self.metrics_path = work_dir / "metrics.jsonl"
+        self.checkpoints_dir = work_dir / "checkpoints"
+        self._plan = plan
+        self._on_progress = on_progress
+        self._stepper = Stepper(plan.student.network, plan.config, plan.schedule.num_steps)
+        self._started_s = started_s
+        self._spent_before_s = 0.0
+        self._num_done = 0
+        self._is_between_steps = True
+
+    @property
+    def seconds(self) -> float:
+        """Time spent since the stage began, with that of earlier attempts."""
+        return self._spent_before_s + time.monotonic() - self._started_s
+
+    def run(self) -> None:
+        """Train to the end; the student's network then holds the result.
+
+        When it is interrupted (Ctrl-C) the steps that are finished are kept for the next attempt.
+
+        Raises:
+            NonFiniteLossError: training diverged.
+            CheckpointError: the checkpoint of an earlier attempt is damaged.
+        """
+        self._resume()
+        with MetricsLog(self.metrics_path, resume_at_step=self._num_done) as log:
+            try:
+                self._run_steps(log)
+            except KeyboardInterrupt:
+                # Halfway through an update the weights are those of no step: the last checkpoint
+                # is what is left then. Forward and backward passes do not touch them.
+                if self._is_between_steps and self._num_done:
+                    self._save()
+                raise
+        self._stepper.check_weights(self._num_done - 1)
+
+    def _resume(self) -> None:
+        state = load_checkpoint(
+            self.checkpoints_dir, network=self._stepper.network, optimizer=self._stepper.optimizer
+        )
+        self._num_done, self._spent_before_s = state
+
+    def _run_steps(self, log: MetricsLog) -> None:
+        num_steps = self._plan.schedule.num_steps
+        ticker = Ticker(
+            self._on_progress,
+            stage=f"train {self._plan.student.name}",
+            total=num_steps,
+            unit="steps",
+            done=self._num_done,
+        )
+        saved_s = time.monotonic()
+        for step, batch in self._plan.schedule.steps(self._num_done):
+            metrics = self._run_step(step, batch, log)
+            ticker.advance(metrics=metrics)
+            is_due = time.monotonic() - saved_s >= self._plan.config.checkpoint_s
+            if is_due and self._num_done < num_steps:
+                self._save()
+                saved_s = time.monotonic()
+
+    def _run_step(self, step: int, batch: list[int], log: MetricsLog) -> dict[str, float]:
+        started_s = time.monotonic()
+        parts = [
+            [self._plan.examples[index] for index in part]
+            for part in split_evenly(batch, self._plan.config.accumulate)
+        ]
+        result = self._stepper.learn(step, parts, self._plan.target_of)
+        self._is_between_steps = False
+        self._stepper.update(step)
+        rate = self._stepper.learning_rate(step)
+        metrics = _metrics(result, rate, time.monotonic() - started_s)
+        log.append(step, metrics)
+        self._num_done = step + 1
+        self._is_between_steps = True
+        return metrics
+
+    def _save(self) -> None:
+        save_checkpoint(
+            self.checkpoints_dir,
+            CheckpointState(step=self._num_done, seconds=self.seconds),
+            network=self._stepper.network,
+            optimizer=self._stepper.optimizer,
+        )
+
+
+def _metrics(result: StepResult, learning_rate: float, seconds: float) -> dict[str, float]:
+    return {
+        "train/loss_nats": result.loss_nats,
+        "train/grad_norm": result.grad_norm,
+        "train/learning_rate": learning_rate,
+        "train/tokens": result.num_tokens,
+        "train/padded_tokens": result.num_padded_tokens,
+        "train/tokens_per_s": result.num_tokens / seconds,
+        "time/step_s": seconds,
+    }

@@ -1,0 +1,138 @@
+"""Everything a training run needs, checked before anything is written or replaced."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stillhouse.artifacts import Artifact, open_artifact
+from stillhouse.chat import ChatTokenizer, EncodedExample
+from stillhouse.errors import ConfigError, DataError
+from stillhouse.models import LanguageModel, ModelFolder, load_model, pruned
+from stillhouse.records import Example
+from stillhouse.signal import SignalReader, check_fingerprints
+from stillhouse.train._batches import Schedule
+from stillhouse.train._config import TrainConfig
+from stillhouse.train._step import TargetOf
+from stillhouse.train._targets import SignalTarget, token_target
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The artefacts that a student is made from.
+
+    Attributes:
+        dataset: The text.
+        signal: The teacher's distributions; None for an objective that does not read them.
+    """
+
+    dataset: Artifact
+    signal: Artifact | None
+
+    @property
+    def parents(self) -> list[Artifact]:
+        """What the student's manifest names."""
+        return [self.dataset, self.signal] if self.signal else [self.dataset]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that can begin.
+
+    Attributes:
+        config: The settings.
+        inputs: What it reads.
+        student: The network to train, its weights still those of the base.
+        base: Where the student comes from.
+        examples: What is learnt.
+        num_given: Training examples, those that are too long included.
+        schedule: Their order.
+        target_of: The objective.
+    """
+
+    config: TrainConfig
+    inputs: Inputs
+    student: LanguageModel
+    base: ModelFolder
+    examples: list[EncodedExample]
+    num_given: int
+    schedule: Schedule
+    target_of: TargetOf
+
+
+def open_inputs(dataset: Path, signal: Path | None, config: TrainConfig) -> Inputs:
+    """Open what the objective reads.
+
+    Raises:
+        ConfigError: it needs a signal and none is given, or a folder is of another kind.
+        IntegrityError: one is not a sound artefact.
+    """
+    if config.objective == "sft":
+        return Inputs(dataset=open_artifact(dataset, kind="dataset"), signal=None)
+    if signal is None:
+        raise ConfigError(
+            f"objective {config.objective} learns from a captured signal. "
+            "Give --signal (what `stillhouse capture` made), or use objective sft."
+        )
+    return Inputs(
+        dataset=open_artifact(dataset, kind="dataset"), signal=open_artifact(signal, kind="signal")
+    )
+
+
+def make_plan(config: TrainConfig, inputs: Inputs, base: ModelFolder, *, name: str) -> Plan:
+    """Load the base, make the student of it and encode the examples.
+
+    Raises:
+        ConfigError: `keep_layers` does not fit the base.
+        VocabularyMismatchError: the signal is of another teacher, tokenizer or template.
+        IntegrityError: the signal is of another dataset.
+        DataError: nothing is left to train on.
+    """
+    model = load_model(base.path)
+    target_of = _target_of(inputs, model.chat)
+    student = pruned(model, config.keep_layers, name=name)
+    encoded = list(_encoded(inputs.dataset, model.chat))
+    longest = min(config.max_tokens, model.context_tokens)
+    examples = [example for example in encoded if len(example.ids) <= longest]
+    if not examples:
+        raise DataError(
+            f"{inputs.dataset.path} leaves no training example of at most {longest} tokens "
+            f"({len(encoded)} given; max_tokens={config.max_tokens}, the model reads "
+            f"{model.context_tokens}). Collect shorter completions, or raise max_tokens."
+        )
+    return Plan(
+        config=config,
+        inputs=inputs,
+        student=student,
+        base=base,
+        examples=examples,
+        num_given=len(encoded),
+        schedule=Schedule(
+            lengths=[len(example.ids) for example in examples],
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            seed=config.seed,
+        ),
+        target_of=target_of,
+    )
+
+
+def _target_of(inputs: Inputs, chat: ChatTokenizer) -> TargetOf:
+    if inputs.signal is None:
+        return token_target
+    check_fingerprints(
+        inputs.signal,
+        dataset=inputs.dataset,
+        vocabulary_sha256=chat.vocabulary_sha256,
+        template_sha256=chat.template_sha256,
+    )
+    return SignalTarget(SignalReader(inputs.signal))
+
+
+def _encoded(dataset: Artifact, chat: ChatTokenizer) -> Iterator[EncodedExample]:
+    """Training examples; the teacher's own tokens count only under its own tokenizer."""
+    tokenizer = dataset.manifest.tokenizer
+    is_same = tokenizer is not None and tokenizer.sha256 == chat.vocabulary_sha256
+    for row in dataset.rows("examples", Example):
+        if row.split == "train":
+            ids = row.completion_token_ids if is_same else None
+            yield chat.encode_example(row.messages, row.completion, ids)
