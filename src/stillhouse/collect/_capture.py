@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field
 
-from stillhouse.artifacts import Artifact, Counts, begin_artifact, is_up_to_date, open_artifact
-from stillhouse.errors import ConfigError, LogprobsUnavailableError, VocabularyMismatchError
+from stillhouse.artifacts import (
+    Artifact,
+    ArtifactWriter,
+    Counts,
+    begin_artifact,
+    is_up_to_date,
+    open_artifact,
+)
+from stillhouse.errors import ConfigError
 from stillhouse.records import Completion, Example, Record, TokenLogprobs, Usage
 from stillhouse.runlog import Listener, Ticker, ignore_progress
-from stillhouse.teachers import Teacher, open_teacher
+from stillhouse.teachers import open_weights
 
 if TYPE_CHECKING:
     from stillhouse.chat import EncodedExample
@@ -65,117 +72,110 @@ def capture(
     """
     parent = open_artifact(dataset, kind="dataset")
     recorded = open_artifact(completions, kind="completions") if completions else None
-    with open_teacher(teacher) as opened:
-        local = _require_local(opened, teacher)
-        resolved = {**config.model_dump(mode="json"), "teacher": local.info.id}
-        parents = [parent, recorded] if recorded else [parent]
+    parents = [parent, recorded] if recorded else [parent]
+    with open_weights(teacher, dataset=parent) as source:
+        resolved = {**config.model_dump(mode="json"), "teacher": source.info.id}
         if is_up_to_date(out, stage=_STAGE, config=resolved, parents=parents):
             return open_artifact(out)
-        _require_same_teacher(parent, local)
-        return _capture(
-            parent, out, recorded, local, config, resolved, config_given, replace, on_progress
-        )
-
-
-def _capture(
-    parent: Artifact,
-    out: Path,
-    recorded: Artifact | None,
-    teacher: "LocalTeacher",
-    config: CaptureConfig,
-    resolved: dict[str, Any],
-    config_given: dict[str, Any] | None,
-    replace: bool,
-    on_progress: Listener,
-) -> Artifact:
-    from stillhouse.signal import SignalWriter
-
-    writer = begin_artifact(
-        out,
-        kind="signal",
-        stage=_STAGE,
-        config=resolved,
-        config_given=config_given,
-        parents=[parent, recorded] if recorded else [parent],
-        replace=replace,
-    )
-    try:
         examples = [row for row in parent.rows("examples", Example) if row.split == "train"]
         if not examples:
-            raise ConfigError(
-                f"{parent.path} holds no training examples; there is nothing to capture."
-            )
-        store = SignalWriter(writer)
-        ticker = Ticker(on_progress, stage=_STAGE, total=len(examples), unit="examples")
-        missing: list[EncodedExample] = []
-        num_recorded = 0
+            raise ConfigError(f"{parent.path} holds no training examples: nothing to capture.")
+        writer = begin_artifact(
+            out,
+            kind="signal",
+            stage=_STAGE,
+            config=resolved,
+            config_given=config_given,
+            parents=parents,
+            replace=replace,
+        )
+        try:
+            ticker = Ticker(on_progress, stage=_STAGE, total=len(examples), unit="examples")
+            run = _Run(source, writer, config.top_k, ticker)
+            run.score(run.take_recorded(examples, recorded))
+            return run.finish(parent, num_examples=len(examples))
+        finally:
+            writer.release()
+
+
+class _Run:
+    """One attempt at a capture."""
+
+    def __init__(
+        self, teacher: "LocalTeacher", writer: ArtifactWriter, top_k: int, ticker: Ticker
+    ) -> None:
+        from stillhouse.signal import SignalWriter
+
+        self._teacher = teacher
+        self._writer = writer
+        self._top_k = top_k
+        self._ticker = ticker
+        self._store = SignalWriter(writer)
+        self._recorded_keys: set[str] = set()
+        self._num_scored_tokens = 0
+
+    def take_recorded(
+        self, examples: list[Example], recorded: Artifact | None
+    ) -> "list[EncodedExample]":
+        """Store what was recorded while the text was generated; returns what has to be scored."""
+        missing = []
         for example, logprobs in _with_recorded(examples, recorded):
-            encoded = teacher.chat.encode_example(
+            encoded = self._teacher.chat.encode_example(
                 example.messages, example.completion, example.completion_token_ids
             )
-            if encoded.signal_key in store:
-                ticker.advance()
-            elif signal := _recorded_signal(encoded, logprobs, config.top_k):
-                store.add(encoded.signal_key, signal)
-                num_recorded += 1
-                ticker.advance()
-            else:
+            signal = _recorded_signal(encoded, logprobs, self._top_k)
+            if signal is not None:
+                self._recorded_keys.add(encoded.signal_key)
+                self._store.add(encoded.signal_key, signal)
+            elif encoded.signal_key not in self._store:
                 missing.append(encoded)
-        scored_tokens = 0
-        for encoded, signal in _score(missing, teacher, config.top_k):
-            store.add(encoded.signal_key, signal)
-            scored_tokens += len(encoded.ids)
-            ticker.advance()
-        num_tokens = store.close()
-        num_rows = len(store)
-        return writer.finish(
-            counts=Counts.model_validate({"in": len(examples), "kept": len(examples)}),
-            usage=Usage(prompt_tokens=scored_tokens, cost_usd=0.0),
-            teacher=parent.manifest.teacher,
-            tokenizer_sha256=teacher.info.tokenizer_sha256,
-            chat_template_sha256=teacher.info.chat_template_sha256,
+                continue
+            self._ticker.advance()
+        return missing
+
+    def score(self, missing: "list[EncodedExample]") -> None:
+        """Store what the teacher now says about the text of `missing`."""
+        for encoded, signal in _score(missing, self._teacher, self._top_k):
+            self._store.add(encoded.signal_key, signal)
+            self._num_scored_tokens += len(encoded.ids)
+            self._ticker.advance()
+
+    def finish(self, dataset: Artifact, *, num_examples: int) -> Artifact:
+        """Write index and manifest."""
+        info = self._teacher.info
+        num_tokens = self._store.close()
+        num_recorded = len(self._recorded_keys)
+        return self._writer.finish(
+            counts=Counts.model_validate({"in": num_examples, "kept": num_examples}),
+            usage=Usage(prompt_tokens=self._num_scored_tokens, cost_usd=0.0),
+            teacher=dataset.manifest.teacher,
+            tokenizer_sha256=info.tokenizer_sha256,
+            chat_template_sha256=info.chat_template_sha256,
             results={
-                "rows": num_rows,
+                "rows": len(self._store),
                 "tokens": num_tokens,
                 "rows_recorded_while_generating": num_recorded,
-                "rows_scored": len(missing),
+                "rows_scored": len(self._store) - num_recorded,
             },
-        )
-    finally:
-        writer.release()
-
-
-def _require_local(teacher: Teacher, spec: str) -> "LocalTeacher":
-    if teacher.info.provider != "local":
-        raise LogprobsUnavailableError(
-            f"teacher {spec!r} gives no distributions over given text. Capture needs weights on "
-            "this machine (local:FOLDER); train on this teacher's text with objective sft."
-        )
-    from stillhouse.teachers._local import LocalTeacher
-
-    assert isinstance(teacher, LocalTeacher)
-    return teacher
-
-
-def _require_same_teacher(dataset: Artifact, teacher: "LocalTeacher") -> None:
-    wrote = dataset.manifest.teacher
-    if wrote is None or wrote.revision != teacher.info.revision:
-        raise VocabularyMismatchError(
-            f"{dataset.path} was written by {wrote.id if wrote else 'an unknown teacher'}, not by "
-            f"{teacher.info.id}. Capture with the teacher that wrote the text."
         )
 
 
 def _with_recorded(
     examples: list[Example], recorded: Artifact | None
 ) -> Iterator[tuple[Example, TokenLogprobs | None]]:
-    """Each example with what its teacher call recorded; both are in the same order."""
-    completions: Iterator[Completion] = iter(
-        recorded.rows("completions", Completion) if recorded else ()
-    )
+    """Each example once with what its teacher call recorded, those without a record last.
+
+    One pass over the completions whatever their order: they are too large to hold.
+    """
+    waiting: dict[str, list[Example]] = {}
     for example in examples:
-        match = next((row for row in completions if row.request_id == example.request_id), None)
-        yield example, match.logprobs if match else None
+        waiting.setdefault(example.request_id, []).append(example)
+    for row in recorded.rows("completions", Completion) if recorded else ():
+        for example in waiting.pop(row.request_id, ()):
+            yield example, row.logprobs
+    for left in waiting.values():
+        for example in left:
+            yield example, None
 
 
 def _recorded_signal(

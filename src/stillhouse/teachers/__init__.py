@@ -9,9 +9,11 @@ from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
 from stillhouse.teachers._fake import FakeOptions, FakeTeacher, ScriptedAnswer
 from stillhouse.teachers._replay import ReplayTeacher
 from stillhouse.teachers._spec import open_teacher
+from stillhouse.teachers._weights import open_weights
 
 __all__ = [
     "open_teacher",
+    "open_weights",
     "Teacher",
     "TeacherInfo",
     "Pull",

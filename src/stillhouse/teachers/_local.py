@@ -1,14 +1,12 @@
 """A teacher that runs in this process, in large batches, and shows its distributions."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from types import TracebackType
-from typing import Self
-
-import numpy as np
 
 from stillhouse.chat import ChatTokenizer
+from stillhouse.errors import RecordError
 from stillhouse.models import (
     Generated,
     GenerationJob,
@@ -19,12 +17,13 @@ from stillhouse.models import (
     locate_model,
 )
 from stillhouse.records import Completion, ItemError, Request, TokenLogprobs, Usage
-from stillhouse.teachers._base import Pull, TeacherInfo
+from stillhouse.teachers._answers import failed
+from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
 
 _REVISION_DIGITS = 12
 
 
-class LocalTeacher:
+class LocalTeacher(Teacher):
     """Weights on this machine behind the teacher protocol.
 
     What it is (`info`) is read from files; the weights are loaded when it is first asked.
@@ -76,21 +75,16 @@ class LocalTeacher:
         """Let the weights go."""
         self._model = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def open_local_teacher(source: str) -> LocalTeacher:
     """A local teacher; see `LocalTeacher`."""
     return LocalTeacher(source)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    request: Request
+    num_prompt_tokens: int
 
 
 class _Feed:
@@ -99,7 +93,7 @@ class _Feed:
     def __init__(self, model: LanguageModel, pull: Pull) -> None:
         self._model = model
         self._pull = pull
-        self._requests: dict[str, Request] = {}
+        self._asked: dict[str, _Asked] = {}
         self._failed: list[Completion] = []
 
     def pull(self, limit: int) -> list[GenerationJob]:
@@ -113,48 +107,46 @@ class _Feed:
         return jobs
 
     def take_failed(self) -> list[Completion]:
-        failed, self._failed = self._failed, []
-        return failed
+        """The failed completions since the last call."""
+        taken, self._failed = self._failed, []
+        return taken
 
     def completion(self, generated: Generated) -> Completion:
-        request = self._requests.pop(generated.key)
+        """What a finished job answers to its request."""
+        asked = self._asked.pop(generated.key)
         text, finish_reason = self._model.chat.decode_completion(generated.ids.tolist())
         return Completion(
-            request_id=request.id,
-            prompt_id=request.prompt_id,
-            sample_index=request.sample_index,
+            request_id=asked.request.id,
+            prompt_id=asked.request.prompt_id,
+            sample_index=asked.request.sample_index,
             text=text,
             finish_reason=finish_reason,
             model=self._model.name,
             usage=Usage(
-                prompt_tokens=len(self._model.chat.encode_prompt(request.messages)),
+                prompt_tokens=asked.num_prompt_tokens,
                 completion_tokens=len(generated.ids),
                 cost_usd=0.0,
             ),
             created_utc=datetime.now(UTC),
-            logprobs=TokenLogprobs(
-                token_ids=tuple(generated.ids.tolist()),
-                logprobs=tuple(generated.logprobs.astype(np.float64).tolist()),
-                top_k=request.sampling.top_logprobs,
-                top_ids=tuple(generated.top_ids.flatten().tolist()),
-                top_logprobs=tuple(generated.top_logprobs.flatten().tolist()),
-            ),
+            logprobs=_token_logprobs(generated, asked.request.sampling.top_logprobs),
         )
 
     def _job(self, request: Request) -> GenerationJob | None:
-        sampling = request.sampling
-        prompt_ids = self._model.chat.encode_prompt(request.messages)
-        if len(prompt_ids) + sampling.max_tokens > self._model.context_tokens:
-            self._failed.append(
-                _failed(
-                    request,
-                    self._model,
-                    f"{len(prompt_ids)} prompt tokens and max_tokens={sampling.max_tokens} exceed "
-                    f"the context of {self._model.context_tokens}. Shorten one of them.",
-                )
+        sampling, context = request.sampling, self._model.context_tokens
+        try:
+            prompt_ids = self._model.chat.encode_prompt(request.messages)
+        except RecordError as err:
+            self._reject(request, "template_refused", str(err))
+            return None
+        if len(prompt_ids) + sampling.max_tokens > context:
+            self._reject(
+                request,
+                "prompt_too_long",
+                f"{len(prompt_ids)} prompt tokens and max_tokens={sampling.max_tokens} exceed the "
+                f"context of {context}. Shorten one of them.",
             )
             return None
-        self._requests[request.id] = request
+        self._asked[request.id] = _Asked(request, len(prompt_ids))
         return GenerationJob(
             key=request.id,
             prompt_ids=prompt_ids,
@@ -165,15 +157,16 @@ class _Feed:
             top_logprobs=sampling.top_logprobs,
         )
 
+    def _reject(self, request: Request, kind: str, message: str) -> None:
+        error = ItemError(type=kind, message=message)
+        self._failed.append(failed(request, error, model=self._model.name))
 
-def _failed(request: Request, model: LanguageModel, message: str) -> Completion:
-    return Completion(
-        request_id=request.id,
-        prompt_id=request.prompt_id,
-        sample_index=request.sample_index,
-        text="",
-        finish_reason="error",
-        model=model.name,
-        created_utc=datetime.now(UTC),
-        error=ItemError(type="prompt_too_long", message=message),
+
+def _token_logprobs(generated: Generated, top_k: int) -> TokenLogprobs:
+    return TokenLogprobs(
+        token_ids=tuple(generated.ids.tolist()),
+        logprobs=tuple(generated.logprobs.tolist()),
+        top_k=top_k,
+        top_ids=tuple(generated.top_ids.flatten().tolist()),
+        top_logprobs=tuple(generated.top_logprobs.flatten().tolist()),
     )
