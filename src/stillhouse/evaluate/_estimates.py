@@ -1,4 +1,4 @@
-"""From scores and texts to estimates with intervals, comparisons and one sentence."""
+"""From scores and texts to estimates with intervals, and comparisons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stillhouse.evaluate._config import EvaluateConfig, Goals
+from stillhouse.evaluate._config import EvaluateConfig
 from stillhouse.evaluate._results import (
     Comparison,
     Estimate,
     ModelResult,
     ModelRole,
     PositionPoint,
-    Target,
 )
 from stillhouse.evaluate._score import TokenScores
 from stillhouse.evaluate._speed import Speed
@@ -41,7 +40,8 @@ class Measured:
         objective: What it was trained on.
         model: For its size.
         scores: Against the teacher; the teacher's own hold zeros.
-        texts: Its completions of the first prompts, as many as there are.
+        texts: Its completion of each prompt; None where it was not asked.
+        num_written_tokens: Tokens generated for them here.
         speed: None where it was not timed.
     """
 
@@ -50,7 +50,8 @@ class Measured:
     objective: str | None
     model: LanguageModel
     scores: TokenScores
-    texts: Sequence[str]
+    texts: Sequence[str | None]
+    num_written_tokens: int
     speed: Speed | None
 
 
@@ -126,126 +127,20 @@ class Estimator:
             )
         return tuple(points)
 
-    def _looping(self, texts: Sequence[str]) -> Estimate:
-        loops = np.array([float(is_looping(text)) for text in texts])
-        return self._ratio(loops, np.ones(len(texts)))
+    def _looping(self, texts: Sequence[str | None]) -> Estimate:
+        loops_P = np.array([float(text is not None and is_looping(text)) for text in texts])
+        return self._ratio(loops_P, np.array([float(text is not None) for text in texts]))
 
     def _ratio(self, numerators: Floats, denominators: Floats) -> Estimate:
         interval = clustered_bootstrap(
             numerators,
             denominators,
-            clusters=self._clusters[: len(numerators)],
+            clusters=self._clusters,
             num_resamples=self._config.num_resamples,
             seed=self._config.seed,
         )
         # n is the number of observations: tokens where a denominator counts tokens.
         return _estimate(interval).model_copy(update={"n": round(float(denominators.sum()))})
-
-
-def check_goals(goals: Goals, models: Sequence[ModelResult], seconds: float) -> tuple[Target, ...]:
-    """Each goal with what was reached; a goal whose measurement is missing counts as missed."""
-    teacher = models[0]
-    student = next(model for model in models if model.role == "student")
-    untrained = next((model for model in models if model.role == "untrained"), None)
-    sft = next((m for m in models if m.objective == "sft" and m is not student), None)
-    targets = []
-    if goals.max_parameter_fraction is not None:
-        share = student.num_parameters / teacher.num_parameters
-        wanted = f"at most {goals.max_parameter_fraction:g} of the teacher's parameters"
-        met = share <= goals.max_parameter_fraction
-        targets.append(Target(name="Size", wanted=wanted, reached=f"{share:.3f}", is_met=met))
-    if goals.min_speedup is not None:
-        targets.append(_speed_target(goals.min_speedup, teacher, student))
-    if goals.max_kl_fraction is not None:
-        targets.append(_kl_target(goals.max_kl_fraction, student, untrained))
-    if goals.beats_sft:
-        targets.append(_sft_target(student, sft))
-    if goals.max_extra_looping is not None:
-        extra = student.looping_fraction.value - teacher.looping_fraction.value
-        targets.append(
-            Target(
-                name="Looping text",
-                wanted=f"at most {100 * goals.max_extra_looping:g} points more than the teacher",
-                reached=f"{100 * student.looping_fraction.value:.1f} % against the teacher's "
-                f"{100 * teacher.looping_fraction.value:.1f} %",
-                is_met=extra <= goals.max_extra_looping,
-            )
-        )
-    if goals.max_seconds is not None:
-        targets.append(
-            Target(
-                name="Time",
-                wanted=f"all stages in at most {goals.max_seconds:g} s",
-                reached=f"{seconds:.0f} s",
-                is_met=seconds <= goals.max_seconds,
-            )
-        )
-    return tuple(targets)
-
-
-def verdict(models: Sequence[ModelResult], num_prompts: int) -> str:
-    """The evaluation in one sentence."""
-    teacher = models[0]
-    student = next(model for model in models if model.role == "student")
-    untrained = next((model for model in models if model.role == "untrained"), None)
-    share = student.num_parameters / teacher.num_parameters
-    parts = [f"{student.name} keeps {100 * share:.0f} % of {teacher.name}'s parameters"]
-    if teacher.generation_tokens_per_s and student.generation_tokens_per_s:
-        speedup = student.generation_tokens_per_s / teacher.generation_tokens_per_s
-        parts[0] += f" and writes {speedup:.1f} times as fast"
-    kl = student.forward_kl_nats
-    assert kl is not None
-    text = (
-        f"on {num_prompts} held-out prompts its next-token distribution is {kl.value:.2f} nats "
-        f"[{kl.low:.2f}, {kl.high:.2f}] from the teacher's"
-    )
-    if untrained is not None and untrained.forward_kl_nats is not None:
-        text += f", down from {untrained.forward_kl_nats.value:.1f} before training"
-    return f"{parts[0]}; {text}."
-
-
-def _speed_target(wanted: float, teacher: ModelResult, student: ModelResult) -> Target:
-    if not (teacher.generation_tokens_per_s and student.generation_tokens_per_s):
-        return Target(
-            name="Speed", wanted=f"at least {wanted:g} times", reached="not timed", is_met=False
-        )
-    speedup = student.generation_tokens_per_s / teacher.generation_tokens_per_s
-    return Target(
-        name="Speed",
-        wanted=f"at least {wanted:g} times the teacher's generation speed",
-        reached=f"{speedup:.2f} times",
-        is_met=speedup >= wanted,
-    )
-
-
-def _kl_target(wanted: float, student: ModelResult, untrained: ModelResult | None) -> Target:
-    reached, is_met = "not measured", False
-    if untrained and untrained.forward_kl_nats and student.forward_kl_nats:
-        share = student.forward_kl_nats.value / untrained.forward_kl_nats.value
-        reached, is_met = f"{share:.3f} of it", share <= wanted
-    return Target(
-        name="Closeness",
-        wanted=f"held-out KL at most {wanted:g} of the untrained student's",
-        reached=reached,
-        is_met=is_met,
-    )
-
-
-def _sft_target(student: ModelResult, sft: ModelResult | None) -> Target:
-    reached, is_met = "not measured", False
-    if sft and sft.forward_kl_nats and student.forward_kl_nats:
-        ours, theirs = student.forward_kl_nats, sft.forward_kl_nats
-        is_met = ours.high < theirs.low
-        reached = (
-            f"{ours.value:.2f} [{ours.low:.2f}, {ours.high:.2f}] against "
-            f"{theirs.value:.2f} [{theirs.low:.2f}, {theirs.high:.2f}]"
-        )
-    return Target(
-        name="Better than SFT",
-        wanted="held-out KL below the SFT student's at equal steps, intervals apart",
-        reached=reached,
-        is_met=is_met,
-    )
 
 
 def _verdict_of(a: str, b: str, difference: Interval) -> str:

@@ -15,25 +15,21 @@ from stillhouse.artifacts import (
     is_up_to_date,
     open_artifact,
 )
-from stillhouse.errors import ConfigError, LogprobsUnavailableError
+from stillhouse.errors import ConfigError
 from stillhouse.evaluate._config import EvaluateConfig
-from stillhouse.evaluate._estimates import Estimator, Measured, check_goals, verdict
+from stillhouse.evaluate._estimates import Estimator, Measured
+from stillhouse.evaluate._goals import check_goals, verdict
 from stillhouse.evaluate._history import History
+from stillhouse.evaluate._measure import TEACHER, UNTRAINED, HeldOut, measure
 from stillhouse.evaluate._report import render_report
-from stillhouse.evaluate._results import EvaluationResults, ModelRole, SampleRow
-from stillhouse.evaluate._score import TeacherScorer
-from stillhouse.evaluate._speed import Speed, measure_speed
-from stillhouse.evaluate._texts import write_texts
-from stillhouse.models import LanguageModel, load_model, locate_model, pruned
-from stillhouse.records import Example, Record, Sampling, Usage
+from stillhouse.evaluate._results import EvaluationResults, SampleRow
+from stillhouse.models import LanguageModel
+from stillhouse.records import Record, Sampling, Usage
 from stillhouse.runlog import Listener, Ticker, ignore_progress
 from stillhouse.statistics import is_looping
+from stillhouse.teachers import open_weights
 
 _STAGE = "evaluate"
-_TEACHER = "teacher"
-_UNTRAINED = "student untrained"
-_UNTRAINED_TEXTS = 24  # an untrained student never ends a turn: few of its texts tell enough
-_SAMPLE_RULE = "the first held-out prompt of every k-th group in the order of the prompts file."
 
 
 class EvaluationRow(Record):
@@ -69,7 +65,7 @@ def evaluate(
     Args:
         dataset: What curate made.
         out: Folder of the evaluation; one that the same inputs made is returned as it is.
-        teacher: Spec of the local teacher that wrote the dataset's text.
+        teacher: Spec or folder of the local teacher that wrote the dataset's text.
         students: Student artefacts by name; the first is the one the report is about, and the
             same student before training is measured beside it.
         config: What to measure.
@@ -85,82 +81,149 @@ def evaluate(
     Raises:
         ConfigError: no student, no held-out examples, or a path is wrong.
         LogprobsUnavailableError: the teacher only answers in text.
-        VocabularyMismatchError: a student has another tokenizer or template.
+        VocabularyMismatchError: another model wrote the text, or a student has another tokenizer
+            or template.
     """
-    source = teacher.removeprefix("local:")
-    if source == teacher and not Path(teacher).is_dir():
-        raise LogprobsUnavailableError(
-            f"teacher {teacher!r} only answers in text; evaluate compares distributions and needs "
-            "weights on this machine. Give local:FOLDER."
-        )
-    if not students:
-        raise ConfigError("There is no student to evaluate. Give at least one student folder.")
+    _check_names(students)
     parent = open_artifact(dataset, kind="dataset")
     opened = {name: open_artifact(path, kind="student") for name, path in students.items()}
-    folder = locate_model(source)
-    resolved = {
-        **config.model_dump(mode="json"),
-        "teacher_revision": folder.revision,
-        "students": list(opened),
-        "title": title,
-        "command": command,
-    }
     parents = [parent, *opened.values()]
-    if is_up_to_date(out, stage=_STAGE, config=resolved, parents=parents):
-        return open_artifact(out)
-    writer = begin_artifact(
-        out,
-        kind="evaluation",
-        stage=_STAGE,
-        config=resolved,
-        config_given=config_given,
-        parents=parents,
-        replace=replace,
-    )
-    try:
+    spec = f"local:{teacher}" if Path(teacher).is_dir() else teacher
+    with open_weights(spec, dataset=parent) as source:
+        resolved = {
+            **config.model_dump(mode="json"),
+            "teacher_revision": source.info.revision,
+            "students": list(opened),
+            "title": title,
+            "command": command,
+        }
+        if is_up_to_date(out, stage=_STAGE, config=resolved, parents=parents):
+            return open_artifact(out)
         evaluation = _Evaluation(
-            dataset=parent, students=opened, config=config, on_progress=on_progress
+            dataset=parent,
+            students=opened,
+            held_out=HeldOut.of(parent, config.max_prompts),
+            history=History.of(parents),
+            config=config,
         )
-        return evaluation.write(writer, load_model(folder.path), title=title, command=command)
-    finally:
-        writer.release()
+        writer = begin_artifact(
+            out,
+            kind="evaluation",
+            stage=_STAGE,
+            config=resolved,
+            config_given=config_given,
+            parents=parents,
+            replace=replace,
+        )
+        try:
+            return evaluation.run(
+                writer, source.model, title=title, command=command, on_progress=on_progress
+            )
+        finally:
+            writer.release()
 
 
-@dataclass
+def _check_names(students: dict[str, Path]) -> None:
+    if not students:
+        raise ConfigError("There is no student to evaluate. Give at least one student folder.")
+    if taken := sorted({TEACHER, UNTRAINED} & set(students)):
+        raise ConfigError(
+            f"A student is named {taken[0]!r}, which the report calls another model. Rename it."
+        )
+
+
+@dataclass(frozen=True)
 class _Evaluation:
     dataset: Artifact
     students: dict[str, Artifact]
+    held_out: HeldOut
+    history: History
     config: EvaluateConfig
-    on_progress: Listener
 
-    def write(
-        self, writer: ArtifactWriter, teacher: LanguageModel, *, title: str, command: str
+    def run(
+        self,
+        writer: ArtifactWriter,
+        teacher: LanguageModel,
+        *,
+        title: str,
+        command: str,
+        on_progress: Listener,
     ) -> Artifact:
-        """Measure everything and write results, rows and report."""
+        """Measure everything and write rows, results, report and manifest."""
         started_s = monotonic()
-        examples = self._held_out()
-        groups = [example.group or example.prompt_id for example in examples]
-        measured = self._measure(teacher, examples)
-        history = History.of([self.dataset, *self.students.values()])
-        results = self._results(measured, examples, groups, history, title, started_s)
-        writer.write_rows("prompts", _rows(measured, examples, groups), EvaluationRow)
-        writer.new_file("results.json").write_bytes(results.to_bytes())
-        report = render_report(
-            results,
-            training=history.training_curves(self.students),
-            stages=history.stage_costs(evaluate_s=results.seconds),
-            counts=history.count_rows(),
-            lineage=history.lineage_nodes(self.students),
-            command=command or "stillhouse evaluate",
-            environment=history.environment(),
+        measured = measure(
+            teacher,
+            self.students,
+            self.held_out,
+            sampling=self._sampling(),
+            config=self.config,
+            ticker=Ticker(
+                on_progress, stage=_STAGE, total=len(self.students) + 3, unit="measurements"
+            ),
         )
+        results = self._results(measured, title, started_s)
+        writer.write_rows("prompts", _rows(measured, self.held_out), EvaluationRow)
+        writer.new_file("results.json").write_bytes(results.to_bytes())
+        report = self._report(results, command)
         writer.new_file("report.html").write_text(report, encoding="utf-8")
+        return self._finish(writer, teacher, measured, results)
+
+    def _sampling(self) -> Sampling:
+        sampling = self.dataset.manifest.sampling or Sampling()
+        return sampling.model_copy(update={"top_logprobs": 0})
+
+    def _results(
+        self, measured: Sequence[Measured], title: str, started_s: float
+    ) -> EvaluationResults:
+        estimator = Estimator(self.held_out.groups, self.config)
+        models = tuple(estimator.model_result(one) for one in measured)
+        student = measured[1]
+        comparisons = tuple(estimator.compare_kl(student, other) for other in measured[2:])
+        step = _sample_step(self.held_out, self.config.num_samples)
+        seconds = monotonic() - started_s
+        targets = check_goals(self.config.goals, models, self.history.seconds + seconds)
+        num_prompts = len(self.held_out.examples)
+        return EvaluationResults(
+            title=title,
+            verdict=verdict(models, num_prompts, comparisons=comparisons, targets=targets),
+            models=models,
+            comparisons=comparisons,
+            samples=_samples(measured, self.held_out, step)[: self.config.num_samples],
+            sample_rule="the first held-out prompt of "
+            + ("every group" if step == 1 else f"one group in {step}")
+            + ", in the order of the prompts file.",
+            targets=targets,
+            num_prompts=num_prompts,
+            num_tokens=len(student.scores.prompt_N),
+            created_utc=datetime.now(UTC),
+            seconds=seconds,
+        )
+
+    def _report(self, results: EvaluationResults, command: str) -> str:
+        return render_report(
+            results,
+            training=self.history.training_curves(self.students),
+            stages=self.history.stage_costs(evaluate_s=results.seconds),
+            counts=self.history.count_rows(),
+            lineage=self.history.lineage_nodes(self.students),
+            command=command or "stillhouse evaluate",
+            environment=self.history.environment(),
+        )
+
+    def _finish(
+        self,
+        writer: ArtifactWriter,
+        teacher: LanguageModel,
+        measured: Sequence[Measured],
+        results: EvaluationResults,
+    ) -> Artifact:
         manifest = self.dataset.manifest
+        num_prompts = len(self.held_out.examples)
         return writer.finish(
-            counts=Counts.model_validate({"in": len(examples), "kept": len(examples)}),
+            counts=Counts.model_validate({"in": num_prompts, "kept": num_prompts}),
             usage=Usage(
                 prompt_tokens=results.num_tokens * len(measured),
-                completion_tokens=sum(len(one.texts) for one in measured),
+                completion_tokens=sum(one.num_written_tokens for one in measured),
                 cost_usd=0.0,
             ),
             teacher=manifest.teacher,
@@ -176,141 +239,41 @@ class _Evaluation:
             },
         )
 
-    def _held_out(self) -> list[Example]:
-        rows = self.dataset.rows("examples", Example)
-        examples = [row for row in rows if row.split == "held_out"][: self.config.max_prompts]
-        if len({example.group or example.prompt_id for example in examples}) < 2:
-            raise ConfigError(
-                f"{self.dataset.path} holds {len(examples)} held-out examples of fewer than two "
-                "groups. Mark prompts with split: held_out (a recipe does it with num_held_out)."
-            )
-        return examples
 
-    def _measure(self, teacher: LanguageModel, examples: Sequence[Example]) -> list[Measured]:
-        encoded = [
-            teacher.chat.encode_example(row.messages, row.completion, row.completion_token_ids)
-            for row in examples
-        ]
-        ticker = Ticker(
-            self.on_progress, stage=_STAGE, total=len(self.students) + 3, unit="measurements"
-        )
-        scorer = TeacherScorer(teacher, encoded)
-        # The teacher's texts are the dataset itself: it was asked under the same sampling.
-        texts = [example.completion for example in examples]
-        measured = [
-            Measured(_TEACHER, "teacher", None, teacher, scorer.score(teacher), texts, None)
-        ]
-        ticker.advance()
-        for name, role, artifact, model in self._models(teacher):
-            objective = str(artifact.manifest.config["objective"]) if role == "student" else None
-            asked = examples[:_UNTRAINED_TEXTS] if role == "untrained" else examples
-            texts = write_texts(model, asked, self._sampling())
-            measured.append(
-                Measured(name, role, objective, model, scorer.score(model), texts, None)
-            )
-            ticker.advance()
-        measured = self._with_speed(measured, [row.ids[: row.num_prompt] for row in encoded])
-        ticker.advance()
-        return measured
-
-    def _models(
-        self, teacher: LanguageModel
-    ) -> list[tuple[str, ModelRole, Artifact, LanguageModel]]:
-        models: list[tuple[str, ModelRole, Artifact, LanguageModel]] = []
-        for name, artifact in self.students.items():
-            models.append((name, "student", artifact, load_model(artifact.path)))
-        first = next(iter(self.students.values()))
-        config = first.manifest.config
-        is_teacher = config["base_revision"] == teacher.revision
-        base = teacher if is_teacher else load_model(config["base"].removeprefix("local:"))
-        untrained = pruned(base, config["keep_layers"], name=_UNTRAINED)
-        models.append((_UNTRAINED, "untrained", first, untrained))
-        return models
-
-    def _sampling(self) -> Sampling:
-        sampling = self.dataset.manifest.sampling or Sampling()
-        return sampling.model_copy(update={"top_logprobs": 0})
-
-    def _with_speed(
-        self, measured: list[Measured], prompts: Sequence[tuple[int, ...]]
-    ) -> list[Measured]:
-        if not self.config.speed_prompts:
-            return measured
-        # Students of one run share an architecture: the first stands for all.
-        timed = measured[:2]
-        speeds: list[Speed] = measure_speed(
-            [one.model for one in timed],
-            prompts[: self.config.speed_prompts],
-            self.config.speed_tokens,
-        )
-        with_speed = [
-            Measured(**{**one.__dict__, "speed": speed})
-            for one, speed in zip(timed, speeds, strict=True)
-        ]
-        return [*with_speed, *measured[2:]]
-
-    def _results(
-        self,
-        measured: Sequence[Measured],
-        examples: Sequence[Example],
-        groups: Sequence[str],
-        history: History,
-        title: str,
-        started_s: float,
-    ) -> EvaluationResults:
-        estimator = Estimator(groups, self.config)
-        models = tuple(estimator.model_result(one) for one in measured)
-        student = measured[1]
-        seconds = monotonic() - started_s
-        return EvaluationResults(
-            title=title,
-            verdict=verdict(models, len(examples)),
-            models=models,
-            comparisons=tuple(estimator.compare_kl(student, other) for other in measured[2:]),
-            samples=_samples(measured, examples, groups, self.config.num_samples),
-            sample_rule=_SAMPLE_RULE,
-            targets=check_goals(self.config.goals, models, history.seconds + seconds),
-            num_prompts=len(examples),
-            num_tokens=len(student.scores.prompt_N),
-            created_utc=datetime.now(UTC),
-            seconds=seconds,
-        )
+def _sample_step(held_out: HeldOut, wanted: int) -> int:
+    return max(1, len(set(held_out.groups)) // max(1, wanted))
 
 
-def _samples(
-    measured: Sequence[Measured], examples: Sequence[Example], groups: Sequence[str], wanted: int
-) -> tuple[SampleRow, ...]:
-    firsts = [index for index, group in enumerate(groups) if groups.index(group) == index]
-    step = max(1, len(firsts) // max(1, wanted))
+def _samples(measured: Sequence[Measured], held_out: HeldOut, step: int) -> tuple[SampleRow, ...]:
+    """The first prompt of every `step`-th group, with what trained models wrote for it."""
+    firsts = held_out.spread(len(set(held_out.groups)))
     return tuple(
         SampleRow(
-            prompt_id=examples[index].prompt_id,
-            prompt=examples[index].messages[-1].content,
+            prompt_id=held_out.examples[index].prompt_id,
+            prompt=held_out.examples[index].messages[-1].content,
             texts={
-                one.name: one.texts[index]
+                one.name: text
                 for one in measured
-                if one.role != "untrained" and index < len(one.texts)
+                if one.role != "untrained" and (text := one.texts[index]) is not None
             },
         )
-        for index in firsts[::step][:wanted]
+        for index in firsts[::step]
     )
 
 
-def _rows(
-    measured: Sequence[Measured], examples: Sequence[Example], groups: Sequence[str]
-) -> list[EvaluationRow]:
+def _rows(measured: Sequence[Measured], held_out: HeldOut) -> list[EvaluationRow]:
     rows = []
     for one in measured:
         kl_P = one.scores.per_prompt(one.scores.forward_kl_N)
         top1_P = one.scores.per_prompt(one.scores.top1_N)
         nll_P = one.scores.per_prompt(one.scores.nll_N)
-        for index, example in enumerate(examples):
-            text = one.texts[index] if index < len(one.texts) else None
+        for index, example in enumerate(held_out.examples):
+            text = one.texts[index]
             rows.append(
                 EvaluationRow(
                     model=one.name,
                     prompt_id=example.prompt_id,
-                    group=groups[index],
+                    group=held_out.groups[index],
                     num_tokens=int(one.scores.tokens_P[index]),
                     forward_kl_sum_nats=float(kl_P[index]),
                     top1_matches=int(top1_P[index]),

@@ -1,15 +1,29 @@
 """What each model writes for the held-out prompts, under the teacher's own sampling."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from stillhouse.models import GenerationJob, LanguageModel, generate
 from stillhouse.records import Example, Prompt, Request, Sampling
 
 
-def write_texts(model: LanguageModel, examples: Sequence[Example], sampling: Sampling) -> list[str]:
-    """One completion per example, in order; seeds depend on prompt, model and sampling only."""
+class Written(NamedTuple):
+    """What a model wrote.
+
+    Attributes:
+        texts: One per prompt, in order.
+        num_tokens: Generated for all of them.
+    """
+
+    texts: list[str]
+    num_tokens: int
+
+
+def write_texts(model: LanguageModel, examples: Sequence[Example], sampling: Sampling) -> Written:
+    """One completion per example; seeds depend on prompt, model and sampling only."""
     jobs = [_job(model, example, sampling, index) for index, example in enumerate(examples)]
     texts = [""] * len(jobs)
+    num_tokens = 0
 
     def pull(limit: int) -> list[GenerationJob]:
         taken, jobs[:] = jobs[:limit], jobs[limit:]
@@ -19,7 +33,8 @@ def write_texts(model: LanguageModel, examples: Sequence[Example], sampling: Sam
         for generated in group:
             text, _ = model.chat.decode_completion(generated.ids.tolist())
             texts[int(generated.key)] = text
-    return texts
+            num_tokens += len(generated.ids)
+    return Written(texts, num_tokens)
 
 
 def _job(model: LanguageModel, example: Example, sampling: Sampling, index: int) -> GenerationJob:
