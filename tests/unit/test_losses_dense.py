@@ -154,7 +154,7 @@ def test_divergences_are_finite_and_never_negative(
     student_V = torch.tensor(student, dtype=torch.float64, requires_grad=True)
     teacher_V = torch.tensor(teacher, dtype=torch.float64)
     for loss in (forward_kl(student_V, teacher_V), topk_loss(student_V, topk_of(teacher_V, k))):
-        assert float(loss) >= -1e-12
+        assert loss.item() >= -1e-12
         assert torch.isfinite(loss)
         (grad,) = torch.autograd.grad(loss, student_V)
         assert torch.isfinite(grad).all()
@@ -166,7 +166,7 @@ def test_a_teacher_may_rule_tokens_out() -> None:
     wanted = 0.5 * math.log(0.5 / 0.5) + 0.5 * math.log(0.5 / 0.3)
     top = TopK(torch.tensor([0, 1, 2]), teacher, torch.tensor(-math.inf, dtype=torch.float64))
     for loss in (forward_kl(student, teacher), topk_loss(student, top)):
-        assert float(loss) == pytest.approx(wanted)
+        assert loss.item() == pytest.approx(wanted)
         (grad,) = torch.autograd.grad(loss, student)
         assert torch.allclose(grad, torch.tensor([0.0, -0.2, 0.2], dtype=torch.float64))
 

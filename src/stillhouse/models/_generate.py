@@ -8,6 +8,7 @@ on its own seed and not on its neighbours.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +24,11 @@ from stillhouse.models._slots import SlotCache
 MAX_SLOTS = 128
 """Rows of a step. On two cores 128 is within 3 % of 256 and halves the cache."""
 
-_CACHE_BYTES = 2 << 30
-_PREFILL_ROWS = 32  # bounds padding and activations of reading prompts in
+CACHE_BYTES = 2 << 30
+"""Keys and values of all slots. Not tuned: what a machine with 8 GB can spare beside a model."""
+
+_PREFILL_ROWS = 32  # together with the tokens: bounds padding and activations of reading prompts in
+_PREFILL_TOKENS = 8_192
 _REFILL_FRACTION = 0.25  # of the slots must be free before prompts are read in
 
 
@@ -99,13 +103,16 @@ def generate(
     pull: Callable[[int], list[GenerationJob]],
     *,
     max_slots: int = MAX_SLOTS,
+    cache_bytes: int = CACHE_BYTES,
 ) -> Iterator[list[Generated]]:
     """Complete every job that `pull` hands out.
 
     Args:
         model: What generates.
         pull: `pull(n)` gives up to n jobs; an empty list means there are no more.
-        max_slots: Completions that run at once; lowered so that the cache stays within 2 GiB.
+        max_slots: Completions that run at once.
+        cache_bytes: What the cache may take. Long jobs leave fewer slots, down to one, and wait
+            until enough others have ended.
 
     Yields:
         The completions that ended in one step, in no particular order.
@@ -113,7 +120,7 @@ def generate(
     Raises:
         ConfigError: a job has no prompt or is longer than the model's context.
     """
-    engine = _Engine(model, max_slots)
+    engine = _Engine(model, max_slots, cache_bytes)
     while True:
         finished = engine.refill(pull)
         if finished:
@@ -137,32 +144,35 @@ def kv_cache_bytes_per_token(model: LanguageModel) -> int:
 
 
 class _Engine:
-    def __init__(self, model: LanguageModel, max_slots: int) -> None:
+    def __init__(self, model: LanguageModel, max_slots: int, cache_bytes: int) -> None:
         config = model.network.config.get_text_config()
         self._bytes_per_token = kv_cache_bytes_per_token(model)
         self._max_slots = max_slots
+        self._cache_bytes = cache_bytes
         self._slots = max_slots
         self._context_tokens = model.context_tokens
         self._decoder = model.network.get_decoder()
         self._head_VD = output_head(model.network)
         self._ends = set(model.chat.end_of_turn_ids)
-        self._window = _sliding_window(config)
-        self._cache = SlotCache(num_layers=model.num_layers)
+        self._masks = _mask_windows(config)
+        self.cache = SlotCache(num_layers=model.num_layers)
+        self._waiting: list[GenerationJob] = []
         self.rows: list[_Row] = []
         self.is_exhausted = False
 
     def refill(self, pull: Callable[[int], list[GenerationJob]]) -> list[Generated]:
         """Read new prompts in when enough slots are free; some may end with their first token."""
         free = self._slots - len(self.rows)
-        wanted = max(1, int(self._slots * _REFILL_FRACTION))
-        if self.is_exhausted or (self.rows and free < wanted):
+        if self.rows and free < max(1, int(self._slots * _REFILL_FRACTION)):
             return []
-        jobs = pull(free)
-        self.is_exhausted = not jobs
-        jobs = sorted(jobs, key=lambda job: len(job.prompt_ids))
-        self._make_room(jobs)
-        for start in range(0, len(jobs), _PREFILL_ROWS):
-            self._prefill(jobs[start : start + _PREFILL_ROWS])
+        if not self._waiting and not self.is_exhausted:
+            jobs = pull(free)
+            self.is_exhausted = not jobs
+            for job in jobs:
+                self._check(job)
+            self._waiting = sorted(jobs, key=_tokens)
+        for group in _prefill_groups(self._admit()):
+            self._prefill(group)
         return self._retire()
 
     @torch.inference_mode()
@@ -170,12 +180,12 @@ class _Engine:
         """Draw one more token for every running row."""
         lengths_A = torch.tensor([row.cached for row in self.rows])
         ids_A1 = torch.tensor([[row.ids[-1]] for row in self.rows])
-        self._cache.begin_step(lengths_A)
+        self.cache.begin_step(lengths_A)
         hidden_A1D = self._decoder(
             input_ids=ids_A1,
             position_ids=lengths_A.unsqueeze(1),
             attention_mask=self._step_masks(lengths_A),
-            past_key_values=self._cache,
+            past_key_values=self.cache,
             use_cache=True,
         ).last_hidden_state
         self._append(self.rows, hidden_A1D[:, 0])
@@ -188,9 +198,9 @@ class _Engine:
         for index, job in enumerate(jobs):
             ids_RT[index, : len(job.prompt_ids)] = torch.tensor(job.prompt_ids)
         first = len(self.rows)
-        self._cache.prefill_slots = slice(first, first + len(jobs))
+        self.cache.prefill_slots = slice(first, first + len(jobs))
         hidden_RTD = self._decoder(
-            input_ids=ids_RT, past_key_values=self._cache, use_cache=True
+            input_ids=ids_RT, past_key_values=self.cache, use_cache=True
         ).last_hidden_state
         last_R = torch.tensor([len(job.prompt_ids) - 1 for job in jobs])
         rows = [
@@ -232,30 +242,45 @@ class _Engine:
             finished.append(row.finished())
             last = self.rows.pop()
             if last is not row:
-                self._cache.move(len(self.rows), index, last.cached)
+                self.cache.move(len(self.rows), index, last.cached)
                 self.rows[index] = last
         return finished
 
     def _step_masks(self, lengths_A: Tensor) -> Tensor | dict[str, Tensor]:
-        position_W = torch.arange(self._cache.width)
-        full_AW = position_W <= lengths_A.unsqueeze(1)
-        masks = {"full_attention": full_AW[:, None, None, :]}
-        if self._window is None:
-            return masks["full_attention"]
-        near_AW = position_W > (lengths_A - self._window).unsqueeze(1)
-        masks["sliding_attention"] = (full_AW & near_AW)[:, None, None, :]
-        return masks
+        position_W = torch.arange(self.cache.width)
+        masks = {}
+        for kind, window in self._masks.items():
+            seen_AW = position_W <= lengths_A.unsqueeze(1)
+            if window:
+                seen_AW &= position_W > (lengths_A - window).unsqueeze(1)
+            masks[kind] = seen_AW[:, None, None, :]
+        return masks if len(masks) > 1 else next(iter(masks.values()))
 
-    def _make_room(self, jobs: list[GenerationJob]) -> None:
-        """Size the cache for what is running and `jobs`; long ones leave fewer slots."""
-        for job in jobs:
-            self._check(job)
-        need = max((_tokens(job) for job in jobs), default=0)
-        if need > self._cache.num_tokens:
-            bytes_per_slot = self._bytes_per_token * need
-            self._slots = max(1, min(self._max_slots, _CACHE_BYTES // bytes_per_slot))
-            num_slots = max(self._slots, len(self.rows) + len(jobs))
-            self._cache.resize(num_slots=num_slots, num_tokens=need)
+    def _admit(self) -> list[GenerationJob]:
+        """Take the waiting jobs that the cache can hold beside what runs, and size it for them."""
+        need = max((_tokens(row.job) for row in self.rows), default=0)
+        count = 0
+        for job in self._waiting:  # shortest first
+            slots, _ = self._layout(max(need, _tokens(job)))
+            if len(self.rows) + count >= slots:
+                break
+            need = max(need, _tokens(job))
+            count += 1
+        admitted, self._waiting = self._waiting[:count], self._waiting[count:]
+        if admitted:
+            self._slots, num_tokens = self._layout(need)
+            if (self._slots, num_tokens) != (self.cache.num_slots, self.cache.num_tokens):
+                self.cache.resize(num_slots=self._slots, num_tokens=num_tokens)
+        return admitted
+
+    def _layout(self, need: int) -> tuple[int, int]:
+        """Slots and tokens of a cache for rows of `need` tokens, within the bytes it may take."""
+        cache = self.cache
+        fitting = self._cache_bytes // (self._bytes_per_token * need)
+        slots = max(1, min(self._max_slots, fitting))
+        if need <= cache.num_tokens and slots < 2 * cache.num_slots:
+            return cache.num_slots, cache.num_tokens  # copying it would cost more than it gives
+        return slots, need
 
     def _check(self, job: GenerationJob) -> None:
         if not job.prompt_ids or job.max_tokens < 1 or _tokens(job) > self._context_tokens:
@@ -270,12 +295,34 @@ def _tokens(job: GenerationJob) -> int:
     return len(job.prompt_ids) + job.max_tokens
 
 
-def _sliding_window(config: object) -> int | None:
-    types = set(getattr(config, "layer_types", None) or ["full_attention"])
+def _prefill_groups(jobs: list[GenerationJob]) -> Iterator[list[GenerationJob]]:
+    group: list[GenerationJob] = []
+    for job in sorted(jobs, key=lambda job: len(job.prompt_ids)):
+        num_tokens = (len(group) + 1) * len(job.prompt_ids)
+        if group and (len(group) == _PREFILL_ROWS or num_tokens > _PREFILL_TOKENS):
+            yield group
+            group = []
+        group.append(job)
+    if group:
+        yield group
+
+
+def _mask_windows(config: Any) -> dict[str, int]:
+    """How far back each type of layer looks, in tokens; 0 is without bound."""
+    if config._attn_implementation != "sdpa":
+        raise ConfigError(
+            f"{config.model_type} models run with {config._attn_implementation} attention, which "
+            "reads masks in another form than batches here write them. Serve this model behind "
+            "an endpoint and use http://HOST/v1#MODEL."
+        )
+    window = int(getattr(config, "sliding_window", None) or 0)
+    types = set(getattr(config, "layer_types", None) or ())
+    if not types:
+        return {"sliding_attention" if window else "full_attention": window}
     unknown = types - {"full_attention", "sliding_attention"}
     if unknown:
         raise ConfigError(
             f"Layers of type {sorted(unknown)} cannot be generated from in batches here. "
             "Serve this model behind an endpoint and use http://HOST/v1#MODEL."
         )
-    return int(getattr(config, "sliding_window", 0)) if "sliding_attention" in types else None
+    return {kind: window if kind == "sliding_attention" else 0 for kind in sorted(types)}

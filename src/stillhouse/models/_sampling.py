@@ -92,10 +92,14 @@ def _sample(
     top_p_R: Tensor,
     uniform_R: Tensor,
 ) -> Tensor:
-    # float64: a float32 cumulative sum over the vocabulary drifts by 1e-4.
-    scaled_RV = logits_AV[rows] / temperature_R.unsqueeze(1)
+    # Against the largest logit: at low temperatures logits / T are too large for float32 to hold
+    # what distinguishes them.
+    largest_R1 = top_RM[:, :1]
+    scaled_RV = logits_AV[rows].sub_(largest_R1).div_(temperature_R.unsqueeze(1))
     log_normaliser_R1 = torch.logsumexp(scaled_RV, dim=1, keepdim=True)
-    probs_RM = (top_RM / temperature_R.unsqueeze(1) - log_normaliser_R1).double().exp()
+    scaled_RM = (top_RM - largest_R1) / temperature_R.unsqueeze(1)
+    # float64: a float32 cumulative sum over the vocabulary drifts by 1e-4.
+    probs_RM = (scaled_RM - log_normaliser_R1).double().exp()
     cumulative_RM = probs_RM.cumsum(dim=1)
     mass_R = _nucleus_mass(cumulative_RM, top_p_R)
     threshold_R = uniform_R * mass_R

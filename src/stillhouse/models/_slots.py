@@ -73,14 +73,14 @@ class SlotCache(Cache):
         self.width = 0
         super().__init__(layers=[SlotLayer(self) for _ in range(num_layers)])
 
+    @torch.inference_mode()
     def resize(self, *, num_slots: int, num_tokens: int) -> None:
-        """Give every slot `num_tokens` tokens, keeping what the slots hold."""
-        grow_slots = max(num_slots - self.num_slots, 0)
-        grow_tokens = num_tokens - self.num_tokens
-        self.num_slots, self.num_tokens = max(num_slots, self.num_slots), num_tokens
+        """Make `num_slots` slots of `num_tokens` tokens, keeping what fits of what they hold."""
+        # Negative padding cuts.
+        padding = (0, 0, 0, num_tokens - self.num_tokens, 0, 0, 0, num_slots - self.num_slots)
+        self.num_slots, self.num_tokens = num_slots, num_tokens
         for layer in self.layers:
             if layer.is_initialized:
-                padding = (0, 0, 0, grow_tokens, 0, 0, 0, grow_slots)
                 layer.keys = torch.nn.functional.pad(layer.keys, padding)
                 layer.values = torch.nn.functional.pad(layer.values, padding)
 
@@ -91,6 +91,7 @@ class SlotCache(Cache):
         self.positions_A = lengths_A
         self.width = int(lengths_A.max()) + 1
 
+    @torch.inference_mode()
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` tokens of a slot over another."""
         for layer in self.layers:
