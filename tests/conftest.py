@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tiny_chain import Chain
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _GIVEN = {name: os.environ.get(name) for name in _ONE_THREAD}
@@ -30,3 +34,11 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_model import make_tiny_model
 
     return make_tiny_model(tmp_path_factory.mktemp("tiny-model"))
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> "Chain":
+    """The tiny model as teacher, with the completions, dataset and signal it made."""
+    from tiny_chain import make_chain
+
+    return make_chain(tmp_path_factory.mktemp("chain"), tiny_folder)

@@ -54,7 +54,8 @@ class Schedule:
         Examples are shuffled, sorted by length within a few batches at a time so that little is
         padded, and the batches are shuffled again so that lengths come in no order.
         """
-        rng = np.random.Generator(np.random.Philox(key=[self.seed & (2**64 - 1), epoch]))
+        key = np.array([self.seed & (2**64 - 1), epoch], dtype=np.uint64)
+        rng = np.random.Generator(np.random.Philox(key=key))
         order = rng.permutation(len(self.lengths)).tolist()
         window = self.batch_size * _SORTED_BATCHES
         batches = []

@@ -52,6 +52,10 @@ class Stepper:
         self.network = network
         self._config = config
         self._num_steps = num_steps
+        # transformers makes the pad token's embedding deaf to gradients; where pad is also the
+        # end-of-turn token, as in SmolLM2-Instruct, that token is part of every prompt. Our own
+        # padding reaches no valid position, so it adds nothing to any gradient.
+        network.get_input_embeddings().padding_idx = None
         self._head_VD = output_head(network)
         self._parameters = [p for p in network.parameters() if p.requires_grad]
         matrices = [p for p in self._parameters if p.ndim > 1]
