@@ -8,7 +8,6 @@ on its own seed and not on its neighbours.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from torch import Tensor
 from stillhouse.errors import ConfigError
 from stillhouse.models._hidden import output_head
 from stillhouse.models._load import LanguageModel
+from stillhouse.models._masks import attention_masks, mask_obstacle
 from stillhouse.models._sampling import draw
 from stillhouse.models._slots import SlotCache
 
@@ -146,6 +146,11 @@ def kv_cache_bytes_per_token(model: LanguageModel) -> int:
 class _Engine:
     def __init__(self, model: LanguageModel, max_slots: int, cache_bytes: int) -> None:
         config = model.network.config.get_text_config()
+        if obstacle := mask_obstacle(config):
+            raise ConfigError(
+                f"A {config.model_type} model with {obstacle} cannot generate in batches here. "
+                "Serve it behind an endpoint and use http://HOST/v1#MODEL."
+            )
         self._bytes_per_token = kv_cache_bytes_per_token(model)
         self._max_slots = max_slots
         self._cache_bytes = cache_bytes
@@ -154,7 +159,7 @@ class _Engine:
         self._decoder = model.network.get_decoder()
         self._head_VD = output_head(model.network)
         self._ends = set(model.chat.end_of_turn_ids)
-        self._masks = _mask_windows(config)
+        self._config = config
         self.cache = SlotCache(num_layers=model.num_layers)
         self._waiting: list[GenerationJob] = []
         self.rows: list[_Row] = []
@@ -184,7 +189,7 @@ class _Engine:
         hidden_A1D = self._decoder(
             input_ids=ids_A1,
             position_ids=lengths_A.unsqueeze(1),
-            attention_mask=self._step_masks(lengths_A),
+            attention_mask=attention_masks(self._config, lengths_A.unsqueeze(1), self.cache.width),
             past_key_values=self.cache,
             use_cache=True,
         ).last_hidden_state
@@ -246,16 +251,6 @@ class _Engine:
                 self.rows[index] = last
         return finished
 
-    def _step_masks(self, lengths_A: Tensor) -> Tensor | dict[str, Tensor]:
-        position_W = torch.arange(self.cache.width)
-        masks = {}
-        for kind, window in self._masks.items():
-            seen_AW = position_W <= lengths_A.unsqueeze(1)
-            if window:
-                seen_AW &= position_W > (lengths_A - window).unsqueeze(1)
-            masks[kind] = seen_AW[:, None, None, :]
-        return masks if len(masks) > 1 else next(iter(masks.values()))
-
     def _admit(self) -> list[GenerationJob]:
         """Take the waiting jobs that the cache can hold beside what runs, and size it for them."""
         need = max((_tokens(row.job) for row in self.rows), default=0)
@@ -305,24 +300,3 @@ def _prefill_groups(jobs: list[GenerationJob]) -> Iterator[list[GenerationJob]]:
         group.append(job)
     if group:
         yield group
-
-
-def _mask_windows(config: Any) -> dict[str, int]:
-    """How far back each type of layer looks, in tokens; 0 is without bound."""
-    if config._attn_implementation != "sdpa":
-        raise ConfigError(
-            f"{config.model_type} models run with {config._attn_implementation} attention, which "
-            "reads masks in another form than batches here write them. Serve this model behind "
-            "an endpoint and use http://HOST/v1#MODEL."
-        )
-    window = int(getattr(config, "sliding_window", None) or 0)
-    types = set(getattr(config, "layer_types", None) or ())
-    if not types:
-        return {"sliding_attention" if window else "full_attention": window}
-    unknown = types - {"full_attention", "sliding_attention"}
-    if unknown:
-        raise ConfigError(
-            f"Layers of type {sorted(unknown)} cannot be generated from in batches here. "
-            "Serve this model behind an endpoint and use http://HOST/v1#MODEL."
-        )
-    return {kind: window if kind == "sliding_attention" else 0 for kind in sorted(types)}

@@ -11,6 +11,7 @@ from torch import Tensor
 from stillhouse.chat import EncodedExample
 from stillhouse.errors import ConfigError, ShapeError
 from stillhouse.models._load import LanguageModel
+from stillhouse.models._masks import mask_obstacle
 from stillhouse.models._prefix import hidden_states_after_prefix, shared_prefix
 from stillhouse.models._sampling import exact_topk
 
@@ -80,9 +81,9 @@ def predicting_hidden_states(network: Any, batch: PredictingBatch) -> Tensor:
     """Hidden states that the head turns into predictions of the completions, (N, D).
 
     No attention mask is needed: attention is causal and padding is on the right. What all rows
-    begin with is computed once.
+    begin with is computed once, where the model can be told so.
     """
-    if batch.num_shared:
+    if batch.num_shared and not mask_obstacle(network.config.get_text_config()):
         hidden_BSD = hidden_states_after_prefix(network, batch.ids_BT, batch.num_shared)
         return hidden_BSD[batch.rows_N, batch.columns_N - batch.num_shared]
     hidden_BTD = network.get_decoder()(input_ids=batch.ids_BT, use_cache=False).last_hidden_state

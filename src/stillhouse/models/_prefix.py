@@ -14,6 +14,8 @@ from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
+from stillhouse.models._masks import attention_masks
+
 MIN_SHARED_TOKENS = 8
 """Shorter prefixes are not worth a forward call of their own."""
 
@@ -34,33 +36,19 @@ def hidden_states_after_prefix(network: Any, ids_BT: Tensor, num_shared: int) ->
         (B, T - num_shared, D), differentiable.
     """
     decoder = network.get_decoder()
-    cache = _PrefixCache(network.config.get_text_config().num_hidden_layers)
+    config = network.config.get_text_config()
+    cache = _PrefixCache(config.num_hidden_layers)
     decoder(input_ids=ids_BT[:1, :num_shared], past_key_values=cache, use_cache=True)
     cache.is_recording = False
     positions_1S = torch.arange(num_shared, ids_BT.shape[1]).unsqueeze(0)
     hidden_BSD: Tensor = decoder(
         input_ids=ids_BT[:, num_shared:],
         position_ids=positions_1S,
-        attention_mask=causal_masks(network.config.get_text_config(), positions_1S[0]),
+        attention_mask=attention_masks(config, positions_1S, ids_BT.shape[1]),
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
     return hidden_BSD
-
-
-def causal_masks(config: Any, positions_S: Tensor) -> Tensor | dict[str, Tensor]:
-    """What queries at `positions_S` see of all positions up to the last, (1, 1, S, T) of bool.
-
-    Models that mix kinds of layers get one mask per kind.
-    """
-    key_T = torch.arange(int(positions_S[-1]) + 1)
-    causal_ST = key_T <= positions_S.unsqueeze(1)
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    masks = {"full_attention": causal_ST[None, None]}
-    if "sliding_attention" in kinds:
-        near_ST = key_T > (positions_S - int(config.sliding_window)).unsqueeze(1)
-        masks["sliding_attention"] = (causal_ST & near_ST)[None, None]
-    return masks if len(kinds) > 1 else masks[kinds.pop()]
 
 
 class _PrefixLayer(CacheLayerMixin):
