@@ -45,9 +45,13 @@ def llama(**changes: Any) -> Any:
 
 
 def gemma3(**changes: Any) -> Any:
-    """Sliding and full attention in turn, with a window of 8 tokens."""
+    """Sliding and full attention in turn, with a window of 8 tokens.
+
+    Its head is not tied: with random weights it would only repeat the last token.
+    """
     types = ["sliding_attention", "full_attention"] * 2
     sliding = {"sliding_window": 8, "layer_types": types, "head_dim": 8}
+    sliding |= {"tie_word_embeddings": False}
     return transformers.Gemma3TextConfig(**{**_SIZES, **sliding, **changes})
 
 

@@ -106,10 +106,11 @@ def test_every_kind_of_attention_is_masked_as_transformers_does(
         assert done[job.key].ids.tolist() == greedy_of_transformers(model, job)
 
 
-def test_a_window_changes_what_a_model_says(tiny_folder: Path) -> None:
+@pytest.mark.parametrize("family", ["gemma3", "mistral"])
+def test_a_window_changes_what_these_models_say(family: str, tiny_folder: Path) -> None:
     (job,) = jobs(1, shortest=20, max_tokens=14)
     near, far = (
-        small_models.make(small_models.mistral(sliding_window=window), tiny_folder)
+        small_models.make(small_models.FAMILIES[family](sliding_window=window), tiny_folder)
         for window in (8, 200)
     )
     assert greedy_of_transformers(near, job) != greedy_of_transformers(far, job)

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
+import mmap
 from pathlib import Path
-from typing import Any
 
 from stillhouse.errors import IntegrityError
 
@@ -33,23 +33,27 @@ def weights_revision(folder: Path) -> str:
 
 
 def _tensor_hashes(path: Path) -> list[tuple[str, bytes]]:
-    with path.open("rb") as stream:
-        header_bytes = int.from_bytes(stream.read(_HEADER_LENGTH_BYTES), "little")
-        if header_bytes > path.stat().st_size - _HEADER_LENGTH_BYTES:
-            raise IntegrityError(f"{path} is not a whole safetensors file. Fetch it again.")
-        try:
-            header: dict[str, Any] = json.loads(stream.read(header_bytes))
-        except ValueError as err:
-            raise IntegrityError(f"{path} is not a safetensors file. Fetch it again.") from err
+    _check_layout(path)
+    hashes = []
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        # The raw bytes, not arrays: numpy knows no bfloat16.
+        begin = _HEADER_LENGTH_BYTES + int.from_bytes(data[:_HEADER_LENGTH_BYTES], "little")
+        header = json.loads(data[_HEADER_LENGTH_BYTES:begin])
         header.pop("__metadata__", None)
-        hashes = []
-        for name, tensor in header.items():
-            start, end = tensor["data_offsets"]
-            entry = hashlib.sha256(f"{tensor['dtype']}{tensor['shape']}".encode())
-            stream.seek(_HEADER_LENGTH_BYTES + header_bytes + start)
-            data = stream.read(end - start)
-            if len(data) != end - start:
-                raise IntegrityError(f"{path} is cut off. Fetch it again.")
-            entry.update(data)
-            hashes.append((name, entry.digest()))
+        with memoryview(data) as view:
+            for name, tensor in header.items():
+                start, end = tensor["data_offsets"]
+                entry = hashlib.sha256(f"{tensor['dtype']}{tensor['shape']}".encode())
+                entry.update(view[begin + start : begin + end])
+                hashes.append((name, entry.digest()))
     return hashes
+
+
+def _check_layout(path: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):
+            pass  # opening checks the header and that the tensors fill the file
+    except (SafetensorError, OSError) as err:
+        raise IntegrityError(f"{path} is damaged or cut off ({err}). Fetch it again.") from err

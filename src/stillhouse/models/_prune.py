@@ -54,8 +54,10 @@ def keep_layers(model: LanguageModel, layers: Sequence[int], *, name: str) -> La
     decoder = network.get_decoder()
     decoder.layers = nn.ModuleList([decoder.layers[index] for index in layers])
     for new_index, layer in enumerate(decoder.layers):
-        # The KV cache is addressed by this index.
-        layer.self_attn.layer_idx = new_index
+        for module in layer.modules():
+            # The KV cache is addressed by this index.
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = new_index
     config = network.config.get_text_config()
     if getattr(config, "layer_types", None):
         config.layer_types = [config.layer_types[index] for index in layers]
