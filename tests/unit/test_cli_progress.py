@@ -25,11 +25,16 @@ def _progress(done: int, total: int | None = 10, **changes: object) -> Progress:
 def test_a_line_says_what_is_done_what_is_left_and_how_it_goes() -> None:
     metrics = {"collect/cost_usd": 0.0123, "time/tokens_per_s": 1234.5, "train/loss_nats": 1.23456}
     line = progress_line(_progress(1200, 4000, metrics=metrics))
-    assert line == "collect: 1,200/4,000 prompts, -8.0 s, $0.0123, 1,234 tokens/s, loss 1.235"
+    assert line == "collect: 1,200/4,000 prompts, 8.0 s left, $0.0123, 1,234 tokens/s, loss 1.235"
 
 
 def test_a_line_without_a_total_or_a_pace_leaves_them_out() -> None:
     assert progress_line(_progress(3, None, eta_s=None)) == "collect: 3 prompts"
+
+
+def test_no_time_is_promised_from_the_first_few_items() -> None:
+    assert progress_line(_progress(1, 96, elapsed_s=10.0, eta_s=950.0)) == "collect: 1/96 prompts"
+    assert "left" in progress_line(_progress(5, 96, elapsed_s=10.0, eta_s=182.0))
 
 
 def test_a_finished_stage_shows_how_long_it_took() -> None:

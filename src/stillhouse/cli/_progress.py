@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stillhouse.runlog import Progress
 
 _LINE_EVERY_S = 10.0
+_MAX_ETA_RATIO = 20  # an estimate is shown once a twentieth of the work is done
 
 
 class Display(Protocol):
@@ -91,7 +92,7 @@ class Bars(Display):
             TextColumn("{task.description:<18}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]:>16}"),
-            TextColumn("{task.fields[left]:>8}"),
+            TextColumn("{task.fields[left]:>15}"),
             TextColumn("{task.fields[metrics]}", style="dim"),
             console=Console(stderr=True, highlight=False),
             refresh_per_second=4,  # the cores are busy with the work itself
@@ -179,4 +180,7 @@ def _count(progress: "Progress") -> str:
 def _left(progress: "Progress") -> str:
     if progress.done == progress.total:
         return duration_text(progress.elapsed_s)
-    return "" if progress.eta_s is None else f"-{duration_text(progress.eta_s)}"
+    # Answers come in waves: the pace of the first few percent would promise hours.
+    if progress.eta_s is None or progress.eta_s > _MAX_ETA_RATIO * progress.elapsed_s:
+        return ""
+    return f"{duration_text(progress.eta_s)} left"
