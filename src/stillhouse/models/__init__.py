@@ -1,22 +1,32 @@
-"""Local language models: load, prune, generate, read hidden states, save."""
+"""Local language models: load, prune, generate, read hidden states, save.
 
-from stillhouse.models._generate import (
-    Generated,
-    GenerationJob,
-    generate,
-    kv_cache_bytes_per_token,
-)
+Finding a model and reading what its files say loads no torch; what computes does, when it is asked
+for.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from stillhouse.models._gguf import cache_dir, embedded_gguf, gguf_revision
-from stillhouse.models._hidden import (
-    PredictingBatch,
-    output_head,
-    predicting_batch,
-    predicting_hidden_states,
-    top_logprobs,
-)
+from stillhouse.models._gguf_file import GgufHeader, read_gguf_header
 from stillhouse.models._load import LanguageModel, ModelFolder, load_chat, load_model, locate_model
-from stillhouse.models._prune import evenly_spaced_layers, keep_layers, pruned
 from stillhouse.models._save import save_model
+
+if TYPE_CHECKING:
+    from stillhouse.models._generate import (
+        Generated,
+        GenerationJob,
+        generate,
+        kv_cache_bytes_per_token,
+    )
+    from stillhouse.models._hidden import (
+        PredictingBatch,
+        output_head,
+        predicting_batch,
+        predicting_hidden_states,
+        top_logprobs,
+    )
+    from stillhouse.models._prune import evenly_spaced_layers, keep_layers, pruned
 
 __all__ = [
     "LanguageModel",
@@ -28,6 +38,8 @@ __all__ = [
     "cache_dir",
     "embedded_gguf",
     "gguf_revision",
+    "GgufHeader",
+    "read_gguf_header",
     "evenly_spaced_layers",
     "keep_layers",
     "pruned",
@@ -41,3 +53,22 @@ __all__ = [
     "output_head",
     "top_logprobs",
 ]
+
+_NEED_TORCH = {
+    "_generate": ("Generated", "GenerationJob", "generate", "kv_cache_bytes_per_token"),
+    "_hidden": (
+        "PredictingBatch",
+        "output_head",
+        "predicting_batch",
+        "predicting_hidden_states",
+        "top_logprobs",
+    ),
+    "_prune": ("evenly_spaced_layers", "keep_layers", "pruned"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _NEED_TORCH.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

