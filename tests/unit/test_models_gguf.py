@@ -157,6 +157,18 @@ def test_an_architecture_that_transformers_does_not_know_is_refused(
     assert not any((cache / "models").iterdir())
 
 
+def test_a_file_that_lacks_a_weight_is_refused_and_not_filled_up(
+    tmp_path: Path, cache: Path
+) -> None:
+    pytest.importorskip("gguf")
+    path = tiny_gguf.write_model(tmp_path / "holes.gguf", without="blk.1.ffn_up")
+    with pytest.raises(
+        IntegrityError, match=r"holes\.gguf lacks 1 of the weights.*1\.mlp\.up_proj"
+    ):
+        locate_model(path)
+    assert not any((cache / "models").iterdir())
+
+
 def test_the_cache_goes_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STILLHOUSE_CACHE", "/a")
     monkeypatch.setenv("XDG_CACHE_HOME", "/b")

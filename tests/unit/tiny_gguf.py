@@ -32,12 +32,13 @@ def by_hand(*, version: int = 3, tensor_bytes: int = 64, name: str = "My Model")
     return head + b"\0" * (-len(head) % 32) + b"\1" * tensor_bytes
 
 
-def write_model(path: Path, *, architecture: str = "llama", num_layers: int = 2) -> Path:
+def write_model(path: Path, *, architecture: str = "llama", without: str = "") -> Path:
     """A random Llama with a byte-level vocabulary, as llama.cpp's converter would write it."""
     from gguf import GGUFWriter
 
     alphabet = sorted(ByteLevel.alphabet())
     vocabulary = [*SPECIAL_TOKENS, *alphabet, "th", "the"]
+    num_layers = 2
     width, heads, kv_heads, inner = 32, 4, 2, 64
     writer = GGUFWriter(path, architecture)
     writer.add_name("training-run-17")
@@ -76,6 +77,7 @@ def write_model(path: Path, *, architecture: str = "llama", num_layers: int = 2)
             f"blk.{layer}.ffn_norm": (width,),
         }
     shapes["output_norm"] = (width,)
+    shapes.pop(without, None)
     for name, shape in shapes.items():
         writer.add_tensor(f"{name}.weight", rng.normal(0.3, 0.4, shape).astype(np.float32))
     writer.write_header_to_file()

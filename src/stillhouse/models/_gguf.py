@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.artifacts import file_sha256
-from stillhouse.errors import IntegrityError, MissingDependencyError
+from stillhouse.errors import IntegrityError, MissingDependencyError, StillhouseError
 from stillhouse.models._gguf_file import read_gguf_header
+from stillhouse.models._weights import read_network
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,6 @@ def cache_dir() -> Path:
 
 
 def _convert(path: Path, folder: Path) -> None:
-    import torch
     import transformers
 
     logger.info("Converting %s once into %s", path.name, cache_dir())
@@ -97,9 +97,9 @@ def _convert(path: Path, folder: Path) -> None:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **source)
         # The converter draws a progress bar that no setting turns off.
         with contextlib.redirect_stderr(io.StringIO()):
-            network = transformers.AutoModelForCausalLM.from_pretrained(
-                path.parent, dtype=torch.float32, **source
-            )
+            network = read_network(path.parent, **source)
+    except StillhouseError:
+        raise
     except Exception as err:  # transformers raises many types for an unsupported architecture
         raise IntegrityError(
             f"{path} cannot be converted ({type(err).__name__}: {err}). "

@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.chat import ChatTokenizer
-from stillhouse.errors import ConfigError, IntegrityError, MissingDependencyError
+from stillhouse.errors import (
+    ConfigError,
+    IntegrityError,
+    MissingDependencyError,
+    StillhouseError,
+)
 from stillhouse.models._fingerprint import weights_revision
 from stillhouse.models._gguf import converted_folder, embedded_gguf
+from stillhouse.models._weights import read_network
 
 _QUANTISATION = re.compile(r"[.-]((I?Q|TQ)\d\w*|B?F(16|32))$", re.IGNORECASE)
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -136,14 +142,9 @@ def load_model(source: str | Path) -> LanguageModel:
         MissingDependencyError: torch, transformers or the embedded teacher is not installed.
     """
     folder = locate_model(source)
-    transformers = _import_transformers()
-    import torch
-
     chat = load_chat(folder)
     with quiet_transformers(), _damage_as_integrity_error(folder):
-        network = transformers.AutoModelForCausalLM.from_pretrained(
-            folder.path, local_files_only=folder.is_local, dtype=torch.float32
-        )
+        network = read_network(folder.path, local_files_only=folder.is_local)
     network.eval()
     return LanguageModel(network=network, chat=chat, name=folder.name, revision=folder.revision)
 
@@ -166,6 +167,8 @@ def quiet_transformers() -> Iterator[None]:
 def _damage_as_integrity_error(folder: ModelFolder) -> Iterator[None]:
     try:
         yield
+    except StillhouseError:
+        raise
     except Exception as err:  # safetensors, json and hub errors share no base class
         reason = str(err).strip().split("\n")[0]
         raise IntegrityError(
