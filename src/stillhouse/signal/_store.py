@@ -6,6 +6,7 @@ and memory holds one part at a time whatever the length of the run.
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -68,11 +69,14 @@ class SignalWriter:
             self._flush()
 
     def close(self) -> int:
-        """Move the parts into the artefact, write its index and return the number of tokens."""
+        """Put the parts into the artefact, write its index and return the number of tokens.
+
+        They stay where a resumed writer finds them until the artefact is finished.
+        """
         self._flush()
         for number in range(len(self._parts)):
-            target = self._artifact.new_file(_part_name(number))
-            (self._parts_dir / _part_name(number)).replace(target)
+            name = _part_name(number)
+            _link_or_copy(self._parts_dir / name, self._artifact.new_file(name))
         self._artifact.write_rows("index", self._index(), SignalRow)
         return sum(length for part in self._parts for _, length in part)
 
@@ -126,7 +130,7 @@ class SignalReader:
         """The signal of one example.
 
         Raises:
-            IntegrityError: the signal was captured for other text.
+            IntegrityError: the signal was captured for other text, or a file is damaged.
         """
         row = self._rows.get(key)
         if row is None:
@@ -143,9 +147,14 @@ class SignalReader:
         )
 
     def _open_shard(self, name: str) -> Any:
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
-        return safe_open(self._path / name, framework="numpy")
+        try:
+            return safe_open(self._path / name, framework="numpy")
+        except (SafetensorError, OSError) as err:
+            raise IntegrityError(
+                f"{self._path / name} is damaged ({err}). Run capture again."
+            ) from err
 
 
 def check_fingerprints(
@@ -185,6 +194,13 @@ def check_fingerprints(
 
 def _part_name(number: int) -> str:
     return f"signal-{number:05d}.safetensors"
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
 
 
 def _read_part_rows(path: Path) -> list[tuple[str, int]]:

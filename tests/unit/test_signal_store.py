@@ -1,0 +1,264 @@
+"""The store: what is written is read, a kill loses one part at most, and other text is refused."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stillhouse.artifacts import Artifact, ArtifactWriter, Counts, begin_artifact, open_artifact
+from stillhouse.artifacts._manifest import TeacherRef
+from stillhouse.errors import IntegrityError, VocabularyMismatchError
+from stillhouse.signal import (
+    SignalReader,
+    SignalRow,
+    SignalWriter,
+    TopKSignal,
+    check_fingerprints,
+)
+
+K = 4
+TEACHER, TOKENIZER, TEMPLATE = "a" * 64, "b" * 64, "c" * 64
+
+
+def signal(num_tokens: int, *, seed: int) -> TopKSignal:
+    rng = np.random.default_rng(seed)
+    ids = np.argsort(rng.random((num_tokens, 50)), axis=1)[:, :K]
+    probabilities = -np.sort(-rng.dirichlet(np.ones(K + 1), num_tokens)[:, :K], axis=1)
+    return TopKSignal.of(ids, np.log(probabilities))
+
+
+ROWS = {f"key-{n}": signal(n + 1, seed=n) for n in range(9)}  # 45 tokens
+
+
+@contextmanager
+def writing(folder: Path, **options: Any) -> Iterator[tuple[ArtifactWriter, SignalWriter]]:
+    """A capture that lets go of the folder however it ends, like one that is killed."""
+    artifact = begin_artifact(
+        folder,
+        kind="signal",
+        stage="capture",
+        config={"top_k": K},
+        parents=options.get("parents", ()),
+    )
+    try:
+        yield artifact, SignalWriter(artifact, part_tokens=options.get("part_tokens", 10))
+    finally:
+        artifact.release()
+
+
+def finish(artifact: ArtifactWriter, **fingerprints: Any) -> Artifact:
+    return artifact.finish(counts=Counts(num_in=9, kept=9), **fingerprints)
+
+
+def write(folder: Path, rows: dict[str, TopKSignal], **options: Any) -> Artifact:
+    with writing(folder, **options) as (artifact, store):
+        for key, value in rows.items():
+            store.add(key, value)
+        store.close()
+        return finish(artifact)
+
+
+def assert_same(found: TopKSignal, wanted: TopKSignal) -> None:
+    for name in ("ids", "logprobs", "tail_logprob"):
+        one, other = getattr(found, name), getattr(wanted, name)
+        assert one.dtype == other.dtype
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("part_tokens", [1, 10, 1000])
+def test_what_is_written_is_read(tmp_path: Path, part_tokens: int) -> None:
+    with writing(tmp_path / "s", part_tokens=part_tokens) as (artifact, store):
+        for key, value in ROWS.items():
+            store.add(key, value)
+            assert key in store
+        assert store.close() == 45
+        finished = finish(artifact)
+    reader = SignalReader(finished)
+    assert len(reader) == len(store) == 9
+    for key, value in reversed(ROWS.items()):
+        assert key in reader
+        assert_same(reader.read(key), value)
+
+
+def test_rows_lie_where_the_index_says(tmp_path: Path) -> None:
+    index = list(write(tmp_path / "s", ROWS).rows("index", SignalRow))
+    assert [row.key for row in index] == list(ROWS)
+    # Parts are full at 10 tokens or more: 1+2+3+4, then 5+6, 7+8, 9.
+    assert [(row.shard[-17:-12], row.offset, row.length) for row in index] == [
+        ("00000", 0, 1),
+        ("00000", 1, 2),
+        ("00000", 3, 3),
+        ("00000", 6, 4),
+        ("00001", 0, 5),
+        ("00001", 5, 6),
+        ("00002", 0, 7),
+        ("00002", 7, 8),
+        ("00003", 0, 9),
+    ]
+
+
+def test_a_key_is_stored_once(tmp_path: Path) -> None:
+    with writing(tmp_path / "s") as (artifact, store):
+        store.add("a", ROWS["key-3"])
+        store.add("a", ROWS["key-5"])
+        assert len(store) == 1
+        assert store.close() == 4
+        reader = SignalReader(finish(artifact))
+    assert_same(reader.read("a"), ROWS["key-3"])
+
+
+def test_nothing_captured_is_an_empty_signal(tmp_path: Path) -> None:
+    reader = SignalReader(write(tmp_path / "s", {}))
+    assert len(reader) == 0
+    assert "a" not in reader
+
+
+def test_a_kill_loses_the_part_in_memory_and_no_other(tmp_path: Path) -> None:
+    with writing(tmp_path / "s") as (_, store):
+        for key, value in list(ROWS.items())[:5]:
+            store.add(key, value)
+    with writing(tmp_path / "s") as (artifact, store):
+        assert [key for key in ROWS if key in store] == ["key-0", "key-1", "key-2", "key-3"]
+        for key, value in ROWS.items():
+            if key not in store:
+                store.add(key, value)
+        store.close()
+        reader = SignalReader(finish(artifact))
+    for key, value in ROWS.items():
+        assert_same(reader.read(key), value)
+
+
+def test_a_kill_after_the_last_part_loses_nothing(tmp_path: Path) -> None:
+    with writing(tmp_path / "s") as (_, store):
+        for key, value in ROWS.items():
+            store.add(key, value)
+        store.close()  # and the artefact is never finished
+    with writing(tmp_path / "s") as (artifact, store):
+        assert all(key in store for key in ROWS)
+        store.add("one more", ROWS["key-0"])
+        assert store.close() == 46
+        reader = SignalReader(finish(artifact))
+    for key, value in ROWS.items():
+        assert_same(reader.read(key), value)
+    assert_same(reader.read("one more"), ROWS["key-0"])
+
+
+def test_half_a_part_is_not_a_part(tmp_path: Path) -> None:
+    with writing(tmp_path / "s") as (artifact, store):
+        store.add("key-8", signal(12, seed=1))
+        (artifact.work_dir / "parts" / "signal-00001.tmp").write_bytes(b"torn")
+    with writing(tmp_path / "s") as (artifact, store):
+        assert len(store) == 1
+        store.close()
+        finished = finish(artifact)
+    assert sorted(path.suffix for path in finished.path.iterdir()) == [
+        ".json",
+        ".parquet",
+        ".safetensors",
+    ]
+
+
+def test_the_same_capture_has_the_same_bytes_however_often_it_was_killed(tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole", ROWS)
+    for count in (4, 6, 9):
+        with writing(tmp_path / "killed") as (_, store):
+            for key, value in list(ROWS.items())[:count]:
+                store.add(key, value)
+    resumed = write(tmp_path / "killed", ROWS)
+    assert resumed.manifest.files == whole.manifest.files
+    assert resumed.manifest.rows_root == whole.manifest.rows_root
+
+
+def test_other_text_is_refused(tmp_path: Path) -> None:
+    reader = SignalReader(write(tmp_path / "s", ROWS))
+    with pytest.raises(IntegrityError, match=r"no signal for an example \(key abcdefabcdef\)"):
+        reader.read("abcdef" * 10)
+
+
+def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
+    artifact = write(tmp_path / "s", ROWS)
+    shard = artifact.path / "signal-00000.safetensors"
+    shard.write_bytes(b"\xff" * shard.stat().st_size)
+    with pytest.raises(IntegrityError, match=r"signal-00000\.safetensors is damaged"):
+        SignalReader(open_artifact(artifact.path)).read("key-0")
+
+
+def test_reading_a_row_reads_no_more_than_that_row(tmp_path: Path) -> None:
+    """The shard is mapped: a far larger one costs no memory for the rows that are not read."""
+    big = signal(20_000, seed=1)
+    rows = {"big": big, "small": signal(2, seed=2)}
+    reader = SignalReader(write(tmp_path / "s", rows, part_tokens=10**6))
+    found = reader.read("small")
+    assert_same(found, rows["small"])
+    for array in (found.ids, found.logprobs, found.tail_logprob):
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        assert owner.nbytes <= 2 * K * 4
+
+
+def test_arrays_that_were_read_may_be_written(tmp_path: Path) -> None:
+    reader = SignalReader(write(tmp_path / "s", ROWS))
+    reader.read("key-3").logprobs[:] = 0.0
+    assert_same(reader.read("key-3"), ROWS["key-3"])
+
+
+def dataset(folder: Path, teacher: str = TEACHER) -> Artifact:
+    writer = begin_artifact(folder, kind="dataset", stage="curate", config={})
+    return writer.finish(
+        counts=Counts(num_in=9, kept=9),
+        teacher=TeacherRef(id="local:t", provider="local", revision=teacher),
+    )
+
+
+def captured(folder: Path, parent: Artifact, **changes: str) -> Artifact:
+    prints = {"teacher": TEACHER, "tokenizer": TOKENIZER, "template": TEMPLATE, **changes}
+    with writing(folder, parents=[parent]) as (artifact, store):
+        store.close()
+        return finish(
+            artifact,
+            teacher=TeacherRef(id="local:t", provider="local", revision=prints["teacher"]),
+            tokenizer_sha256=prints["tokenizer"],
+            chat_template_sha256=prints["template"],
+        )
+
+
+def check(signal: Artifact, dataset: Artifact) -> None:
+    check_fingerprints(
+        signal, dataset=dataset, vocabulary_sha256=TOKENIZER, template_sha256=TEMPLATE
+    )
+
+
+def test_a_signal_made_for_this_dataset_and_student_is_accepted(tmp_path: Path) -> None:
+    parent = dataset(tmp_path / "d")
+    check(captured(tmp_path / "s", parent), parent)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [("teacher", "teacher"), ("tokenizer", "tokenizer"), ("template", "chat template")],
+)
+def test_each_fingerprint_that_differs_is_refused_by_name(
+    changed: str, named: str, tmp_path: Path
+) -> None:
+    parent = dataset(tmp_path / "d")
+    other = captured(tmp_path / "s", parent, **{changed: "e" * 64})
+    with pytest.raises(VocabularyMismatchError, match=f"another {named} \\(eeeeeeeeeeee, needed"):
+        check(other, parent)
+
+
+def test_a_signal_without_fingerprints_is_refused(tmp_path: Path) -> None:
+    parent = dataset(tmp_path / "d")
+    bare = write(tmp_path / "s", ROWS, parents=[parent])
+    with pytest.raises(VocabularyMismatchError, match="none recorded, needed aaaaaaaaaaaa"):
+        check(bare, parent)
+
+
+def test_a_signal_of_another_dataset_is_refused(tmp_path: Path) -> None:
+    parent, other = dataset(tmp_path / "d"), dataset(tmp_path / "other")
+    assert parent.manifest_sha256 != other.manifest_sha256
+    with pytest.raises(IntegrityError, match="captured on another dataset"):
+        check(captured(tmp_path / "s", other), parent)
