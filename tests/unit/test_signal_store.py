@@ -8,8 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stillhouse.artifacts import Artifact, ArtifactWriter, Counts, begin_artifact, open_artifact
-from stillhouse.artifacts._manifest import TeacherRef
+from stillhouse.artifacts import (
+    Artifact,
+    ArtifactWriter,
+    Counts,
+    TeacherRef,
+    begin_artifact,
+    open_artifact,
+)
 from stillhouse.errors import IntegrityError, VocabularyMismatchError
 from stillhouse.signal import (
     SignalReader,
