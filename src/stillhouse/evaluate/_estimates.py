@@ -1,6 +1,6 @@
 """From scores and texts to estimates with intervals, and comparisons."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,23 +88,28 @@ class Estimator:
         """KL of `a` against that of `b` on the same prompts."""
         pair_a = (a.scores.per_prompt(a.scores.forward_kl_N), a.scores.tokens_P)
         pair_b = (b.scores.per_prompt(b.scores.forward_kl_N), b.scores.tokens_P)
-        difference, ratio = (
-            bootstrap(
-                pair_a,
-                pair_b,
-                clusters=self._clusters,
-                num_resamples=self._config.num_resamples,
-                seed=self._config.seed,
-            )
-            for bootstrap in (paired_bootstrap_difference, paired_bootstrap_ratio)
-        )
+        difference = self._paired(paired_bootstrap_difference, pair_a, pair_b)
+        # A model that is the teacher (nothing pruned, nothing trained) has no KL to divide by.
+        is_apart = bool((pair_b[0] > 0).all())
+        ratio = self._paired(paired_bootstrap_ratio, pair_a, pair_b) if is_apart else None
         return Comparison(
             metric="forward_kl_nats",
             a=a.name,
             b=b.name,
             difference=_estimate(difference),
-            ratio=_estimate(ratio),
+            ratio=_estimate(ratio) if ratio else None,
             verdict=_verdict_of(a.name, b.name, difference),
+        )
+
+    def _paired(
+        self, bootstrap: Callable[..., Interval], a: tuple[Floats, Floats], b: tuple[Floats, Floats]
+    ) -> Interval:
+        return bootstrap(
+            a,
+            b,
+            clusters=self._clusters,
+            num_resamples=self._config.num_resamples,
+            seed=self._config.seed,
         )
 
     def _per_token(self, scores: TokenScores, values_N: Floats) -> Estimate:
