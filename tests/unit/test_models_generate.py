@@ -1,5 +1,6 @@
 """Batched generation in slots, token by token against transformers' own."""
 
+import dataclasses
 import importlib.util
 import itertools
 from collections.abc import Callable, Sequence
@@ -79,6 +80,24 @@ def greedy_of_transformers(model: LanguageModel, job: GenerationJob) -> list[int
     )
     found: list[int] = out[0, len(job.prompt_ids) :].tolist()
     return found
+
+
+def sharing_a_prefix(todo: Sequence[GenerationJob], length: int) -> list[GenerationJob]:
+    """The same jobs with `length` more ids in front, equal in all of them."""
+    prefix = tuple(range(40, 40 + length))
+    return [dataclasses.replace(job, prompt_ids=prefix + job.prompt_ids) for job in todo]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "mistral"])
+def test_prompts_that_share_a_prefix_are_read_as_if_they_did_not(
+    family: str, tiny_folder: Path
+) -> None:
+    config = getattr(small_models, family)()
+    model = small_models.make(config, tiny_folder, end_of_turn_ids=END_IDS)
+    todo = sharing_a_prefix(jobs(11), 12)
+    done = run(model, todo, max_slots=4)
+    wanted = {job.key: greedy_of_transformers(model, job) for job in todo}
+    assert {key: item.ids.tolist() for key, item in done.items()} == wanted
 
 
 @pytest.mark.parametrize("max_slots", [1, 3, 128])

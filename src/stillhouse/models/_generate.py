@@ -18,6 +18,7 @@ from stillhouse.errors import ConfigError
 from stillhouse.models._hidden import output_head
 from stillhouse.models._load import LanguageModel
 from stillhouse.models._masks import attention_masks, mask_obstacle
+from stillhouse.models._prefix import shared_prefix
 from stillhouse.models._sampling import draw
 from stillhouse.models._slots import SlotCache
 
@@ -202,12 +203,9 @@ class _Engine:
         ids_RT = torch.zeros(len(jobs), width, dtype=torch.long)
         for index, job in enumerate(jobs):
             ids_RT[index, : len(job.prompt_ids)] = torch.tensor(job.prompt_ids)
-        first = len(self.rows)
-        self.cache.prefill_slots = slice(first, first + len(jobs))
-        hidden_RTD = self._decoder(
-            input_ids=ids_RT, past_key_values=self.cache, use_cache=True
-        ).last_hidden_state
-        last_R = torch.tensor([len(job.prompt_ids) - 1 for job in jobs])
+        shared = shared_prefix([job.prompt_ids for job in jobs], limit=len(jobs[0].prompt_ids) - 1)
+        last_R = torch.tensor([len(job.prompt_ids) - 1 - shared for job in jobs])
+        hidden_RSD = self._read_prompts(ids_RT, shared)
         rows = [
             _Row(
                 job=job,
@@ -216,7 +214,29 @@ class _Engine:
             for job in jobs
         ]
         self.rows.extend(rows)
-        self._append(rows, hidden_RTD[torch.arange(len(jobs)), last_R])
+        self._append(rows, hidden_RSD[torch.arange(len(jobs)), last_R])
+
+    def _read_prompts(self, ids_RT: Tensor, num_shared: int) -> Tensor:
+        """Fill the next slots; what all prompts begin with is computed for one of them."""
+        first = len(self.rows)
+        self.cache.prefill_slots = slice(first, first + len(ids_RT))
+        self.cache.prefill_start = 0
+        if num_shared:
+            self._decoder(
+                input_ids=ids_RT[:1, :num_shared], past_key_values=self.cache, use_cache=True
+            )
+        self.cache.prefill_start = num_shared
+        positions_1S = torch.arange(num_shared, ids_RT.shape[1]).unsqueeze(0)
+        masks = attention_masks(self._config, positions_1S, ids_RT.shape[1])
+        hidden_RSD: Tensor = self._decoder(
+            input_ids=ids_RT[:, num_shared:],
+            position_ids=positions_1S,
+            # Without a prefix the model's own causal path is the fastest.
+            attention_mask=masks if num_shared else None,
+            past_key_values=self.cache,
+            use_cache=True,
+        ).last_hidden_state
+        return hidden_RSD
 
     def _append(self, rows: list[_Row], hidden_AD: Tensor) -> None:
         drawn = draw(

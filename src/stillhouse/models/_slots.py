@@ -32,10 +32,15 @@ class SlotLayer(CacheLayerMixin):
             self.lazy_initialization(key_states, value_states)
         cache = self._cache
         if cache.prefill_slots is not None:
-            length = key_states.shape[2]
-            self.keys[cache.prefill_slots, :, :length] = key_states
-            self.values[cache.prefill_slots, :, :length] = value_states
-            return key_states, value_states
+            start, end = cache.prefill_start, cache.prefill_start + key_states.shape[2]
+            # One row of keys, of a prefix that all slots share, is written to each of them.
+            self.keys[cache.prefill_slots, :, start:end] = key_states
+            self.values[cache.prefill_slots, :, start:end] = value_states
+            if start == 0:
+                return key_states, value_states
+            return self.keys[cache.prefill_slots, :, :end], self.values[
+                cache.prefill_slots, :, :end
+            ]
         rows = slice(0, key_states.shape[0])
         self.keys[cache.rows_A, :, cache.positions_A] = key_states[:, :, 0]
         self.values[cache.rows_A, :, cache.positions_A] = value_states[:, :, 0]
@@ -59,6 +64,7 @@ class SlotCache(Cache):
 
     Attributes:
         prefill_slots: The slots that a prefill call fills; None while decoding.
+        prefill_start: The position at which it begins; what lies before was filled already.
         rows_A: 0 .. A - 1 while decoding.
         positions_A: Where each running row writes its next token.
         width: How many cached tokens the longest running row attends to.
@@ -68,6 +74,7 @@ class SlotCache(Cache):
         self.num_slots = 0
         self.num_tokens = 0
         self.prefill_slots: slice | None = None
+        self.prefill_start = 0
         self.rows_A = torch.empty(0, dtype=torch.long)
         self.positions_A = torch.empty(0, dtype=torch.long)
         self.width = 0
