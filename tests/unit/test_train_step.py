@@ -65,7 +65,9 @@ def copies(stepper: Stepper) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in stepper.network.parameters()]
 
 
-def three_steps(stepper: Stepper, examples: list[EncodedExample], target: TargetOf, parts: int):
+def three_steps(
+    stepper: Stepper, examples: list[EncodedExample], target: TargetOf, parts: int
+) -> list[float]:
     losses = []
     for step in range(3):
         batch = range(8 * step, 8 * step + 8)
