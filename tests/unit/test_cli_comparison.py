@@ -1,11 +1,12 @@
+import re
+
+import pytest
 from report_cases import results
 
-from stillhouse.cli._comparison import comparison_text
+from stillhouse.cli._comparison import _number, comparison_text
 
 
 def _cells(text: str) -> dict[str, list[str]]:
-    import re
-
     rows = [re.split(r" {2,}", line.rstrip()) for line in text.splitlines()]
     return {row[0]: row[1:] for row in rows}
 
@@ -41,3 +42,11 @@ def test_what_nobody_measured_has_no_row() -> None:
     assert "tokens/s" not in text
     assert "same first choice" not in text
     assert "looping answers" in text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1.234, "1.23"), (713.4, "713"), (1276, "1,276"), (88_400, "88 k"), (22_080_650, "22.1 M")],
+)
+def test_numbers_keep_about_three_digits(number: float, text: str) -> None:
+    assert _number(number) == text

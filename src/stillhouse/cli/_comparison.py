@@ -28,9 +28,19 @@ def _estimate(estimate: "Estimate | None", *, as_percent: bool = False) -> str:
     if as_percent:
         value, low, high = (f"{100 * number:.1f}" for number in values)
         return f"{value} % [{low}, {high}]"
-    decimals = 2 if abs(estimate.value) < 100 else 0
-    value, low, high = (f"{number:,.{decimals}f}" for number in values)
+    value, low, high = (_number(number) for number in values)
     return f"{value} [{low}, {high}]"
+
+
+def _number(number: float) -> str:
+    """Three digits or so: an untrained student's perplexity runs into the millions."""
+    if abs(number) < 100:
+        return f"{number:.2f}"
+    if abs(number) < 1e4:
+        return f"{number:,.0f}"
+    if abs(number) < 1e6:
+        return f"{number / 1e3:.0f} k"
+    return f"{number / 1e6:.1f} M" if abs(number) < 1e9 else f"{number:.1e}"
 
 
 def _speed(model: "ModelResult") -> str:

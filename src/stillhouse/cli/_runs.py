@@ -109,7 +109,9 @@ def _text(outcome: "RunOutcome", results: "EvaluationResults") -> str:
     from stillhouse.cli._comparison import comparison_text
 
     lines = ["", comparison_text(results), "", results.verdict, ""]
-    lines += [f"time    {duration_text(outcome.seconds)}", f"report  {outcome.report_path}"]
+    earlier = f" ({len(outcome.skipped)} stages were complete)" if outcome.skipped else ""
+    lines += [f"time    {duration_text(outcome.seconds)}{earlier}"]
+    lines += [f"report  {outcome.report_path}"]
     return "\n".join(lines)
 
 
