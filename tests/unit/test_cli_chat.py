@@ -47,6 +47,24 @@ def test_each_question_comes_with_all_before_it() -> None:
     ]
 
 
+def test_only_local_weights_are_loaded_by_a_question_of_one_token() -> None:
+    class Local(ListeningTeacher):
+        @property
+        def info(self) -> TeacherInfo:
+            return TeacherInfo(id="local:x", provider="local")
+
+    paid, local = ListeningTeacher(), Local()
+    for teacher in (paid, local):
+        conversation = Conversation(teacher, system=None, sampling=SAMPLING)
+        conversation.load()
+        conversation.ask("question")
+    assert [_told(messages) for messages in paid.asked] == [[("user", "question")]]
+    assert [_told(messages) for messages in local.asked] == [
+        [("user", "Hello")],
+        [("user", "question")],
+    ]
+
+
 def test_reset_keeps_only_the_system_message() -> None:
     teacher = ListeningTeacher()
     conversation = Conversation(teacher, system="Be brief.", sampling=SAMPLING)

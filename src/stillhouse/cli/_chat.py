@@ -51,6 +51,7 @@ def chat(
             )
             for name, given in specs.items()
         }
+        _load(conversations)
         if prompt is not None:
             _answer_once(conversations, prompt, is_json=json)
         else:
@@ -66,6 +67,14 @@ def _as_spec(given: str) -> str:
             f"There is no folder {given}. Give a student's folder, or a spec such as local:."
         )
     return given
+
+
+def _load(conversations: "dict[str, Conversation]") -> None:
+    from rich.console import Console
+
+    for name, conversation in conversations.items():
+        with Console(stderr=True).status(f"loading the {name}"):
+            conversation.load()
 
 
 def _answer_once(conversations: "dict[str, Conversation]", prompt: str, *, is_json: bool) -> None:
@@ -100,7 +109,7 @@ def _ask(conversations: "dict[str, Conversation]", text: str) -> "dict[str, Answ
 
     answers = {}
     for name, conversation in conversations.items():
-        # Where stderr is a terminal: weights take seconds to load, and nothing else would show.
+        # Where stderr is a terminal: an answer may take seconds, and nothing else would show.
         with Console(stderr=True).status(f"waiting for the {name}"):
             answers[name] = conversation.ask(text)
     return answers

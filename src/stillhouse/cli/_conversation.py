@@ -65,7 +65,7 @@ class Conversation:
         """
         messages = (*self._messages, Message(role="user", content=text))
         started_s = time.monotonic()
-        completion = self._complete(messages)
+        completion = self._complete(messages, self._sampling)
         answer = Answer(completion=completion, latency_s=time.monotonic() - started_s)
         if completion.error is None:
             self._messages = (*messages, Message(role="assistant", content=completion.text))
@@ -75,11 +75,20 @@ class Conversation:
         """Forget all but the system message."""
         self._messages = self._start
 
-    def _complete(self, messages: tuple[Message, ...]) -> Completion:
+    def load(self) -> None:
+        """Have local weights loaded now, so that the first answer's time is the model's own.
+
+        Other teachers are not asked: their answers may cost money.
+        """
+        if self._teacher.info.provider == "local":
+            messages = (*self._start, Message(role="user", content="Hello"))
+            self._complete(messages, self._sampling.model_copy(update={"max_tokens": 1}))
+
+    def _complete(self, messages: tuple[Message, ...], sampling: Sampling) -> Completion:
         request = Request.of(
             Prompt(id="chat", messages=messages),
             teacher=self._teacher.info.id,
-            sampling=self._sampling,
+            sampling=sampling,
         )
         waiting = [request]
 
