@@ -317,5 +317,5 @@ def test_a_damaged_recipe_file_is_named_with_what_is_wrong(
 
 
 def test_a_missing_recipe_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nothing.yaml cannot be read"):
+    with pytest.raises(ConfigError, match=r"nothing\.yaml cannot be read"):
         load_recipe(tmp_path / "nothing.yaml")
