@@ -9,7 +9,7 @@ from cli_process import run_here, write_prompts
 from tiny_model import make_tiny_model
 
 from stillhouse.artifacts import open_artifact
-from stillhouse.errors import ConfigError
+from stillhouse.errors import ConfigError, LogprobsUnavailableError
 from stillhouse.evaluate import read_results
 from stillhouse.pipeline import RunConfig, RunOutcome, StageEnd, run
 from stillhouse.provenance import verify
@@ -121,6 +121,15 @@ def test_prompts_are_limited_by_split_in_their_order(project: Path, tmp_path: Pa
         _run(project, tmp_path, settings, on_stage=_stop)
     prompts = open_artifact(tmp_path / "completions").rows("prompts", Prompt)
     assert [prompt.split for prompt in prompts] == ["train"] * 3 + ["held_out"] * 2
+
+
+def test_a_teacher_that_only_answers_in_text_is_refused_before_anything_is_asked(
+    project: Path, tmp_path: Path
+) -> None:
+    settings = _settings(project, teacher="http://localhost:9/v1#m")
+    with pytest.raises(LogprobsUnavailableError, match="local:FOLDER"):
+        _run(project, tmp_path / "out", settings)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_without_held_out_prompts_is_refused_before_anything_is_asked(

@@ -14,6 +14,7 @@ from stillhouse.errors import ConfigError, IntegrityError
 from stillhouse.pipeline._config import RunConfig
 from stillhouse.records import Prompt
 from stillhouse.runlog import Listener, Progress, ignore_progress
+from stillhouse.teachers import check_has_weights
 from stillhouse.train import TrainConfig
 
 LEDGER_NAME = "ledger.sqlite"
@@ -88,8 +89,11 @@ def run(
         on_stage: Told about each stage that is complete.
 
     Raises:
+        LogprobsUnavailableError: the teacher only answers in text, which `evaluate` could not
+            measure against.
         StillhouseError: whatever a stage raises; complete stages stay complete.
     """
+    check_has_weights(config.teacher)
     started_s = time.monotonic()
     ends: list[StageEnd] = []
     prompts = _chosen_prompts(config, config_dir)

@@ -9,11 +9,12 @@ from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
 from stillhouse.teachers._fake import FakeOptions, FakeTeacher, ScriptedAnswer
 from stillhouse.teachers._replay import ReplayTeacher
 from stillhouse.teachers._spec import open_teacher
-from stillhouse.teachers._weights import open_weights
+from stillhouse.teachers._weights import check_has_weights, open_weights
 
 __all__ = [
     "open_teacher",
     "open_weights",
+    "check_has_weights",
     "Teacher",
     "TeacherInfo",
     "Pull",

@@ -18,12 +18,8 @@ def open_weights(spec: str, *, dataset: Artifact) -> "LocalTeacher":
         VocabularyMismatchError: another model wrote the text.
         ConfigError: the spec has another form, or no model is there.
     """
+    check_has_weights(spec)
     scheme, colon, source = spec.partition(":")
-    if colon and scheme in SCHEMES and scheme != "local":
-        raise LogprobsUnavailableError(
-            f"teacher {spec!r} gives no distributions over given text. That needs weights on this "
-            "machine (local:FOLDER); training on the text alone (objective sft) does not."
-        )
     if scheme != "local" or not colon:
         open_teacher(spec).close()  # raises, and knows best what is wrong with the spec
     from stillhouse.teachers._local import LocalTeacher
@@ -31,6 +27,20 @@ def open_weights(spec: str, *, dataset: Artifact) -> "LocalTeacher":
     teacher = LocalTeacher(source)
     _check_wrote(teacher, dataset)
     return teacher
+
+
+def check_has_weights(spec: str) -> None:
+    """Refuse a teacher without weights here, before anything is asked of it or paid for.
+
+    Raises:
+        LogprobsUnavailableError: `spec` names a teacher that only answers in text.
+    """
+    scheme, colon, _ = spec.partition(":")
+    if colon and scheme in SCHEMES and scheme != "local":
+        raise LogprobsUnavailableError(
+            f"teacher {spec!r} gives no distributions over given text. That needs weights on this "
+            "machine (local:FOLDER); training on the text alone (objective sft) does not."
+        )
 
 
 def _check_wrote(teacher: "LocalTeacher", dataset: Artifact) -> None:
