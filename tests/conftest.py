@@ -21,7 +21,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def user_environment() -> dict[str, str]:
     """Environment for a real process that is to run as fast as a user's would."""
     environment = {name: value for name, value in os.environ.items() if name not in _ONE_THREAD}

@@ -20,6 +20,7 @@ from stillhouse.models import LanguageModel
 from stillhouse.statistics import (
     Interval,
     clustered_bootstrap,
+    fraction_interval,
     is_looping,
     paired_bootstrap_difference,
     paired_bootstrap_ratio,
@@ -134,7 +135,15 @@ class Estimator:
 
     def _looping(self, texts: Sequence[str | None]) -> Estimate:
         loops_P = np.array([float(text is not None and is_looping(text)) for text in texts])
-        return self._ratio(loops_P, np.array([float(text is not None) for text in texts]))
+        asked_P = np.array([float(text is not None) for text in texts])
+        estimate = self._ratio(loops_P, asked_P)
+        if 0.0 < estimate.value < 1.0:
+            return estimate
+        # Resampling what never varies gives an interval of no width. Groups are the independent
+        # items, so the exact interval is over them.
+        num_groups = estimate.num_clusters
+        exact = fraction_interval(round(estimate.value * num_groups), num_groups)
+        return estimate.model_copy(update={"low": exact.low, "high": exact.high})
 
     def _ratio(self, numerators: Floats, denominators: Floats) -> Estimate:
         interval = clustered_bootstrap(
