@@ -13,8 +13,6 @@ V = 49,152 run once, each form in a process of its own.
 import argparse
 import ctypes
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from _machine import machine
 
 MEMORY_POSITIONS = 4 * 512
 VOCABULARY = 49_152
@@ -157,34 +157,6 @@ def _race(dataset: Path, signal: Path, num_steps: int) -> dict[str, Any]:
             "pairs": len(ratios[2:]),
         },
     }
-
-
-def machine() -> dict[str, Any]:
-    import torch
-    import transformers
-
-    return {
-        "cores": os.cpu_count(),
-        "processor": platform.machine(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "threads": torch.get_num_threads(),
-        "matmul_gflops": matmul_gflops(),
-    }
-
-
-def matmul_gflops() -> float:
-    """What the machine gives at this moment: other figures mean little without it."""
-    import torch
-
-    a, b = torch.randn(2048, HIDDEN), torch.randn(HIDDEN, 4096)
-    best_s = float("inf")
-    for _ in range(10):
-        started_s = time.perf_counter()
-        a @ b
-        best_s = min(best_s, time.perf_counter() - started_s)
-    return 2 * 2048 * HIDDEN * 4096 / best_s / 1e9
 
 
 def _forget_peak() -> int:

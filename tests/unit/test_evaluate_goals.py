@@ -74,6 +74,14 @@ def test_beating_sft_needs_intervals_that_do_not_touch() -> None:
     assert only_target(goals).reached == "1.21 [1.15, 1.27] against 1.52 [1.45, 1.60]"
 
 
+def test_beating_sft_needs_as_many_steps() -> None:
+    longer = STUDENT.model_copy(update={"num_steps": 200})
+    shorter = SFT.model_copy(update={"num_steps": 100})
+    target = only_target(Goals(beats_sft=True), (TEACHER, longer, shorter))
+    assert not target.is_met
+    assert target.reached.endswith("against 1.52 [1.45, 1.60], after 200 and 100 steps")
+
+
 @pytest.mark.parametrize(
     ("goals", "reached"),
     [

@@ -128,7 +128,7 @@ def measured(
     texts: list[str | None] | None = None,
 ) -> Measured:
     texts = texts or ["A text."] * len(scores.tokens_P)
-    return Measured(name, role, None, model, scores, texts, 0, None)
+    return Measured(name, role, None, None, model, scores, texts, 0, None)
 
 
 @pytest.fixture(scope="module")

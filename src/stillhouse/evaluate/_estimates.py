@@ -39,6 +39,7 @@ class Measured:
         name: In the report.
         role: Teacher, untrained or student.
         objective: What it was trained on.
+        num_steps: Optimiser steps of its training.
         model: For its size.
         scores: Against the teacher; the teacher's own hold zeros.
         texts: Its completion of each prompt; None where it was not asked.
@@ -49,6 +50,7 @@ class Measured:
     name: str
     role: ModelRole
     objective: str | None
+    num_steps: int | None
     model: LanguageModel
     scores: TokenScores
     texts: Sequence[str | None]
@@ -71,6 +73,7 @@ class Estimator:
             name=measured.name,
             role=measured.role,
             objective=measured.objective,
+            num_steps=measured.num_steps,
             num_parameters=model.num_parameters,
             num_embedding_parameters=model.num_embedding_parameters,
             num_layers=model.num_layers,

@@ -108,14 +108,17 @@ def _sft_target(student: ModelResult, sft: ModelResult | None) -> Target:
     reached, is_met = "not measured", False
     if sft and sft.forward_kl_nats and student.forward_kl_nats:
         ours, theirs = student.forward_kl_nats, sft.forward_kl_nats
-        is_met = ours.high < theirs.low
+        has_equal_steps = student.num_steps == sft.num_steps
+        is_met = has_equal_steps and ours.high < theirs.low
         reached = (
             f"{ours.value:.2f} [{ours.low:.2f}, {ours.high:.2f}] against "
             f"{theirs.value:.2f} [{theirs.low:.2f}, {theirs.high:.2f}]"
         )
+        if not has_equal_steps:
+            reached += f", after {student.num_steps} and {sft.num_steps} steps"
     return Target(
         name="Better than SFT",
-        wanted="held-out KL below the SFT student's, intervals apart",
+        wanted="held-out KL below the SFT student's at equal steps, intervals apart",
         reached=reached,
         is_met=is_met,
     )

@@ -67,6 +67,7 @@ class _Contestant(NamedTuple):
     name: str
     role: ModelRole
     objective: str | None
+    num_steps: int | None
     model: LanguageModel
 
 
@@ -93,7 +94,7 @@ def measure(
     # The teacher's texts are the dataset itself: it was asked under the same sampling.
     texts = [example.completion for example in held_out.examples]
     scores = scorer.score(teacher)
-    measured = [Measured(TEACHER, "teacher", None, teacher, scores, texts, 0, None)]
+    measured = [Measured(TEACHER, "teacher", None, None, teacher, scores, texts, 0, None)]
     ticker.advance()
     for contestant in _contestants(teacher, students):
         measured.append(_measure_one(contestant, scorer, held_out, sampling))
@@ -106,7 +107,7 @@ def measure(
 def _measure_one(
     contestant: _Contestant, scorer: TeacherScorer, held_out: HeldOut, sampling: Sampling
 ) -> Measured:
-    name, role, objective, model = contestant
+    name, role, objective, num_steps, model = contestant
     scores = scorer.score(model)
     num_asked = _UNTRAINED_TEXTS if role == "untrained" else len(held_out.examples)
     asked = held_out.spread(num_asked)
@@ -114,15 +115,18 @@ def _measure_one(
     texts: list[str | None] = [None] * len(held_out.examples)
     for index, text in zip(asked, written.texts, strict=True):
         texts[index] = text
-    return Measured(name, role, objective, model, scores, texts, written.num_tokens, None)
+    return Measured(
+        name, role, objective, num_steps, model, scores, texts, written.num_tokens, None
+    )
 
 
 def _contestants(teacher: LanguageModel, students: Mapping[str, Artifact]) -> Iterator[_Contestant]:
     for name, artifact in students.items():
         objective = str(artifact.manifest.config["objective"])
-        yield _Contestant(name, "student", objective, load_model(artifact.path))
+        num_steps = int(artifact.manifest.results["steps"])
+        yield _Contestant(name, "student", objective, num_steps, load_model(artifact.path))
     first = next(iter(students.values()))
-    yield _Contestant(UNTRAINED, "untrained", None, _before_training(teacher, first))
+    yield _Contestant(UNTRAINED, "untrained", None, None, _before_training(teacher, first))
 
 
 def _before_training(teacher: LanguageModel, student: Artifact) -> LanguageModel:

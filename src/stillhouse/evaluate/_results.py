@@ -55,6 +55,8 @@ class ModelResult(Record):
     role: ModelRole
     objective: str | None = None
     """What it was trained on: `forward_kl`, `sft`; None for a model that was not trained here."""
+    num_steps: int | None = Field(default=None, ge=1)
+    """Optimiser steps of that training."""
     num_parameters: int = Field(ge=1)
     num_embedding_parameters: int = Field(ge=0)
     num_layers: int = Field(ge=1)

@@ -199,7 +199,7 @@ def _size_rows(models: Sequence[ModelResult]) -> tuple[Row, ...]:
         return Row(label, hint, tuple(cell(model) for model in models))
 
     rows = (
-        row("Trained on", "objective", lambda model: Cell(_objective(model))),
+        row("Trained on", "objective", _objective_cell),
         row("Parameters", "embeddings included", _parameters_cell),
         row("Layers", "transformer blocks", lambda model: Cell(str(model.num_layers))),
         row("Weights on disk", "", lambda model: Cell(size(model.weight_bytes))),
@@ -210,10 +210,11 @@ def _size_rows(models: Sequence[ModelResult]) -> tuple[Row, ...]:
     return tuple(row for row in rows if any(cell.value != NOT_MEASURED for cell in row.cells))
 
 
-def _objective(model: ModelResult) -> str:
+def _objective_cell(model: ModelResult) -> Cell:
     if model.objective is None:
-        return NOT_MEASURED
-    return _OBJECTIVES.get(model.objective, model.objective.replace("_", " "))
+        return Cell(NOT_MEASURED)
+    name = _OBJECTIVES.get(model.objective, model.objective.replace("_", " "))
+    return Cell(name, f"{model.num_steps:,} steps" if model.num_steps else "")
 
 
 def _parameters_cell(model: ModelResult) -> Cell:
