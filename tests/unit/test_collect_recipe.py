@@ -285,24 +285,30 @@ def test_a_recipe_that_cannot_be_expanded_says_why_in_one_line(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("templat: x\nnum_train: 1", "templat is not a key of a recipe. Did you mean template"),
+        ("templat: x\nnum_train: 1", "templat is not a setting. Did you mean template"),
         ("template: x", "num_train is missing. Add it."),
         ("template: x\nnum_train: 0", "num_train and num_held_out are both 0"),
-        ("template: x\nnum_train: -1", "num_train is -1: must be greater than or equal to 0"),
-        ("template: x\nnum_train: 1\nvalues: {a: []}", r"values.a is \[\]: must have at least one"),
+        ("template: x\nnum_train: -1", "num_train is -1; it must be greater than or equal to 0"),
+        (
+            "template: x\nnum_train: 1\nvalues: {a: []}",
+            r"values.a is \[\]; it must have at least 1 item",
+        ),
         (
             "template: '{a}'\nnum_train: 1\nvalues: {a: [x, 12]}",
-            r"values.a\[1\] is 12: must be text; put it in quotes",
+            r"values.a\[1\] is 12; it must be text; put it in quotes",
         ),
-        ("template: x\nnum_train: 1\nvalues: {a b: [x]}", "values.a b is 'a b': the name of a"),
+        (
+            "template: x\nnum_train: 1\nvalues: {a b: [x]}",
+            "values.a b is 'a b'.* the name of a slot has",
+        ),
         ("template: x\nnum_train: 1\nnum_train: 2", "line 3, column 1: the key 'num_train' is giv"),
         ("template: [x", "line 1, column 13: .*Correct the YAML"),
         ("template: '{a}'\nnum_train: 2\nvalues: {a: [x]}", "num_train is 2, but only 1 distinct"),
-        ("", "is empty; a recipe holds"),
-        ("- x", "is a list; a recipe holds"),
+        ("", "is empty.* a prompt recipe: 'template:'"),
+        ("- x", "is a list.* a prompt recipe: 'template:'"),
         ("template: !!python/object:os.system x", "could not determine a constructor"),
         ("? [a]\n: x", "unhashable key"),
-        ("template: 2020-13-45", "not YAML that can be read"),
+        ("template: 2020-13-45", "line 1, column 11.*put it in quotes"),
         (b"template: \xff", "is not UTF-8"),
     ],
 )

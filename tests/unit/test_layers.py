@@ -12,7 +12,7 @@ import stillhouse
 
 ROOMS = [f"stillhouse.{found.name}" for found in pkgutil.iter_modules(stillhouse.__path__)]
 HEAVY = {"torch", "transformers", "xllamacpp", "gguf", "peft", "matplotlib", "tokenizers"}
-LIGHT_ROOMS = ["errors", "records", "artifacts", "runlog", "provenance", "statistics"]
+LIGHT_ROOMS = ["errors", "records", "settings", "artifacts", "runlog", "provenance", "statistics"]
 LIGHT_STAGES = ["teachers", "collect", "curate"]
 
 

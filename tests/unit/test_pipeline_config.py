@@ -4,18 +4,9 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stillhouse.errors import ConfigError
-from stillhouse.pipeline import (
-    RunConfig,
-    check_settings,
-    config_schema,
-    demo_config,
-    parse_yaml,
-    read_config,
-)
+from stillhouse.pipeline import config_schema, demo_config, read_config
 from stillhouse.pipeline._demo import DEMO_DIR, merge_settings
 
 GOOD = """
@@ -26,9 +17,9 @@ students:
 """
 
 
-def _refusal(tmp_path: Path, text: str | bytes) -> str:
+def _refusal(tmp_path: Path, text: str) -> str:
     path = tmp_path / "c.yaml"
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    path.write_text(text)
     with pytest.raises(ConfigError) as caught:
         read_config(path)
     message = str(caught.value)
@@ -64,7 +55,7 @@ def test_a_config_is_read_with_defaults_for_what_it_leaves_out(tmp_path: Path) -
         ({"epochs": 3}, ["epochs is not a setting", "Did you mean students.NAME.epochs?"]),
         ({"temperature": 0}, ["Did you mean collect.sampling.temperature?"]),
         ({"zzz": 1}, ["zzz is not a setting. Settings there: title, teacher"]),
-        ({"title": 3}, ["title is 3; it must be a valid string"]),
+        ({"title": 3}, ["title is 3; it must be text; put it in quotes"]),
         ({"students": {"a": {"epochs": "many"}}}, ["students.a.epochs is 'many'; it must be"]),
         (
             {"students": {"a": {"objective": "kl"}}},
@@ -94,33 +85,13 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
     assert "prompts is missing" in _refusal(tmp_path, "title: x\nstudents: {a: {}}\n")
 
 
-def test_a_misspelt_key_is_told_before_the_missing_one_that_it_causes(tmp_path: Path) -> None:
-    message = _refusal(tmp_path, "titel: x\nprompts: p\nstudents: {a: {}}\n")
-    assert "titel is not a setting" in message
-    assert "(1 more to correct after that.)" in message
+def test_a_mistake_in_the_yaml_is_placed(tmp_path: Path) -> None:
+    assert _refusal(tmp_path, "title: x\n  b: c").startswith(", line 2, column 4: ")
 
 
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("title: [x\nb: c", ["line 2, column 2", "flow sequence"]),
-        ("title: x\n  b: c", ["line 2, column 4"]),
-        ("title: x\nprompts: p\ntitle: y", ["line 3, column 1", "'title' is given twice"]),
-        ("title: x\nstudents:\n  a: {seed: 1, seed: 2}", ["line 3, column 16", "'seed'"]),
-        ("title: !!python/object:os.system x", ["line 1", "could not determine a constructor"]),
-        ("title: *nobody", ["line 1", "undefined alias"]),
-        ("title: \x00", ["is not YAML"]),
-        ("title: 2024-99-99", ["Quote it"]),
-        ("title: 2024-01-01\n" + GOOD.replace("title: Small", ""), ["the date 2024-01-01"]),
-        ("[" * 2000, ["nested too deeply"]),
-        ("- a", ["is a list"]),
-        ("", ["is empty"]),
-        (b"title: \xff", ["is not UTF-8"]),
-    ],
-)
-def test_what_is_not_yaml_is_placed(tmp_path: Path, text: str | bytes, parts: list[str]) -> None:
-    message = _refusal(tmp_path, text)
-    assert [part for part in parts if part not in message] == []
+def test_a_title_that_yaml_takes_for_a_date_is_told_so(tmp_path: Path) -> None:
+    message = _refusal(tmp_path, GOOD.replace("Small", "2024-01-01"))
+    assert message == ": title is the date 2024-01-01; it must be text; put it in quotes."
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
@@ -128,30 +99,6 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
         read_config(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="Is a directory"):
         read_config(tmp_path)
-
-
-def test_merged_mappings_are_no_duplicates() -> None:
-    text = "base: &base {a: 1, b: 2}\nmore: {<<: *base, b: 3}"
-    assert parse_yaml(text, where="x")["more"] == {"a": 1, "b": 3}
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-        max_leaves=8,
-    ),
-    st.sampled_from(["title", "students", "collect", "evaluate", "max_train_prompts", "other"]),
-)
-def test_no_value_whatever_gives_anything_but_a_config_or_one_line(value: Any, key: str) -> None:
-    data = {"title": "x", "prompts": "p", "students": {"a": {}}, key: value}
-    message = "c.yaml: "
-    try:
-        check_settings(RunConfig, data, where="c.yaml")
-    except ConfigError as err:
-        message = err.args[0]
-    assert message.startswith("c.yaml: ")
-    assert len(message) < 1000
 
 
 @pytest.mark.parametrize("quick", [False, True])

@@ -16,7 +16,7 @@ def stage_settings(flags: Mapping[str, Any], assignments: Sequence[str] | None) 
     Raises:
         ConfigError: an assignment has another form, or a setting is given twice.
     """
-    from stillhouse.pipeline import parse_yaml
+    from stillhouse.settings import parse_yaml
 
     given = {name: value for name, value in flags.items() if value is not None}
     for assignment in assignments or ():

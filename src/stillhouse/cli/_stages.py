@@ -245,7 +245,7 @@ def _run_stage(
     force: bool,
     then: str,
 ) -> None:
-    from stillhouse.pipeline import check_settings
+    from stillhouse.settings import check_settings
 
     config = check_settings(config_type, given, where="settings")
     with output.progress() as listener:

@@ -17,24 +17,29 @@
 slot that occurs twice in one prompt has the same value both times. `{{` and `}}` are braces.
 """
 
-from collections.abc import Hashable
-from difflib import get_close_matches
+import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-import yaml
-from pydantic import Field, StringConstraints, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, Field, model_validator
 
 from stillhouse.collect._prompts import messages_hash
 from stillhouse.collect._recipe_texts import Drawn, RecipeTexts, draw_distinct
 from stillhouse.errors import ConfigError
 from stillhouse.records import Message, Prompt, Record, Split
+from stillhouse.settings import check_settings, read_yaml
 
 _ID_HEX_DIGITS = 16  # as for the rows of a prompts file, so that equal prompts have equal ids
-_MAX_SHOWN_CHARS = 60
+_SLOT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-SlotName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+def _check_slot_name(name: str) -> str:
+    if not _SLOT_NAME.fullmatch(name):
+        raise ValueError("the name of a slot has letters, digits and '_' only, and no digit first")
+    return name
+
+
+SlotName = Annotated[str, AfterValidator(_check_slot_name)]
 
 
 class Recipe(Record):
@@ -81,11 +86,8 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         ConfigError: it cannot be read, is not YAML, gives a key twice, or has a wrong setting.
     """
-    data = _read_mapping(path)
-    try:
-        return Recipe.model_validate(data)
-    except ValidationError as err:
-        raise ConfigError(f"{path}: {_describe(err)}") from err
+    hint = "Give the path of a prompt recipe: 'template:', 'values:' and counts."
+    return check_settings(Recipe, read_yaml(path, hint=hint), where=str(path))
 
 
 def expand_recipe(recipe: Recipe) -> list[Prompt]:
@@ -130,76 +132,3 @@ def _prompt(recipe: Recipe, texts: RecipeTexts, drawn: Drawn, split: Split) -> P
         split=split,
         group=texts.group_of(drawn),
     )
-
-
-class _Loader(yaml.SafeLoader):
-    """The safe loader, which would silently take the last of two equal keys."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key is not None and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    try:
-        # _Loader is a SafeLoader: it makes plain data only.
-        data = yaml.load(path.read_bytes().decode("utf-8-sig"), Loader=_Loader)
-    except OSError as err:
-        raise ConfigError(f"{path} cannot be read ({err.strerror}). Check the path.") from err
-    except UnicodeDecodeError as err:
-        raise ConfigError(f"{path} is not UTF-8 (byte {err.start}). Save it as UTF-8.") from err
-    except yaml.MarkedYAMLError as err:
-        mark = err.problem_mark or err.context_mark
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}{place}: {err.problem}. Correct the YAML.") from err
-    except (yaml.YAMLError, ValueError, RecursionError) as err:
-        reason = str(err).splitlines()[0]
-        raise ConfigError(f"{path} is not YAML that can be read ({reason}). Correct it.") from err
-    if not isinstance(data, dict):
-        what = "empty" if data is None else f"a {type(data).__name__}"
-        raise ConfigError(f"{path} is {what}; a recipe holds 'template:', 'values:' and counts.")
-    return data
-
-
-def _describe(err: ValidationError) -> str:
-    # A misspelt key is often why another one is missing, so it is told first.
-    first = min(err.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
-    name = _dotted(first["loc"])
-    if first["type"] == "extra_forbidden":
-        allowed = list(Recipe.model_fields)
-        near = get_close_matches(name, allowed, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        return f"{name} is not a key of a recipe.{hint} Keys are {', '.join(allowed)}."
-    if first["type"] == "missing":
-        return f"{name} is missing. Add it."
-    if first["type"] == "value_error":
-        return f"{first['ctx']['error']}."
-    return f"{name} is {_shown(first['input'])}: {_requirement(first)}."
-
-
-def _dotted(loc: tuple[int | str, ...]) -> str:
-    # pydantic marks a wrong key of a mapping by this last part.
-    parts = [part for part in loc if part != "[key]"]
-    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).removeprefix(".")
-
-
-def _requirement(error: ErrorDetails) -> str:
-    if error["type"] == "string_type":
-        return "must be text; put it in quotes"
-    if error["type"] == "string_pattern_mismatch":
-        return "the name of a slot has letters, digits and '_' only, and no digit first"
-    if error["type"] == "too_short":
-        return "must have at least one value"
-    return error["msg"].replace("Input should", "must")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}..."

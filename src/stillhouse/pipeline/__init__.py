@@ -13,8 +13,6 @@ from stillhouse.pipeline._demo import DEMO_DIR, demo_config
 from stillhouse.pipeline._doctor import EXTRAS, Check, examine
 from stillhouse.pipeline._init import init
 from stillhouse.pipeline._run import RunOutcome, StageEnd, StageListener, ignore_stages, run
-from stillhouse.pipeline._settings import check_settings
-from stillhouse.pipeline._yaml import parse_yaml, read_yaml
 
 __all__ = [
     "RunConfig",
@@ -32,7 +30,4 @@ __all__ = [
     "Check",
     "EXTRAS",
     "init",
-    "check_settings",
-    "parse_yaml",
-    "read_yaml",
 ]

@@ -10,8 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from stillhouse.collect import CaptureConfig, CollectConfig
 from stillhouse.curate import CurateConfig
 from stillhouse.evaluate import EvaluateConfig
-from stillhouse.pipeline._settings import check_settings
-from stillhouse.pipeline._yaml import read_yaml
+from stillhouse.settings import check_settings, read_yaml
 from stillhouse.train import TrainConfig
 
 SCHEMA_FILE = "stillhouse.schema.json"
@@ -69,7 +68,8 @@ def read_config(path: Path) -> RunConfig:
         ConfigError: the file is missing or not YAML, or a setting in it is unknown, missing or
             wrong; one line that names the file and the setting.
     """
-    return check_settings(RunConfig, read_yaml(path), where=str(path))
+    hint = "Give the path of a config file, or make one with: stillhouse init"
+    return check_settings(RunConfig, read_yaml(path, hint=hint), where=str(path))
 
 
 def config_schema() -> dict[str, Any]:

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.pipeline._config import RunConfig
-from stillhouse.pipeline._settings import check_settings
-from stillhouse.pipeline._yaml import read_yaml
+from stillhouse.settings import check_settings, read_yaml
 
 DEMO_DIR = Path(__file__).parent
 """What the demo's paths are relative to."""
+
+_HINT = "It comes with the package: install stillhouse again."
 
 
 def demo_config(*, quick: bool) -> RunConfig:
@@ -18,10 +19,10 @@ def demo_config(*, quick: bool) -> RunConfig:
         quick: Whether to make it smaller: the same stages, smaller numbers.
     """
     path = DEMO_DIR / "demo.yaml"
-    settings = read_yaml(path)
+    settings = read_yaml(path, hint=_HINT)
     if quick:
         path = DEMO_DIR / "demo_quick.yaml"
-        settings = merge_settings(settings, read_yaml(path))
+        settings = merge_settings(settings, read_yaml(path, hint=_HINT))
     return check_settings(RunConfig, settings, where=str(path))
 
 

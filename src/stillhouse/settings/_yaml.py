@@ -8,11 +8,19 @@ import yaml
 
 from stillhouse.errors import ConfigError
 
-_MERGE_TAG = "tag:yaml.org,2002:merge"
+_TAGS = "tag:yaml.org,2002:"
+_MERGE_TAG = f"{_TAGS}merge"
+_MAX_VALUE_CHARS = 60
+# What PyYAML lets through on a value that is not of its tag, such as 2024-99-99 or !!int "".
+_SLIPS = (ValueError, OverflowError, LookupError, AttributeError)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, *, hint: str) -> dict[str, Any]:
     """The mapping in a YAML file.
+
+    Args:
+        path: The file.
+        hint: Ends the message about a file that is none or holds no mapping: what to give.
 
     Raises:
         ConfigError: the file cannot be read, is not YAML, gives a key twice, or holds something
@@ -21,16 +29,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as err:
-        raise ConfigError(
-            f"{path} cannot be read ({err.strerror}). Give the path of a config file, or make one "
-            "with: stillhouse init"
-        ) from err
+        raise ConfigError(f"{path} cannot be read ({err.strerror}). {hint}") from err
     except UnicodeDecodeError as err:
         raise ConfigError(f"{path} is not UTF-8 (byte {err.start}). Save it as UTF-8.") from err
     value = parse_yaml(text, where=str(path))
     if not isinstance(value, dict):
         what = "empty" if value is None else f"a {type(value).__name__}"
-        raise ConfigError(f"{path} is {what}; it must hold settings as 'name: value' lines.")
+        raise ConfigError(f"{path} is {what}; it must hold 'name: value' lines. {hint}")
     return value
 
 
@@ -48,15 +53,24 @@ def parse_yaml(text: str, *, where: str) -> Any:
     except yaml.YAMLError as err:
         raise ConfigError(f"{where} is not YAML ({err}). Correct it.") from err
     except RecursionError as err:
-        raise ConfigError(f"{where} is nested too deeply. Settings are two levels deep.") from err
-    except ValueError as err:  # PyYAML lets impossible dates and endless numbers through
-        raise ConfigError(
-            f"{where} holds a value that YAML cannot read ({err}). Quote it."
-        ) from err
+        raise ConfigError(f"{where} is nested too deeply. A few levels are enough.") from err
+    except (ValueError, OverflowError) as err:  # an escape of no character, such as "\U00110000"
+        raise ConfigError(f"{where} is not YAML ({err}). Correct it.") from err
 
 
 class _Loader(yaml.SafeLoader):
     """The safe loader, which would silently take the last of two equal keys."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except _SLIPS as err:
+            kind = str(node.tag).removeprefix(_TAGS)
+            raise yaml.constructor.ConstructorError(
+                problem=f"{str(node.value)[:_MAX_VALUE_CHARS]!r} cannot be read as {kind}; if it "
+                "is text, put it in quotes",
+                problem_mark=node.start_mark,
+            ) from err
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -64,6 +78,8 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == _MERGE_TAG:
                 continue
             key = self.construct_object(key_node)
+            if not isinstance(key, Hashable):
+                continue  # refused below, with its place
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark

@@ -49,12 +49,14 @@ def _message(model: type[BaseModel], data: dict[str, Any], err: ValidationError)
 
 
 def _describe(model: type[BaseModel], path: Location, errors: list[ErrorDetails]) -> str:
-    name = ".".join(str(part) for part in path)
+    name = _dotted(path)
     first = errors[0]
     if first["type"] == "extra_forbidden":
         return f"{name} is not a setting.{_hint(model, path)}"
     if first["type"] == "missing":
         return f"{name} is missing. Add it."
+    if first["type"] == "value_error" and not name:
+        return f"{first['ctx']['error']}."
     allowed = " or ".join(dict.fromkeys(_requirement(error) for error in errors))
     subject = f"{name} is {_shown(first['input'])}; it" if name else "it"
     return f"{subject} {allowed}."
@@ -65,10 +67,17 @@ def _requirement(error: ErrorDetails) -> str:
         return f"is not possible: {error['ctx']['error']}"
     if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return "must hold settings as 'name: value'"
+    if error["type"] == "string_type":
+        can_be_quoted = isinstance(error["input"], int | float | date)
+        return "must be text; put it in quotes" if can_be_quoted else "must be text"
     message = error["msg"].split(", unable to parse")[0]
     for lead in ("Input should ", "String should ", "Dictionary should ", "Tuple should "):
         message = message.replace(lead, "must ")
     return message
+
+
+def _dotted(path: Location) -> str:
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).removeprefix(".")
 
 
 def _shown(value: Any) -> str:
