@@ -17,6 +17,7 @@ _MAX_COUNTS = 1 << 22  # entries of one (R, C) block of resampling counts: 32 MB
 _ROUNDING = 1e-12  # relative; sums in another order differ by less
 
 Floats = npt.NDArray[np.float64]
+Columns = tuple[npt.ArrayLike, npt.ArrayLike]
 Statistic = Callable[[Floats], Floats]
 
 
@@ -87,8 +88,8 @@ def clustered_bootstrap(
 
 
 def paired_bootstrap_difference(
-    a: tuple[npt.ArrayLike, npt.ArrayLike],
-    b: tuple[npt.ArrayLike, npt.ArrayLike],
+    a: Columns,
+    b: Columns,
     *,
     clusters: npt.ArrayLike,
     num_resamples: int = 2000,
@@ -105,17 +106,12 @@ def paired_bootstrap_difference(
     Raises:
         ShapeError, DataError, ConfigError: as in `clustered_bootstrap`.
     """
-    return _interval(
-        [_pair(*a), _pair(*b)],
-        lambda sums: sums[..., 0] / sums[..., 1] - sums[..., 2] / sums[..., 3],
-        labels=np.asarray(clusters),
-        plan=_Plan(num_resamples, confidence, seed),
-    )
+    return _paired(np.subtract, a, b, clusters, _Plan(num_resamples, confidence, seed))
 
 
 def paired_bootstrap_ratio(
-    a: tuple[npt.ArrayLike, npt.ArrayLike],
-    b: tuple[npt.ArrayLike, npt.ArrayLike],
+    a: Columns,
+    b: Columns,
     *,
     clusters: npt.ArrayLike,
     num_resamples: int = 2000,
@@ -128,12 +124,7 @@ def paired_bootstrap_ratio(
         ShapeError, DataError, ConfigError: as in `clustered_bootstrap`; also a DataError where
             the ratio of `b` is zero, in all data or in a resample.
     """
-    return _interval(
-        [_pair(*a), _pair(*b)],
-        lambda sums: (sums[..., 0] / sums[..., 1]) / (sums[..., 2] / sums[..., 3]),
-        labels=np.asarray(clusters),
-        plan=_Plan(num_resamples, confidence, seed),
-    )
+    return _paired(np.divide, a, b, clusters, _Plan(num_resamples, confidence, seed))
 
 
 @dataclass(frozen=True)
@@ -152,6 +143,22 @@ class _Plan:
             raise ConfigError(
                 f"confidence={self.confidence} is not in [0.5, 1). Give a fraction such as 0.95."
             )
+
+
+def _paired(
+    compare: Callable[[Floats, Floats], Floats],
+    a: Columns,
+    b: Columns,
+    clusters: npt.ArrayLike,
+    plan: _Plan,
+) -> Interval:
+    """Interval of `compare(ratio of a, ratio of b)`, both from the same resampled clusters."""
+    return _interval(
+        [_pair(*a), _pair(*b)],
+        lambda sums: compare(sums[..., 0] / sums[..., 1], sums[..., 2] / sums[..., 3]),
+        labels=np.asarray(clusters),
+        plan=plan,
+    )
 
 
 def _interval(
