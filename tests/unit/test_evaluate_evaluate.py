@@ -260,7 +260,9 @@ def test_a_teacher_that_did_not_write_the_text_is_refused(
         run(chain, tmp_path / "e", students, teacher=f"local:{other}")
 
 
-def test_a_student_with_another_tokenizer_is_refused(chain: Chain, tmp_path: Path) -> None:
+def test_a_student_with_another_template_is_refused_before_anything_is_measured(
+    chain: Chain, tmp_path: Path
+) -> None:
     base = make_tiny_model(tmp_path / "base")
     template = base / "chat_template.jinja"
     template.write_text(template.read_text().replace("assistant", "helper"))
@@ -268,7 +270,20 @@ def test_a_student_with_another_tokenizer_is_refused(chain: Chain, tmp_path: Pat
     train(chain.dataset, tmp_path / "s", config=config)
     with pytest.raises(VocabularyMismatchError, match="another tokenizer or chat template"):
         run(chain, tmp_path / "e", {"student": tmp_path / "s"})
-    assert not (tmp_path / "e" / "manifest.json").exists()
+    assert not (tmp_path / "e").exists()
+
+
+def test_a_student_with_another_tokenizer_is_refused_by_its_manifest(
+    chain: Chain, students: dict[str, Path], tmp_path: Path
+) -> None:
+    student = tmp_path / "other"
+    shutil.copytree(students["sft"], student)
+    edit_manifest(student, {"tokenizer": {"sha256": "0" * 64}})
+    told: list[Progress] = []
+    with pytest.raises(VocabularyMismatchError, match="other has another tokenizer"):
+        run(chain, tmp_path / "e", {**students, "x": student}, on_progress=told.append)
+    assert told == []
+    assert not (tmp_path / "e").exists()
 
 
 def test_a_dataset_without_held_out_groups_is_refused(

@@ -1,6 +1,6 @@
 """The stage: students and teacher on held-out prompts, results and a report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from stillhouse.artifacts import (
     is_up_to_date,
     open_artifact,
 )
+from stillhouse.chat import ChatTokenizer
 from stillhouse.errors import ConfigError
 from stillhouse.evaluate._config import EvaluateConfig
 from stillhouse.evaluate._estimates import Estimator, Measured
@@ -23,6 +24,7 @@ from stillhouse.evaluate._history import History
 from stillhouse.evaluate._measure import TEACHER, UNTRAINED, HeldOut, measure
 from stillhouse.evaluate._report import render_report
 from stillhouse.evaluate._results import EvaluationResults, SampleRow
+from stillhouse.evaluate._score import require_same_text
 from stillhouse.models import LanguageModel
 from stillhouse.records import Record, Sampling, Usage
 from stillhouse.runlog import Listener, Ticker, ignore_progress
@@ -99,6 +101,7 @@ def evaluate(
         }
         if is_up_to_date(out, stage=_STAGE, config=resolved, parents=parents):
             return open_artifact(out)
+        _check_texts(source.chat, opened.values())
         evaluation = _Evaluation(
             dataset=parent,
             students=opened,
@@ -130,6 +133,19 @@ def _check_names(students: dict[str, Path]) -> None:
         raise ConfigError(
             f"A student is named {taken[0]!r}, which the report calls another model. Rename it."
         )
+
+
+def _check_texts(teacher: ChatTokenizer, students: Iterable[Artifact]) -> None:
+    """Refuse from the manifests what scoring would refuse once the teacher has been scored."""
+    for student in students:
+        tokenizer, template = student.manifest.tokenizer, student.manifest.chat_template_sha256
+        if tokenizer is not None and template is not None:
+            require_same_text(
+                str(student.path),
+                teacher,
+                vocabulary_sha256=tokenizer.sha256,
+                template_sha256=template,
+            )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from stillhouse.chat import EncodedExample
+from stillhouse.chat import ChatTokenizer, EncodedExample
 from stillhouse.errors import VocabularyMismatchError
 from stillhouse.losses import score_against_head
 from stillhouse.models import (
@@ -66,7 +66,12 @@ class TeacherScorer:
         Raises:
             VocabularyMismatchError: its tokenizer or template is not the teacher's.
         """
-        self._require_same_text(model)
+        require_same_text(
+            model.name,
+            self._teacher.chat,
+            vocabulary_sha256=model.chat.vocabulary_sha256,
+            template_sha256=model.chat.template_sha256,
+        )
         head_VD = output_head(model.network)
         parts = []
         for batch, teacher_hidden in zip(self._batches, self._hidden, strict=True):
@@ -98,16 +103,27 @@ class TeacherScorer:
         examples = [self._examples[index] for index in batch]
         return predicting_hidden_states(model.network, predicting_batch(examples))
 
-    def _require_same_text(self, model: LanguageModel) -> None:
-        ours, theirs = self._teacher.chat, model.chat
-        if (ours.vocabulary_sha256, ours.template_sha256) != (
-            theirs.vocabulary_sha256,
-            theirs.template_sha256,
-        ):
-            raise VocabularyMismatchError(
-                f"{model.name} has another tokenizer or chat template than the teacher "
-                f"{self._teacher.name}; their distributions cannot be compared token by token."
-            )
+
+def require_same_text(
+    name: str, teacher: ChatTokenizer, *, vocabulary_sha256: str, template_sha256: str
+) -> None:
+    """Refuse a model that reads the same messages as other tokens.
+
+    Args:
+        name: What the message calls the model.
+        teacher: Whose distributions it is to be compared with.
+        vocabulary_sha256: Fingerprint of its tokenizer.
+        template_sha256: That of its chat template.
+
+    Raises:
+        VocabularyMismatchError: one of the two is not the teacher's.
+    """
+    ours = (teacher.vocabulary_sha256, teacher.template_sha256)
+    if (vocabulary_sha256, template_sha256) != ours:
+        raise VocabularyMismatchError(
+            f"{name} has another tokenizer or chat template than the teacher {teacher.name}; "
+            "their distributions cannot be compared token by token."
+        )
 
 
 _FIELDS = ("prompt_N", "position_N", "forward_kl_N", "top1_N", "nll_N")
