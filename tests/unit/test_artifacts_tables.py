@@ -174,6 +174,29 @@ def test_rows_keep_their_order_over_row_groups(path: Path) -> None:
     assert merkle_root(leaf_bytes(path)) == merkle_root(canonical_json(row) for row in rows)
 
 
+def test_rows_with_many_numbers_make_small_row_groups(path: Path) -> None:
+    many = TokenLogprobs(
+        logprobs=(-1.0,) * 256,
+        top_k=64,
+        top_ids=tuple(range(256 * 64)),
+        top_logprobs=(-2.0,) * 16384,
+    )
+    rows = [completion(request_id=str(n), logprobs=many) for n in range(120)]
+    assert round_trip(path, rows, Completion) == rows
+    with pq.ParquetFile(path) as parquet:
+        groups = [parquet.metadata.row_group(n) for n in range(parquet.num_row_groups)]
+    assert len(groups) > 1
+    assert all(group.total_byte_size < 64 << 20 for group in groups)
+    assert merkle_root(leaf_bytes(path)) == merkle_root(canonical_json(row) for row in rows)
+
+
+def test_short_rows_share_a_row_group(path: Path) -> None:
+    write_table(path, prompts(4_001), Prompt)
+    with pq.ParquetFile(path) as parquet:
+        sizes = [parquet.metadata.row_group(n).num_rows for n in range(parquet.num_row_groups)]
+    assert sizes == [2_000, 2_000, 1]
+
+
 def test_the_schema_says_what_may_be_null() -> None:
     schema = arrow_schema(Completion)
     assert schema.names == list(Completion.model_fields)

@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
+from weakref import WeakSet
 
 import pytest
 from artifact_chains import edit_manifest, listing, make_artifact, prompts
@@ -17,7 +20,7 @@ from stillhouse.artifacts import (
 )
 from stillhouse.errors import ConfigError, IntegrityError, RecordError
 from stillhouse.provenance import verify
-from stillhouse.records import Prompt
+from stillhouse.records import Message, Prompt
 
 # One process that imports once and then forks: child n kills itself before its n-th change to the
 # file system. The last one gets through.
@@ -103,6 +106,32 @@ def test_a_finished_folder_holds_the_listed_files_and_the_manifest_only(tmp_path
     names = {entry.name for entry in finished.manifest.files}
     files = {name for name, what in listing(finished.path).items() if what != "folder"}
     assert files == names | {"manifest.json"}
+
+
+def test_rows_are_written_as_they_come_and_not_all_held(tmp_path: Path) -> None:
+    alive: WeakSet[Prompt] = WeakSet()
+    most_alive = 0
+
+    def one_by_one() -> Iterator[Prompt]:
+        nonlocal most_alive
+        for n in range(3_000):
+            row = Prompt(id=f"p{n}", messages=(Message(role="user", content="x"),))
+            alive.add(row)
+            most_alive = max(most_alive, len(alive))
+            yield row
+
+    assert begin(tmp_path / "out").write_rows("prompts", one_by_one(), Prompt) == 3_000
+    assert most_alive < 200
+
+
+def test_a_full_file_is_not_followed_by_an_empty_one(tmp_path: Path) -> None:
+    writer = begin(tmp_path / "out")
+    row = Message(role="user", content="x")
+    assert writer.write_rows("rows", repeat(row, 100_000), Message) == 100_000
+    finished = writer.finish(counts=Counts(num_in=100_000, kept=100_000))
+    assert {entry.name: entry.rows for entry in finished.manifest.files} == {
+        "rows-00000.parquet": 100_000
+    }
 
 
 def test_nothing_but_named_files_becomes_part_of_the_artefact(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,15 +75,19 @@ class ArtifactWriter:
         self._started_s = time.monotonic()
 
     def write_rows(self, stem: str, rows: Iterable[R], record_type: type[R]) -> int:
-        """Write `rows` into files `{stem}-00000.parquet`, ... and return their number."""
+        """Write `rows` into files `{stem}-00000.parquet`, ... and return their number.
+
+        Rows are taken one at a time as they are written, and never all held.
+        """
         total = 0
         iterator = iter(rows)
-        for shard in range(100_000):
-            chunk = [row for _, row in zip(range(_SHARD_ROWS), iterator, strict=False)]
-            if not chunk and shard > 0:
+        for shard in count():
+            first = list(islice(iterator, 1))
+            if not first and shard > 0:
                 break
             name = f"{stem}-{shard:05d}.parquet"
-            num_rows = write_table(self.new_file(name), chunk, record_type)
+            shard_rows = chain(first, islice(iterator, _SHARD_ROWS - 1))
+            num_rows = write_table(self.new_file(name), shard_rows, record_type)
             self._files[name] = num_rows
             total += num_rows
         return total
