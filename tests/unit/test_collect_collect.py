@@ -336,7 +336,7 @@ from stillhouse.collect import CollectConfig, collect
 from stillhouse.records import Message, Prompt
 prompt = Prompt(id="p", messages=(Message(role="user", content="u"),))
 collect([prompt], Path(sys.argv[1]), teacher=sys.argv[2], config=CollectConfig())
-print(sorted({"torch", "transformers", "xllamacpp", "matplotlib", "scipy"} & set(sys.modules)))
+print(sorted({"torch", "transformers", "xllamacpp", "scipy"} & set(sys.modules)))
 """
     with LoopbackChat() as server:
         arguments = [sys.executable, "-c", script, str(tmp_path / "o"), f"{server.url}#m"]

@@ -11,7 +11,7 @@ import pytest
 import stillhouse
 
 ROOMS = [f"stillhouse.{found.name}" for found in pkgutil.iter_modules(stillhouse.__path__)]
-HEAVY = {"torch", "transformers", "xllamacpp", "gguf", "peft", "matplotlib", "tokenizers"}
+HEAVY = {"torch", "transformers", "xllamacpp", "gguf", "peft", "tokenizers"}
 LIGHT_ROOMS = ["errors", "records", "settings", "artifacts", "runlog", "provenance", "statistics"]
 LIGHT_STAGES = ["teachers", "collect", "curate"]
 
