@@ -15,24 +15,24 @@ RECIPE_PATH = Path(str(files("stillhouse.pipeline") / "demo_prompts.yaml"))
 # id, split and story: the prompts of the published demo.
 GOLDEN = [
     (
-        "f4b1ee835ce2b87d",
+        "3d23e78bf38726bd",
         "train",
-        "A driver in Berlin was fined for eating soup at the wheel, the police said on Saturday.",
+        "A driver in Warsaw was fined for eating soup at the wheel, the police said on Saturday.",
     ),
     (
-        "8658e62613cb748f",
+        "d7e19f00cbabdc82",
         "train",
-        "A hiker in the Amber Forest was fined for swimming in a lake, rangers said on Thursday.",
+        "A hiker in Thunder Valley was fined for swimming in a lake, rangers said on Thursday.",
     ),
     (
-        "e2ce89437bbae439",
+        "e6e8e00db39b43f0",
         "train",
-        "A restaurant in Denver has banned loud music, a spokesman said on Friday.",
+        "A restaurant in Geneva has banned loud music, a spokesman said on Friday.",
     ),
     (
-        "e4ed6dd14f2917cd",
+        "02a6c505d60ea2c9",
         "held_out",
-        "A cafe in Nashville will offer free soup to students, its owner said on Thursday.",
+        "A cafe in Hobart will offer free soup to students, its owner said on Thursday.",
     ),
 ]
 
