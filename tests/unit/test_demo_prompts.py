@@ -115,3 +115,12 @@ def test_the_demo_could_draw_thousands_of_stories() -> None:
 
 def test_the_recipe_is_a_small_file() -> None:
     assert len(RECIPE_PATH.read_bytes()) < 25_000
+
+
+def test_the_quick_demo_asks_the_same_of_cities_that_training_has_not_seen(
+    prompts: list[Prompt],
+) -> None:
+    quick = read_prompts(RECIPE_PATH.with_name("demo_quick_prompts.yaml"))
+    assert Counter(prompt.split for prompt in quick) == {"train": 400, "held_out": 60}
+    assert {prompt.messages[0] for prompt in quick} == {prompt.messages[0] for prompt in prompts}
+    assert not groups(quick, "train") & groups(quick, "held_out")
