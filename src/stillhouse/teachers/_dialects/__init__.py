@@ -1,0 +1,42 @@
+"""The wire dialects: what to send and how to read what comes back, as pure functions.
+
+A dialect opens no connection, waits for nothing and keeps no state.
+"""
+
+from stillhouse.teachers._dialects._anthropic import Anthropic
+from stillhouse.teachers._dialects._gemini import Gemini
+from stillhouse.teachers._dialects._openai_chat import OpenAIChat
+from stillhouse.teachers._dialects._openai_responses import OpenAIResponses
+from stillhouse.teachers._dialects._protocol import (
+    BucketName,
+    Dialect,
+    LimitReading,
+    MalformedAnswerError,
+    Outcome,
+    Quirks,
+    Refusal,
+    SseEvent,
+    StreamAssembler,
+    StreamRefusedError,
+)
+from stillhouse.teachers._dialects._sse import SseParser
+
+DIALECTS: dict[str, Dialect] = {
+    dialect.name: dialect for dialect in (OpenAIChat(), OpenAIResponses(), Anthropic(), Gemini())
+}
+"""Every dialect by its name."""
+
+__all__ = [
+    "DIALECTS",
+    "Dialect",
+    "Quirks",
+    "Outcome",
+    "Refusal",
+    "LimitReading",
+    "BucketName",
+    "StreamAssembler",
+    "SseParser",
+    "SseEvent",
+    "MalformedAnswerError",
+    "StreamRefusedError",
+]
