@@ -147,16 +147,20 @@ def read_refusal(status: int, headers: Mapping[str, str], raw: bytes) -> Refusal
 def late_refusal(data: Any) -> Refusal:
     """What an error object in a stream means, which had begun with status 200."""
     error = error_of(data)
-    status = error.status
-    if status is None:
-        status = next((_STATUS_OF_TYPE[c] for c in error.codes if c in _STATUS_OF_TYPE), 500)
-    return _refusal(status, error, {})
+    return _refusal(error.status or _status_of(error.codes), error, {})
 
 
 def one_line(text: str) -> str:
     """`text` on one line and cut at 200 characters."""
     line = " ".join(text.split())
     return line if len(line) <= _QUOTED_CHARS else line[: _QUOTED_CHARS - 3] + "..."
+
+
+def _status_of(codes: tuple[str, ...]) -> int:
+    for code in codes:
+        if code in _STATUS_OF_TYPE:
+            return _STATUS_OF_TYPE[code]
+    return 400 if any(code in _KIND_OF_CODE for code in codes) else 500
 
 
 def _refusal(status: int, error: ErrorBody, headers: Mapping[str, str]) -> Refusal:
