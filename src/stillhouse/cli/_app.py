@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from stillhouse import __version__
 from stillhouse.cli._chat import chat
+from stillhouse.cli._import import import_
 from stillhouse.cli._runs import demo, run
 from stillhouse.cli._setup import doctor, init
 from stillhouse.cli._stages import capture, collect, curate, evaluate, train
@@ -22,6 +23,7 @@ _COMMANDS = (
     doctor,
     run,
     collect,
+    import_,
     curate,
     capture,
     train,
@@ -44,7 +46,7 @@ def build_app() -> Any:
     )
     app.callback()(_stillhouse)
     for command in _COMMANDS:
-        app.command()(command)
+        app.command(command.__name__.rstrip("_"))(command)
     return get_command(app)
 
 

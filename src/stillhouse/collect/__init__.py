@@ -3,6 +3,21 @@
 from stillhouse.collect._capture import CaptureConfig, capture
 from stillhouse.collect._collect import collect
 from stillhouse.collect._config import CollectConfig
+from stillhouse.collect._imports import ImportConfig, import_completions
 from stillhouse.collect._prompts import check_prompts, read_prompts
+from stillhouse.collect._scrub import Scrubbed, ScrubbedRow, scrub, scrub_row
 
-__all__ = ["collect", "CollectConfig", "capture", "CaptureConfig", "read_prompts", "check_prompts"]
+__all__ = [
+    "collect",
+    "CollectConfig",
+    "capture",
+    "CaptureConfig",
+    "import_completions",
+    "ImportConfig",
+    "scrub",
+    "Scrubbed",
+    "scrub_row",
+    "ScrubbedRow",
+    "read_prompts",
+    "check_prompts",
+]

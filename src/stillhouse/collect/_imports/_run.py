@@ -1,0 +1,342 @@
+"""Import: an export of another tool in, a completions artefact out."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import ConfigDict, Field, ValidationError
+
+from stillhouse.artifacts import (
+    Artifact,
+    ArtifactWriter,
+    Counts,
+    TeacherRef,
+    begin_artifact,
+    file_sha256,
+    is_up_to_date,
+    open_artifact,
+)
+from stillhouse.collect._imports._exchange import BadRowError, Exchange, NoAnswerError
+from stillhouse.collect._imports._formats import Format, FormatName, choose_format
+from stillhouse.collect._imports._plain import PlainFields
+from stillhouse.collect._imports._source import Row, read_source
+from stillhouse.collect._scrub import scrub, scrub_row
+from stillhouse.errors import DataError, RecordError, TooManyFailuresError
+from stillhouse.records import (
+    Completion,
+    Prompt,
+    Record,
+    Request,
+    Sampling,
+    Usage,
+    canonical_json,
+    content_hash,
+)
+from stillhouse.runlog import Listener, Ticker, ignore_progress
+from stillhouse.teachers._dialects import DIALECTS, MalformedAnswerError
+
+_STAGE = "import"
+_PROMPTS_NAME = "prompts.jsonl"
+_ID_HEX_DIGITS = 16
+# The rows do not say how they were drawn in terms that could be compared.
+_UNKNOWN_SAMPLING = Sampling()
+
+
+class ImportConfig(Record):
+    """How to import."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    format: FormatName = "auto"
+    """Whose export the file is; `auto` looks at the first rows."""
+    scrub: bool = True
+    """Replace personal data and secrets by placeholders."""
+    model: str | None = None
+    """What answered, where the rows do not say."""
+    fields: PlainFields = PlainFields()
+    max_failure_fraction: float = Field(default=0.05, ge=0.0, le=1.0)
+    """The stage fails when a larger part of the rows cannot be read."""
+
+
+def import_completions(
+    source: Path,
+    out: Path,
+    *,
+    config: ImportConfig,
+    config_given: dict[str, Any] | None = None,
+    replace: bool = False,
+    on_progress: Listener = ignore_progress,
+) -> Artifact:
+    """Make a completions artefact of an export.
+
+    Prompts with the same messages become one prompt with several completions. Rows that record no
+    answer are dropped by reason, and so are rows that cannot be read. The file is read one row at
+    a time; what is held is a hash for each distinct prompt.
+
+    Args:
+        source: The export: `.jsonl`, `.ndjson`, `.json` or `.csv`.
+        out: Folder of the artefact; one that the same inputs made is returned as it is.
+        config: How to import.
+        config_given: What the user set, for the manifest.
+        replace: Whether a finished artefact of other inputs in the way is removed.
+        on_progress: Told about the rows read.
+
+    Returns:
+        An artefact of the kind `completions`; its results name the format and what was scrubbed.
+
+    Raises:
+        TooManyFailuresError: more than `max_failure_fraction` of the rows cannot be read.
+        DataError: the file breaks off, changes while it is read, or holds no answer.
+        ConfigError: a path is wrong, or the format is not recognised.
+    """
+    chosen = choose_format(config.format, source, config.fields)
+    resolved = {
+        **config.model_dump(mode="json"),
+        "format": chosen.name,
+        "source_sha256": file_sha256(source),
+    }
+    if is_up_to_date(out, stage=_STAGE, config=resolved):
+        return open_artifact(out)
+    writer = begin_artifact(
+        out,
+        kind="completions",
+        stage=_STAGE,
+        config=resolved,
+        config_given=config_given,
+        replace=replace,
+    )
+    try:
+        run = _Import(source, chosen, config, writer)
+        return run.finish(Ticker(on_progress, stage=_STAGE, total=None, unit="rows"))
+    finally:
+        writer.release()
+
+
+@dataclass
+class _Tally:
+    """What was read, kept and left out."""
+
+    num_rows: int = 0
+    num_bad: int = 0
+    first_bad: str = ""
+    dropped: Counter[str] = field(default_factory=Counter)
+    scrubbed: Counter[str] = field(default_factory=Counter)
+    models: Counter[str] = field(default_factory=Counter)
+    usage: Usage = field(default_factory=lambda: Usage(cost_usd=0.0))
+
+    def add_bad(self, where: str, err: BadRowError) -> None:
+        """Count a row that cannot be read."""
+        self.num_bad += 1
+        self.first_bad = self.first_bad or f"{where}: {err}"
+        self.dropped[err.reason] += 1
+
+    def add(self, completion: Completion) -> None:
+        """Count a completion; a single unknown price makes the whole cost unknown."""
+        self.models[completion.model] += 1
+        new, old = completion.usage, self.usage
+        is_known = new.cost_usd is not None and old.cost_usd is not None
+        self.usage = Usage(
+            prompt_tokens=old.prompt_tokens + new.prompt_tokens,
+            completion_tokens=old.completion_tokens + new.completion_tokens,
+            cached_prompt_tokens=old.cached_prompt_tokens + new.cached_prompt_tokens,
+            cache_write_tokens=old.cache_write_tokens + new.cache_write_tokens,
+            reasoning_tokens=old.reasoning_tokens + new.reasoning_tokens,
+            audio_tokens=old.audio_tokens + new.audio_tokens,
+            cost_usd=(old.cost_usd or 0.0) + (new.cost_usd or 0.0) if is_known else None,
+        )
+
+
+class _Import:
+    """One attempt at an import."""
+
+    def __init__(
+        self, source: Path, chosen: Format, config: ImportConfig, writer: ArtifactWriter
+    ) -> None:
+        self._source = source
+        self._format = chosen
+        self._config = config
+        self._writer = writer
+        self._tally = _Tally()
+        self._num_samples: Counter[bytes] = Counter()
+        self._held_out: set[bytes] = set()
+        self._groups: dict[str, str] = {}
+        self._before = source.stat()
+        # What a row does not say, everybody who imports this file says alike.
+        self._made_utc = datetime.fromtimestamp(self._before.st_mtime, UTC)
+
+    def finish(self, ticker: Ticker) -> Artifact:
+        """Write completions and prompts, and the manifest."""
+        spool = self._writer.work_dir / _PROMPTS_NAME
+        num_kept = self._writer.write_rows(
+            "completions", self._completions(spool, ticker), Completion
+        )
+        self._check(num_kept)
+        self._writer.write_rows("prompts", _spooled(spool), Prompt)
+        tally = self._tally
+        return self._writer.finish(
+            counts=Counts.model_validate(
+                {
+                    "in": num_kept + tally.dropped.total(),
+                    "kept": num_kept,
+                    "dropped": dict(sorted(tally.dropped.items())),
+                }
+            ),
+            usage=tally.usage,
+            teacher=self._teacher(),
+            results={
+                "format": self._format.name,
+                "source": self._source.name,
+                "rows": tally.num_rows,
+                "prompts": len(self._num_samples),
+                "models": dict(sorted(tally.models.items())),
+                "scrubbed": dict(sorted(tally.scrubbed.items())) if self._config.scrub else None,
+            },
+        )
+
+    def _completions(self, spool: Path, ticker: Ticker) -> Iterator[Completion]:
+        with spool.open("wb") as prompts:
+            for row in read_source(self._source):
+                self._tally.num_rows += 1
+                ticker.advance()
+                for prompt, completion in self._read(row):
+                    key = _identity(prompt)
+                    if not self._num_samples[key]:
+                        prompts.write(canonical_json(prompt) + b"\n")
+                    self._num_samples[key] += 1
+                    self._tally.add(completion)
+                    yield completion
+
+    def _read(self, row: Row) -> list[tuple[Prompt, Completion]]:
+        """The pairs of a row, or none where it is dropped: nothing else may stop an import."""
+        try:
+            if isinstance(row.value, BadRowError):
+                raise row.value
+            exchanges = self._format.read(row.value, self._config.fields)
+            return [self._pair(exchange, index) for index, exchange in enumerate(exchanges)]
+        except NoAnswerError as err:
+            self._tally.dropped[err.reason] += 1
+        except BadRowError as err:
+            self._tally.add_bad(row.where, err)
+        except (MalformedAnswerError, RecordError) as err:
+            self._tally.add_bad(row.where, BadRowError("malformed", str(err)))
+        except ValidationError as err:
+            first = err.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            self._tally.add_bad(row.where, BadRowError("malformed", f"{place}: {first['msg']}"))
+        return []
+
+    def _pair(self, exchange: Exchange, index: int) -> tuple[Prompt, Completion]:
+        """The prompt and completion of an exchange, scrubbed before anything is made of them."""
+        prompt = Prompt(
+            id="-",
+            messages=exchange.messages,
+            split=exchange.split,
+            group=exchange.group,
+            tools=exchange.tools,
+            output_schema=exchange.output_schema,
+        )
+        completion = self._answer(exchange, prompt)
+        if self._config.scrub:
+            row = scrub_row(prompt, completion)
+            self._tally.scrubbed.update(row.counts)
+            prompt, completion = row.prompt, row.completion
+        key = _identity(prompt)
+        self._check_split(key, prompt)
+        prompt = prompt.model_copy(
+            update={"id": key.hex()[:_ID_HEX_DIGITS], "group": self._group(prompt.group)}
+        )
+        # Choices of one row are counted before the first of them is written.
+        request = Request.of(
+            prompt,
+            teacher=completion.teacher,
+            sampling=_UNKNOWN_SAMPLING,
+            sample_index=self._num_samples[key] + index,
+        )
+        update = {
+            "request_id": request.id,
+            "prompt_id": prompt.id,
+            "sample_index": request.sample_index,
+        }
+        return prompt, completion.model_copy(update=update)
+
+    def _answer(self, exchange: Exchange, prompt: Prompt) -> Completion:
+        """The answer as the dialect's own reading gives it."""
+        body = exchange.body
+        model = body.get("model") or self._config.model or f"import:{self._format.name}"
+        request = Request.of(prompt, teacher=str(model), sampling=_UNKNOWN_SAMPLING)
+        try:
+            raw = orjson.dumps({**body, "model": model})
+        except orjson.JSONEncodeError as err:
+            raise BadRowError("malformed", f"cannot be written as JSON ({err})") from err
+        completion = DIALECTS[exchange.dialect].completion(raw, request)
+        usage = completion.usage.model_copy(update={"seconds": max(exchange.seconds, 0.0)})
+        created = _time_of(body, self._made_utc)
+        return completion.model_copy(update={"usage": usage, "created_utc": created})
+
+    def _check_split(self, key: bytes, prompt: Prompt) -> None:
+        if not self._num_samples[key]:
+            if prompt.split == "held_out":
+                self._held_out.add(key)
+        elif (key in self._held_out) != (prompt.split == "held_out"):
+            raise BadRowError(
+                "both_splits", "an earlier row has the same prompt on the other side of the split"
+            )
+
+    def _group(self, group: str | None) -> str | None:
+        """The group's name, or a number for it where the name is something to be scrubbed."""
+        if group is None or not self._config.scrub:
+            return group
+        if not scrub(group).counts:
+            return group
+        return self._groups.setdefault(group, f"group-{len(self._groups) + 1}")
+
+    def _check(self, num_kept: int) -> None:
+        tally, after = self._tally, self._source.stat()
+        if (after.st_mtime_ns, after.st_size) != (self._before.st_mtime_ns, self._before.st_size):
+            raise DataError(f"{self._source} changed while it was read. Import it again.")
+        if tally.num_bad > self._config.max_failure_fraction * tally.num_rows:
+            raise TooManyFailuresError(
+                f"{tally.num_bad} of {tally.num_rows} rows of {self._source} cannot be read as "
+                f"{self._format.name} ({tally.num_bad / tally.num_rows:.1%}, allowed are "
+                f"{self._config.max_failure_fraction:.1%}); the first is {tally.first_bad}. Give "
+                "the right --from, mend the file, or raise max_failure_fraction."
+            )
+        if num_kept == 0:
+            reasons = ", ".join(f"{reason} {n}" for reason, n in tally.dropped.most_common())
+            raise DataError(
+                f"{self._source} holds no answer to import ({reasons or 'it is empty'}). Check "
+                "that it is an export of calls."
+            )
+
+    def _teacher(self) -> TeacherRef:
+        """What answered, when it was one and the same; else the rows say it."""
+        models = list(self._tally.models)
+        model_id = models[0] if len(models) == 1 else f"import:{self._format.name}"
+        return TeacherRef(id=model_id, provider="import", revision=None)
+
+
+def _identity(prompt: Prompt) -> bytes:
+    """What makes two prompts the same: all that a teacher is asked, and neither id nor split."""
+    asked = prompt.model_dump(mode="json", include={"messages", "tools", "output_schema"})
+    return bytes.fromhex(content_hash(asked))
+
+
+def _time_of(body: dict[str, Any], otherwise: datetime) -> datetime:
+    created = body.get("created") or body.get("created_at") or body.get("createTime")
+    try:
+        if isinstance(created, str):
+            made = datetime.fromisoformat(created)
+            return made.replace(tzinfo=made.tzinfo or UTC)
+        return datetime.fromtimestamp(created, UTC) if created else otherwise
+    except (ValueError, OverflowError, OSError, TypeError) as err:
+        raise BadRowError("malformed", f"the time {created!r:.40} cannot be read") from err
+
+
+def _spooled(path: Path) -> Iterator[Prompt]:
+    with path.open("rb") as stream:
+        for line in stream:
+            yield Prompt.model_validate_json(line)
