@@ -4,7 +4,17 @@ The library never draws and never configures logging; it reports `Progress` to a
 appends metrics to JSON lines.
 """
 
-from stillhouse.runlog._ledger import Ledger, LedgerTotals, OpenCall
+from stillhouse.runlog._answer import Answer
+from stillhouse.runlog._ledger import (
+    Batch,
+    BatchState,
+    Ledger,
+    LedgerTotals,
+    OpenCall,
+    Outcome,
+    OutcomeTotals,
+    ReadPosition,
+)
 from stillhouse.runlog._metrics import MetricsLog, read_metrics
 from stillhouse.runlog._progress import Listener, Progress, Ticker, ignore_progress
 
@@ -13,9 +23,15 @@ __all__ = [
     "Listener",
     "Ticker",
     "ignore_progress",
+    "Answer",
     "Ledger",
     "LedgerTotals",
+    "OutcomeTotals",
+    "Outcome",
     "OpenCall",
+    "Batch",
+    "BatchState",
+    "ReadPosition",
     "MetricsLog",
     "read_metrics",
 ]
