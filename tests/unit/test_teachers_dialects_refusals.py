@@ -186,6 +186,16 @@ def test_googles_retry_info_is_a_wait(delay: Any, wait_s: float | None) -> None:
     assert GEMINI.refusal(429, {"retry-after": "2"}, raw(error)).wait_s == 2.0
 
 
+def test_googles_words_for_every_limit_stop_only_where_no_wait_is_stated() -> None:
+    words: dict[str, Any] = {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}
+    words["error"]["message"] = "You exceeded your current quota, please check your plan"
+    assert GEMINI.refusal(429, {}, raw(words)).kind == "quota"
+    assert GEMINI.refusal(429, {"retry-after": "3"}, raw(words)).kind == "rate_limited"
+    words["error"]["message"] += ". Please retry in 34.07s."
+    refusal = GEMINI.refusal(429, {}, raw(words))
+    assert (refusal.kind, refusal.wait_s) == ("rate_limited", 34.07)
+
+
 @pytest.mark.parametrize(("said", "wait_s"), [("6.5s", 6.5), ("1m30s", 90.0), ("59ms", 0.059)])
 def test_a_wait_that_is_only_said_is_taken(said: str, wait_s: float) -> None:
     error = openai_error(f"Rate limit reached. Please try again in {said}. Visit x")

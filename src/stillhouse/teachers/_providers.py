@@ -80,7 +80,7 @@ _ROWS = (
             max_top_logprobs=0,
             budget_models=r"claude-3|claude-[a-z]+-4(-[0-5])?(-20\d{6})?$",
         ),
-        note="No seeds; with an effort, temperature and top_p must be 1.",
+        note="No seeds; newer models take neither temperature nor top_p: leave both at 1.",
     ),
     Provider(
         name="google",

@@ -17,10 +17,39 @@ _PAGE_HEAD = (
 )
 
 
+_PAGE_TAIL = (
+    "",
+    "## What is sent",
+    "",
+    "Only what the dialect has. Anthropic has no seeds and no log-probabilities, OpenAI Responses",
+    "no seeds; `top_k`, `min_p` and penalties stay as the provider sets them. A JSON Schema for",
+    "the answer is sent as it is, and held strictly where every object of it is closed and needs",
+    "all its properties. A schema or log-probabilities asked of a provider that has none are an",
+    "error, never left out.",
+    "",
+    "`reasoning_effort` (none, minimal, low, medium, high, xhigh, max) becomes",
+    "",
+    "- OpenAI, xAI, Mistral, Groq and most others: `reasoning_effort`, as it is;",
+    "- OpenRouter: `reasoning.effort`, as it is;",
+    "- DeepSeek, Moonshot: `thinking` on or off, and `reasoning_effort`; Qwen: `enable_thinking`;",
+    "- Anthropic: adaptive thinking with `output_config.effort` (minimal is sent as low), or a",
+    "  budget of 1,024 to 32,768 thinking tokens for Claude 4.5 and earlier, which must be below",
+    "  `max_tokens`;",
+    "- Gemini: `thinkingLevel` (max is sent as xhigh), or a budget of 512 to 24,576 for Gemini 2.",
+    "",
+    "## What is kept",
+    "",
+    "Prompt tokens count everything that was read, cached tokens included; completion tokens",
+    "everything that was written and billed, reasoning included, whatever the provider's own way",
+    "of counting. Reasoning is kept beside the text; OpenAI gives summaries only, and only in its",
+    "Responses API. Refusals and cut answers are kept with their text and their reason.",
+)
+
+
 def providers_page() -> str:
     """The table as Markdown: the text of `docs/providers.md`."""
     rows = [_row(provider) for provider in PROVIDERS.values()]
-    return "\n".join((*_PAGE_HEAD, *rows, ""))
+    return "\n".join((*_PAGE_HEAD, *rows, *_PAGE_TAIL, ""))
 
 
 def _row(provider: Provider) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from stillhouse.teachers._dialects._protocol import BucketName, LimitReading
-from stillhouse.teachers._dialects._times import now_of, number_of, seconds_until
+from stillhouse.teachers._dialects._times import number_of, seconds_until
 
 # Header name to bucket and field.
 _Places = dict[str, tuple[BucketName, str]]
@@ -47,19 +47,16 @@ def read_limits(headers: Mapping[str, str], places: _Places) -> tuple[LimitReadi
             found.setdefault(bucket, {})[field] = value
         elif lower == "date":
             date["date"] = value
-    if not found:
-        return ()
-    now_s = now_of(date)
-    return tuple(_reading(bucket, fields, now_s) for bucket, fields in found.items())
+    return tuple(_reading(bucket, fields, date) for bucket, fields in found.items())
 
 
-def _reading(bucket: BucketName, fields: dict[str, str], now_s: float) -> LimitReading:
+def _reading(bucket: BucketName, fields: dict[str, str], date: dict[str, str]) -> LimitReading:
     reset = fields.get("reset")
     return LimitReading(
         bucket=bucket,
         limit=_amount(fields.get("limit")),
         remaining=_amount(fields.get("remaining")),
-        reset_s=None if reset is None else seconds_until(reset, now_s),
+        reset_s=None if reset is None else seconds_until(reset, date),
     )
 
 

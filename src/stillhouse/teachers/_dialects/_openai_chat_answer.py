@@ -114,10 +114,8 @@ def _thinking_texts(thinking: Any) -> list[str]:
 
 
 def _thought(message: dict[str, Any]) -> str:
-    place = "message.reasoning_content"
-    return text_in(message.get("reasoning_content"), place) or text_in(
-        message.get("reasoning"), "message.reasoning"
-    )
+    # An extra of the hosts' own: one in another form is no reason to lose the answer.
+    return name_in(message.get("reasoning_content")) or name_in(message.get("reasoning"))
 
 
 def _tool_calls(message: dict[str, Any]) -> tuple[ToolCall, ...]:

@@ -9,7 +9,6 @@ from stillhouse.teachers._dialects._json import (
     object_in,
     objects_in,
     parse_object,
-    text_in,
 )
 from stillhouse.teachers._dialects._protocol import (
     SseEvent,
@@ -87,8 +86,8 @@ class ChatAssembler:
                 self._take_parts(objects_in(value, "delta.content"))
             elif name == "content" and self._parts:
                 self._take_parts([{"type": "text", "text": value}])
-            elif name in _GROWING_TEXTS:
-                self._pieces.setdefault(name, []).append(text_in(value, f"delta.{name}"))
+            elif name in _GROWING_TEXTS and isinstance(value, str):
+                self._pieces.setdefault(name, []).append(value)
             elif isinstance(value, list) and isinstance(self._message.get(name), list):
                 self._message[name] = self._message[name] + value
             else:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from stillhouse.teachers._dialects._protocol import Refusal
-from stillhouse.teachers._dialects._times import now_of, number_of, seconds_of, seconds_until
+from stillhouse.teachers._dialects._times import number_of, seconds_of, seconds_until
 
 _QUOTED_CHARS = 200
 
@@ -83,7 +83,9 @@ _KIND_OF_WORDS = (
     (re.compile(r"(incorrect|invalid) api key|api key (not valid|expired)", re.I), "key_refused"),
     (re.compile(r"maximum context length|prompt is too long", re.I), "too_large"),
 )
-_TRY_AGAIN = re.compile(r"try again in ((?:\d+(?:\.\d+)?(?:h|ms|m|s))+)", re.I | re.ASCII)
+# Google says this of every limit; one that ends by itself comes with a wait.
+_OVER_QUOTA = re.compile(r"exceeded your current quota|credits are depleted", re.I)
+_TRY_AGAIN = re.compile(r"(?:try again|retry) in ((?:\d+(?:\.\d+)?(?:h|ms|m|s))+)", re.I | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ def _status_of(codes: tuple[str, ...]) -> int:
 
 
 def _refusal(status: int, error: ErrorBody, headers: Mapping[str, str]) -> Refusal:
-    kind = _kind(status, error)
+    wait_s = _wait_s(headers, error)
+    kind = _kind(status, error, is_wait_stated=wait_s is not None)
     is_retryable = kind in _RETRYABLE
     told = headers.get("x-should-retry", "").strip().lower()
     if told == "false" and kind == "rate_limited":
@@ -176,11 +179,11 @@ def _refusal(status: int, error: ErrorBody, headers: Mapping[str, str]) -> Refus
         message=error.message or f"status {status} without a word",
         is_retryable=is_retryable,
         stops_provider=kind in _STOPPING and not is_retryable,
-        wait_s=_wait_s(headers, error),
+        wait_s=wait_s,
     )
 
 
-def _kind(status: int, error: ErrorBody) -> str:
+def _kind(status: int, error: ErrorBody, *, is_wait_stated: bool) -> str:
     if 300 <= status < 400:
         return "redirected"
     if status >= 500:
@@ -191,7 +194,8 @@ def _kind(status: int, error: ErrorBody) -> str:
     by_code = next((_KIND_OF_CODE[code] for code in error.codes if code in _KIND_OF_CODE), None)
     if by_words is not None or by_code is not None:
         return by_words or by_code or ""
-    if status == 429 and _is_daily(error):
+    is_over = not is_wait_stated and _OVER_QUOTA.search(error.message)
+    if status == 429 and (is_over or _is_daily(error)):
         return "quota"
     return _KIND_OF_STATUS.get(status, "bad_request")
 
@@ -211,7 +215,7 @@ def _wait_s(headers: Mapping[str, str], error: ErrorBody) -> float | None:
     milliseconds = number_of(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return max(milliseconds / 1000.0, 0.0)
-    wait_s = seconds_until(headers.get("retry-after", ""), now_of(headers))
+    wait_s = seconds_until(headers.get("retry-after", ""), headers)
     if wait_s is not None:
         return wait_s
     for detail in error.details:

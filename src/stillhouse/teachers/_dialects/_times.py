@@ -27,8 +27,13 @@ def seconds_of(text: str) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
-def seconds_until(text: str, now_s: float) -> float | None:
-    """From `now_s`: a duration, an RFC 3339 moment, an HTTP date or seconds or ms since 1970."""
+def seconds_until(text: str, headers: Mapping[str, str]) -> float | None:
+    """How far away it is: a duration, an RFC 3339 moment, an HTTP date, s or ms since 1970.
+
+    Args:
+        headers: Those that it came with, names in lower case: their `date` is the endpoint's now,
+            so that no clock of ours matters.
+    """
     seconds = seconds_of(text)
     if seconds is None:
         moment_s = _moment_s(text.strip())
@@ -38,17 +43,7 @@ def seconds_until(text: str, now_s: float) -> float | None:
         moment_s = seconds
     else:
         return max(seconds, 0.0)
-    return None if moment_s is None else max(moment_s - now_s, 0.0)
-
-
-def now_of(headers: Mapping[str, str]) -> float:
-    """The endpoint's own time, in seconds since 1970, so that no clock of ours matters.
-
-    Args:
-        headers: With names in lower case.
-    """
-    moment_s = _http_date_s(headers.get("date", ""))
-    return time.time() if moment_s is None else moment_s
+    return None if moment_s is None else max(moment_s - _now_s(headers), 0.0)
 
 
 def number_of(text: str) -> float | None:
@@ -58,6 +53,11 @@ def number_of(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def _now_s(headers: Mapping[str, str]) -> float:
+    moment_s = _http_date_s(headers.get("date", ""))
+    return time.time() if moment_s is None else moment_s
 
 
 def _moment_s(text: str) -> float | None:
