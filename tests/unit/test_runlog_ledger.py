@@ -189,11 +189,16 @@ def test_errors_with_broken_text_are_kept_and_broken_prompts_refused(tmp_path: P
             ledger.claim([broken])
         ask(ledger, (request, a_failure(request, "got \ud800 there")))
         assert ledger.totals().num_failed == 1
-        ledger.claim([request])
-        with pytest.raises(RecordError, match="64 bits"):
-            ledger.record_answers([an_answer(request, usage=Usage(prompt_tokens=2**70))])
     rows = select(ledger.path, "SELECT error_message FROM calls")
     assert rows == [("got \\ud800 there",)]
+
+
+def test_absurd_counts_of_tokens_neither_stop_a_run_nor_overflow_its_sums(tmp_path: Path) -> None:
+    requests = [a_request(f"q{i}") for i in range(4)]
+    absurd = Usage(prompt_tokens=2**70, completion_tokens=2**62)
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        ask(ledger, *((r, an_answer(r, usage=absurd)) for r in requests))
+        assert ledger.totals().completion_tokens == ledger.totals().prompt_tokens == 4 * 2**40
 
 
 def test_commits_are_synced_in_full_and_journalled_in_wal(tmp_path: Path) -> None:

@@ -47,14 +47,14 @@ def test_twenty_kills_lose_no_answer_and_every_second_payment_is_listed(tmp_path
 def test_two_processes_share_the_work_and_lose_no_row(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     script = f"""
-import sys
+import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from ledger_cases import a_request, an_answer
 from stillhouse.runlog import Ledger
 requests = [a_request(str(i)) for i in range(400)]
 with Ledger(Path({str(path)!r})) as ledger:
-    while not Path({str(tmp_path / "go")!r}).exists(): pass
+    while not Path({str(tmp_path / "go")!r}).exists(): time.sleep(0.001)
     answers = []
     for start in range(0, 400, 4):
         answers = [an_answer(r) for r in ledger.exchange(answers, requests[start:start + 4])]
@@ -66,6 +66,26 @@ with Ledger(Path({str(path)!r})) as ledger:
     with Ledger(path) as ledger:
         totals = ledger.totals()
     assert (totals.num_requests, totals.num_calls, totals.num_answered) == (400, 400, 400)
+
+
+def test_processes_that_make_the_file_at_once_all_get_a_ledger(tmp_path: Path) -> None:
+    script = f"""
+import os, time
+from pathlib import Path
+from stillhouse.runlog import Ledger
+for attempt in range(15):
+    path = Path({str(tmp_path)!r}) / f"{{attempt}}.sqlite"
+    start_s = time.monotonic() + 0.01
+    pids = [os.fork(), os.fork()]  # four processes
+    time.sleep(max(0.0, start_s - time.monotonic()))
+    with Ledger(path) as ledger:
+        ledger.beat()
+    for pid in reversed(pids):
+        if pid == 0:
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
 
 
 class TwoWorkers(RuleBasedStateMachine):

@@ -48,6 +48,9 @@ _ANSWERED_IDS = (
 )
 
 
+_MOST_TOKENS = 2**40  # more is no count of tokens, and would overflow the sums
+
+
 class _Intent(NamedTuple):
     """What a call takes over from the row that was written before it was sent."""
 
@@ -96,7 +99,7 @@ def end_without_answer(
     first = db.next_number("calls")
     reason, ended = ("lost", None) if as_lost else ("error", now_ms())
     kind, message, is_retryable = (
-        (error.type, error.message, error.retryable) if error else (None, None, None)
+        (error.type, storable(error.message), error.retryable) if error else (None, None, None)
     )
     db.many(
         f"INSERT INTO calls ({_INTENT}, finish_reason, answered_utc_ms, error_type, "
@@ -169,12 +172,12 @@ def _row(number: int, intent: _Intent, answer: Answer, now: int, place: Place) -
         *intent,
         answer.finish_reason,
         now,
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.cached_prompt_tokens,
-        usage.cache_write_tokens,
-        usage.reasoning_tokens,
-        usage.audio_tokens,
+        min(usage.prompt_tokens, _MOST_TOKENS),
+        min(usage.completion_tokens, _MOST_TOKENS),
+        min(usage.cached_prompt_tokens, _MOST_TOKENS),
+        min(usage.cache_write_tokens, _MOST_TOKENS),
+        min(usage.reasoning_tokens, _MOST_TOKENS),
+        min(usage.audio_tokens, _MOST_TOKENS),
         usage.cost_usd,
         usage.seconds,
         None if error is None else storable(error.type),

@@ -8,7 +8,7 @@ from stillhouse.records import ItemError, Request
 from stillhouse.runlog._ledger._answers import end_without_answer
 from stillhouse.runlog._ledger._claims import Claimant, claim
 from stillhouse.runlog._ledger._database import Database
-from stillhouse.runlog._ledger._packing import load_requests
+from stillhouse.runlog._ledger._packing import load_requests, storable
 from stillhouse.runlog._ledger._records import FINAL_BATCH_STATES, Batch, BatchState, utc_of
 from stillhouse.runlog._ledger._workers import now_ms
 
@@ -67,7 +67,7 @@ def set_batch_state(db: Database, batch_id: str, state: BatchState, note: str) -
     is_final = state in FINAL_BATCH_STATES
     db.rows(
         "UPDATE batches SET state = ?, note = ?, settled_utc_ms = ? WHERE id = ?",
-        (state, note, now_ms() if is_final else None, batch_id),
+        (state, storable(note), now_ms() if is_final else None, batch_id),
     )
     if is_final:
         left = db.rows(

@@ -1,6 +1,7 @@
 """The SQLite file: opening, transactions, and its errors in the user's words."""
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from stillhouse.runlog._ledger._schema import APPLICATION_ID, SCHEMA, SCHEMA_VER
 
 _MAX_IDS_PER_QUERY = 512  # well under SQLite's limit on parameters in every build (999)
 _STATEMENTS_KEPT = 256
+_BUSY_PAUSE_S = 0.005
 _PRAGMAS = (
     # NORMAL would lose the last commits on power loss: answers that were paid for.
     "PRAGMA synchronous = FULL",
@@ -46,7 +48,7 @@ class Database:
         except sqlite3.Error as err:
             raise _as_stillhouse_error(path, err) from err
         try:
-            self._prepare()
+            self._prepare(busy_timeout_s)
         except BaseException:
             self._db.close()
             raise
@@ -80,9 +82,9 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, and on disk when it ends."""
-        # IMMEDIATE: a read lock that is upgraded later fails at once beside another writer.
-        self.rows("BEGIN IMMEDIATE")
         try:
+            # IMMEDIATE: a read lock that is upgraded later fails at once beside another writer.
+            self.rows("BEGIN IMMEDIATE")
             yield
             self.rows("COMMIT")
         except BaseException:
@@ -94,14 +96,9 @@ class Database:
         """Close the file; may be called twice."""
         self._db.close()
 
-    def _prepare(self) -> None:
+    def _prepare(self, busy_timeout_s: float) -> None:
         self._is_empty()
-        ((mode,),) = self.rows("PRAGMA journal_mode = WAL")
-        if mode != "wal":
-            raise ConfigError(
-                f"{self.path} cannot use SQLite's WAL mode here (got {mode!r}). "
-                "Put the ledger on a local disk."
-            )
+        self._use_wal(time.monotonic() + busy_timeout_s)
         for pragma in _PRAGMAS:
             self.rows(pragma)
         if self._is_empty():
@@ -110,11 +107,30 @@ class Database:
                     for statement in SCHEMA:
                         self.rows(statement)
 
+    def _use_wal(self, deadline_s: float) -> None:
+        while True:
+            try:
+                ((mode,),) = self._db.execute("PRAGMA journal_mode = WAL").fetchall()
+                break
+            except sqlite3.OperationalError as err:
+                # SQLite does not wait here by itself while another process opens the file.
+                is_busy = err.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or time.monotonic() > deadline_s:
+                    raise _as_stillhouse_error(self.path, err) from err
+                time.sleep(_BUSY_PAUSE_S)
+        if mode != "wal":
+            raise ConfigError(
+                f"{self.path} cannot use SQLite's WAL mode here (got {mode!r}). "
+                "Put the ledger on a local disk."
+            )
+
     def _is_empty(self) -> bool:
         """Whether the file is still empty; raises when it is something else than a ledger."""
-        ((application_id,),) = self.rows("PRAGMA application_id")
-        ((version,),) = self.rows("PRAGMA user_version")
-        ((num_tables,),) = self.rows("SELECT count(*) FROM sqlite_master")
+        # One statement, so that another process cannot make its tables halfway through.
+        ((application_id, version, num_tables),) = self.rows(
+            "SELECT a.application_id, v.user_version, (SELECT count(*) FROM sqlite_master) "
+            "FROM pragma_application_id a, pragma_user_version v"
+        )
         if application_id == 0 and version == 0 and num_tables == 0:
             return True
         if application_id != APPLICATION_ID:
