@@ -186,6 +186,7 @@ def _reply(ask: Ask, orders: dict[str, str], scripted: str | None, sample: int) 
         reply = _with_text(ask, orders, scripted or _text(ask, orders, sample), left)
     if ask.max_tokens is not None and len(reasoning) > ask.max_tokens:
         reasoning = reasoning[: ask.max_tokens]
+        reply = replace(reply, finish="length")
     counts = replace(
         _counted(ask, orders),
         completion=reply.counts.completion + len(reasoning),

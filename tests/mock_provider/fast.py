@@ -28,7 +28,7 @@ class FastProvider(MockProvider):
 
     async def _start(self) -> Callable[[], Awaitable[None]]:
         templates = Templates(self.world)
-        server = await self._loop.create_server(
+        server = await asyncio.get_running_loop().create_server(
             lambda: _Connection(self.world, templates), "127.0.0.1", self.port, backlog=1024
         )
         self.port = server.sockets[0].getsockname()[1]

@@ -44,6 +44,7 @@ BEFORE_WORK = {
 
 AFTER_WORK = {
     "lost": "does the work and drops the connection before any header",
+    "late_hang": "does the work and never answers",
     "cut": "drops the connection in the middle of the answer",
     "no_end": "ends a stream in good order, before its last event",
     "late_error": "sends an error event in the middle of a stream, after 200",

@@ -61,6 +61,8 @@ class Account:
     def admit(self, limits: Limits, prompt_tokens: int, completion_tokens: int) -> dict[str, str]:
         """Take a request's needs from the buckets.
 
+        The request itself counts as under way already.
+
         Returns:
             The headers that say what is left.
 
@@ -68,7 +70,7 @@ class Account:
             ApiError: a bucket holds too little; nothing was taken.
         """
         self._fit(limits)
-        if limits.concurrency is not None and self.under_way >= limits.concurrency:
+        if limits.concurrency is not None and self.under_way > limits.concurrency:
             self._refuse(limits, "concurrent requests", 1.0)
         needs = _needs(prompt_tokens, completion_tokens)
         for name, bucket in self._buckets.items():

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.mock_provider.server import BASE_PATHS
+
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -49,6 +51,15 @@ class MockProcess:
         self._process.wait(10)
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+    @property
+    def port(self) -> int:
+        """Its port on 127.0.0.1."""
+        return int(self.url.rpartition(":")[2])
+
+    def base_url(self, dialect: str) -> str:
+        """What the official SDK of a dialect takes as its base URL."""
+        return self.url + BASE_PATHS[dialect]
 
     def log(self, start: int = 0) -> list[dict[str, Any]]:
         """What was received, from the `start`-th on."""

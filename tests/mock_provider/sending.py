@@ -57,6 +57,8 @@ async def send_damaged(
     request: web.BaseRequest, outgoing: Outgoing, fault: Fault, family: str
 ) -> web.StreamResponse:
     """Send an answer with a fault in it."""
+    if fault.kind == "late_hang":
+        await asyncio.sleep(_FOREVER_S)
     if fault.kind == "lost":
         reset(request)
         return web.Response()

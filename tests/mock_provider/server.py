@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -19,7 +20,7 @@ from tests.mock_provider.settings import Settings, changed
 from tests.mock_provider.world import World
 
 _MOST_BYTES = 1 << 30
-_BASE_PATHS = {
+BASE_PATHS = {
     "openai_chat": "/v1",
     "openai_responses": "/v1",
     "anthropic": "",
@@ -39,7 +40,7 @@ class MockProvider:
     def __init__(self, settings: Settings | None = None, *, port: int = 0, **given: Any) -> None:
         self.world = World(changed(settings or Settings(), given))
         self.port = port
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._is_ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mock-provider", daemon=True)
 
@@ -53,10 +54,14 @@ class MockProvider:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        trace: TracebackType | None,
     ) -> None:
+        assert self._loop is not None
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        # What failed here is not to pass as a provider's 500.
+        if error is None and self.world.failures:
+            raise RuntimeError(f"the mock provider failed:\n{self.world.failures[0]}")
 
     @property
     def url(self) -> str:
@@ -65,7 +70,7 @@ class MockProvider:
 
     def base_url(self, dialect: str) -> str:
         """What the official SDK of a dialect takes as its base URL."""
-        return self.url + _BASE_PATHS[dialect]
+        return self.url + BASE_PATHS[dialect]
 
     @property
     def requests(self) -> list[Logged]:
@@ -82,14 +87,15 @@ class MockProvider:
         self.world.settings = changed(self.world.settings, changes)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+        self._loop = loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
         try:
-            stop = self._loop.run_until_complete(self._start())
+            stop = loop.run_until_complete(self._start())
             self._is_ready.set()
-            self._loop.run_forever()
-            self._loop.run_until_complete(stop())
+            loop.run_forever()
+            loop.run_until_complete(stop())
         finally:
-            self._loop.close()
+            loop.close()
 
     async def _start(self) -> Callable[[], Awaitable[None]]:
         """Listen; the function that comes back ends it."""
@@ -141,6 +147,9 @@ class _Exchange:
             response = await self._answer(body, logged)
             logged.status = response.status
             return response
+        except Exception:
+            self.world.failures.append(traceback.format_exc())
+            raise
         finally:
             self.account.end()
             logged.answered_s = time.time()

@@ -55,6 +55,8 @@ class World:
         responses: Stored responses by id, with how often they were asked for.
         jobs: Batches by family and id.
         log: What was received; shorter than `num_received` where the settings keep less.
+        failures: Tracebacks of requests that the mock could not handle, which is its own mistake
+            or a request that no provider would understand either.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -67,6 +69,7 @@ class World:
         self.uploads: dict[str, dict[str, Any]] = {}
         self.jobs: dict[str, dict[str, Job]] = {family: {} for family in FAMILIES}
         self.log: list[Logged] = []
+        self.failures: list[str] = []
         self.num_received = 0
         self.num_paid = 0
         self.paid_prompt_tokens = 0
