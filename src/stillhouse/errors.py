@@ -67,6 +67,10 @@ class ConfigError(StillhouseError, ValueError):
     """A setting, flag or config file is wrong."""
 
 
+class FolderBusyError(ConfigError):
+    """Another process is writing the folder."""
+
+
 class DataError(StillhouseError, ValueError):
     """What was read from disk or from a caller is wrong."""
 

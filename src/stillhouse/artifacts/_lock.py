@@ -5,14 +5,14 @@ import sys
 import weakref
 from pathlib import Path
 
-from stillhouse.errors import ConfigError
+from stillhouse.errors import FolderBusyError
 
 
 class FolderLock:
     """An advisory lock on a file, held until `release`, the last reference or the process goes.
 
     Raises:
-        ConfigError: another process holds it.
+        FolderBusyError: another process holds it.
     """
 
     def __init__(self, path: Path, *, owner: Path) -> None:
@@ -46,7 +46,7 @@ def _lock_file(path: Path, owner: Path) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
             os.close(descriptor)
-            raise ConfigError(
+            raise FolderBusyError(
                 f"Another stillhouse process is writing {owner}. Wait for it, or give another "
                 "--out."
             ) from err

@@ -12,7 +12,7 @@ from stillhouse.cli._options import JsonOption
 from stillhouse.errors import ConfigError, TeacherError
 
 if TYPE_CHECKING:
-    from stillhouse.cli._conversation import Answer, Conversation
+    from stillhouse.cli._conversation import Conversation, Reply
 
 _HELP = "/reset forgets the conversation, /quit or Ctrl-D ends"
 _MIN_COLUMNS_SIDE_BY_SIDE = 100
@@ -104,7 +104,7 @@ def _talk(conversations: "dict[str, Conversation]") -> None:
             print(_shown(_ask(conversations, line)), flush=True)
 
 
-def _ask(conversations: "dict[str, Conversation]", text: str) -> "dict[str, Answer]":
+def _ask(conversations: "dict[str, Conversation]", text: str) -> "dict[str, Reply]":
     from rich.console import Console
 
     answers = {}
@@ -133,7 +133,7 @@ def _lines() -> Iterator[str]:
             yield line.strip()
 
 
-def _shown(answers: "dict[str, Answer]") -> str:
+def _shown(answers: "dict[str, Reply]") -> str:
     """The answers for people: one plain, two in columns or one under the other."""
     if len(answers) == 1:
         (answer,) = answers.values()
@@ -147,7 +147,7 @@ def _shown(answers: "dict[str, Answer]") -> str:
     return "\n\n".join(parts)
 
 
-def _side_by_side(answers: "dict[str, Answer]", width: int) -> str:
+def _side_by_side(answers: "dict[str, Reply]", width: int) -> str:
     import io
 
     from rich.console import Console
@@ -164,5 +164,5 @@ def _side_by_side(answers: "dict[str, Answer]", width: int) -> str:
     return captured.get().rstrip("\n")
 
 
-def _body(answer: "Answer") -> Any:
+def _body(answer: "Reply") -> Any:
     return f"(no answer: {answer.error})" if answer.error is not None else answer.text

@@ -8,11 +8,11 @@ from pydantic import ValidationError
 
 from stillhouse.errors import ConfigError, TeacherError
 from stillhouse.records import Completion, Message, Prompt, Request, Sampling
-from stillhouse.teachers import Teacher
+from stillhouse.teachers import Teacher, read_answer
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """What a model said, and how fast."""
 
     completion: Completion
@@ -57,7 +57,7 @@ class Conversation:
         self._start = (Message(role="system", content=system),) if system else ()
         self._messages = self._start
 
-    def ask(self, text: str) -> Answer:
+    def ask(self, text: str) -> Reply:
         """The answer to `text`; a question that gets an error is forgotten.
 
         Raises:
@@ -66,10 +66,10 @@ class Conversation:
         messages = (*self._messages, Message(role="user", content=text))
         started_s = time.monotonic()
         completion = self._complete(messages, self._sampling)
-        answer = Answer(completion=completion, latency_s=time.monotonic() - started_s)
+        reply = Reply(completion=completion, latency_s=time.monotonic() - started_s)
         if completion.error is None:
             self._messages = (*messages, Message(role="assistant", content=completion.text))
-        return answer
+        return reply
 
     def reset(self) -> None:
         """Forget all but the system message."""
@@ -97,8 +97,8 @@ class Conversation:
             return handed
 
         for group in self._teacher.stream(pull):
-            for completion in group:
-                return completion
+            for answer in group:
+                return read_answer(answer, request)
         raise TeacherError(f"{self._teacher.info.id} ended without an answer. Ask again.")
 
 

@@ -1,31 +1,44 @@
-"""Collect: prompts and a teacher in, a completions artefact out."""
+"""Collect: prompts and teachers in, a completions artefact out."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stillhouse.artifacts import Artifact, begin_artifact, is_up_to_date, open_artifact
-from stillhouse.collect._config import STAGE, CollectConfig
-from stillhouse.collect._prompts import check_prompts, read_prompts
+from stillhouse.artifacts import (
+    Artifact,
+    ArtifactWriter,
+    begin_artifact,
+    is_up_to_date,
+    open_artifact,
+)
+from stillhouse.collect._asking import Asking, Share
+from stillhouse.collect._config import STAGE, AccessConfig, CollectConfig
 from stillhouse.collect._run import Run
-from stillhouse.records import Prompt, Request, canonical_json
+from stillhouse.collect._source import PromptSource, Survey
+from stillhouse.errors import ConfigError, FolderBusyError, RecordError
+from stillhouse.records import Prompt, content_hash
 from stillhouse.runlog import Ledger, Listener, ignore_progress
 from stillhouse.teachers import (
+    Access,
+    Budget,
     ReplayTeacher,
     Teacher,
-    TeacherInfo,
     check_top_logprobs,
     open_teacher,
+    read_prices,
 )
+
+_LOOK_AGAIN_S = 0.5
 
 
 def collect(
     prompts: Path | Sequence[Prompt],
     out: Path,
     *,
-    teacher: str | Teacher,
+    teacher: str | Teacher | Mapping[str, str],
     config: CollectConfig,
     ledger: Path | None = None,
     config_given: dict[str, Any] | None = None,
@@ -36,12 +49,14 @@ def collect(
 
     What the ledger already has an answer to is not asked again, so a stopped run goes on where
     it was; failed requests are asked again. Prompts with the same messages are asked once, and
-    the later ones dropped as `duplicate_prompt`.
+    the later ones dropped as `duplicate_prompt`. Several processes may work on one collection:
+    each asks what no other has asked, and the last one writes the artefact.
 
     Args:
-        prompts: The prompts, or a file that `read_prompts` reads.
+        prompts: The prompts, or a file that `read_prompts` reads; a file is not held in memory.
         out: Folder of the artefact; one that the same inputs made is returned as it is.
-        teacher: A spec, or an open teacher, which stays open.
+        teacher: A spec; an open teacher, which stays open; or specs by name: a prompt with
+            `teacher: NAME` is asked of that one, the others of all.
         config: How to collect.
         ledger: `ledger.sqlite` beside `out` when None.
         config_given: What the user set, for the manifest.
@@ -54,63 +69,171 @@ def collect(
     Raises:
         TooManyFailuresError: more than `max_failure_fraction` of the requests failed; nothing is
             finished, and the answers stay in the ledger.
-        TeacherError: the teacher cannot answer any further request.
-        LogprobsUnavailableError: it cannot give `sampling.top_logprobs`.
-        DataError: the prompts are wrong.
-        ConfigError: a path or a spec is wrong.
+        TeacherError: a teacher cannot answer any further request.
+        BudgetExceededError: the next call could cross the budget; what was answered is kept.
+        LogprobsUnavailableError: a teacher cannot give `sampling.top_logprobs`.
+        DataError: the prompts are wrong, or their file changes under the run.
+        ConfigError: a path, a spec or a price is wrong.
     """
-    if isinstance(prompts, Path):
-        given = read_prompts(prompts)
-    else:
-        given = list(prompts)
-        check_prompts(given, where="The list of prompts")
-    with open_teacher(teacher) if isinstance(teacher, str) else nullcontext(teacher) as source:
-        check_top_logprobs(source.info, config.sampling)
-        resolved = _resolved_config(given, source.info, config)
-        # A replayed recording is where the rows come from, so the lineage goes through it.
-        parents = [source.artifact] if isinstance(source, ReplayTeacher) else []
-        if is_up_to_date(out, stage=STAGE, config=resolved, parents=parents):
-            return open_artifact(out)
-        writer = begin_artifact(
-            out,
-            kind="completions",
-            stage=STAGE,
-            config=resolved,
-            config_given=config_given,
-            parents=parents,
-            replace=replace,
-        )
-        try:
-            with Ledger(ledger or out.parent / "ledger.sqlite") as book:
-                run = Run(_requests(given, source.info, config), source, book, writer, config)
-                run.ask(on_progress)
-                return run.finish(given)
-        finally:
-            writer.release()
-
-
-def _requests(prompts: Iterable[Prompt], info: TeacherInfo, config: CollectConfig) -> list[Request]:
-    """One request per prompt and sample index, each content once."""
-    distinct: dict[str, Request] = {}
-    for prompt in prompts:
-        for sample_index in range(config.samples_per_prompt):
-            request = Request.of(
-                prompt, teacher=info.id, sampling=config.sampling, sample_index=sample_index
+    source = PromptSource(prompts)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with Ledger(ledger or out.parent / "ledger.sqlite") as book:
+        survey = _survey(source, book)
+        with _open_shares(teacher, config, book) as shares:
+            _check_routes(survey, shares)
+            resolved = _resolved_config(survey, shares, config)
+            # A replayed recording is where the rows come from: the lineage goes through it.
+            parents = [
+                share.teacher.artifact
+                for share in shares
+                if isinstance(share.teacher, ReplayTeacher)
+            ]
+            if is_up_to_date(out, stage=STAGE, config=resolved, parents=parents):
+                return open_artifact(out)
+            begin = partial(
+                begin_artifact,
+                out,
+                kind="completions",
+                stage=STAGE,
+                config=resolved,
+                config_given=config_given,
+                parents=parents,
+                replace=replace,
             )
-            distinct.setdefault(request.id, request)
-    return list(distinct.values())
+
+            def new_run(writer: ArtifactWriter | None) -> Run:
+                book.settle_orphans()
+                askings = [
+                    _asking(share, source, survey, book, config, resolved) for share in shares
+                ]
+                return Run(askings, book, writer, config)
+
+            while True:
+                try:
+                    writer = begin()
+                except FolderBusyError:
+                    # Another process collects the same: ask with it, and let it write.
+                    new_run(None).ask(on_progress)
+                    time.sleep(_LOOK_AGAIN_S)
+                    if is_up_to_date(out, stage=STAGE, config=resolved, parents=parents):
+                        return open_artifact(out)
+                    continue
+                try:
+                    run = new_run(writer)
+                    run.ask(on_progress)
+                    return run.finish(writer, source, survey)
+                finally:
+                    writer.release()
+
+
+def _survey(source: PromptSource, ledger: Ledger) -> Survey:
+    """The survey of the prompts; that of a file is remembered, since a large one takes a while."""
+    if source.file_sha256 is None:
+        return source.survey()
+    key = f"survey:{source.file_sha256}"
+    remembered = ledger.memo(key)
+    if remembered is not None:
+        return Survey.from_text(remembered)
+    survey = source.survey()
+    source.check_unchanged()
+    ledger.keep_memo(key, survey.to_text())
+    return survey
+
+
+@contextmanager
+def _open_shares(
+    teacher: str | Teacher | Mapping[str, str], config: CollectConfig, ledger: Ledger
+) -> Iterator[list[Share]]:
+    with ExitStack() as stack:
+        teachers: dict[str, Teacher]
+        if isinstance(teacher, str | Mapping):
+            specs = {"": teacher} if isinstance(teacher, str) else dict(teacher)
+            access = _access(config.access, ledger)
+            teachers = {
+                name: stack.enter_context(open_teacher(spec, access))
+                for name, spec in specs.items()
+            }
+        else:
+            teachers = {"": teacher}
+        ids = [one.info.id for one in teachers.values()]
+        if not ids:
+            raise ConfigError("There is no teacher to ask. Give at least one.")
+        if len(set(ids)) < len(ids):
+            raise ConfigError(f"Two teachers are {max(ids, key=ids.count)!r}. Give each once.")
+        for one in teachers.values():
+            check_top_logprobs(one.info, config.sampling)
+        yield [
+            Share(one, name, config.sampling, config.samples_per_prompt)
+            for name, one in teachers.items()
+        ]
+
+
+def _access(config: AccessConfig, ledger: Ledger) -> Access:
+    budget = None
+    if config.budget_usd is not None:
+        totals = ledger.totals()
+        if totals.cost_usd is None:
+            raise ConfigError(
+                f"budget_usd is {config.budget_usd:g}, but {ledger.path} holds answers whose price "
+                "is not known. Collect into another ledger, or run without a budget."
+            )
+        budget = Budget(
+            config.budget_usd, spent_usd=totals.cost_usd, unknown_usd=totals.unsettled_usd
+        )
+    return Access(
+        requests_per_minute=config.requests_per_minute,
+        tokens_per_minute=config.tokens_per_minute,
+        concurrency=config.concurrency,
+        budget=budget,
+        prices=read_prices(Path(config.prices)) if config.prices else {},
+        timeout_s=config.timeout_s,
+        deadline_s=config.deadline_s,
+        is_streamed=config.stream,
+    )
+
+
+def _check_routes(survey: Survey, shares: Sequence[Share]) -> None:
+    names = [share.name for share in shares]
+    unknown = sorted(set(survey.num_routed) - set(names))
+    if unknown:
+        known = ", ".join(name for name in names if name) or "not named"
+        raise RecordError(
+            f"{survey.num_routed[unknown[0]]} prompts are for the teacher {unknown[0]!r}, but the "
+            f"teachers of this run are {known}. Name it: --teacher {unknown[0]}=SPEC."
+        )
+
+
+def _asking(
+    share: Share,
+    source: PromptSource,
+    survey: Survey,
+    ledger: Ledger,
+    config: CollectConfig,
+    resolved: dict[str, Any],
+) -> Asking:
+    return Asking(
+        share,
+        source,
+        survey,
+        ledger,
+        run_key=content_hash([resolved, share.name, share.teacher.info.id]),
+        max_tries=config.access.max_tries,
+        reserves_cost=config.access.budget_usd is not None,
+    )
 
 
 def _resolved_config(
-    prompts: Iterable[Prompt], info: TeacherInfo, config: CollectConfig
+    survey: Survey, shares: Sequence[Share], config: CollectConfig
 ) -> dict[str, Any]:
     """The settings and the content, never the path, of what goes in."""
-    digest = hashlib.sha256()
-    for prompt in prompts:
-        digest.update(canonical_json(prompt) + b"\n")
-    return {
-        "prompts_sha256": digest.hexdigest(),
-        "teacher": info.id,
-        "teacher_revision": info.revision,
-        **config.model_dump(mode="json"),
-    }
+    infos = [share.teacher.info for share in shares]
+    if len(shares) == 1 and not shares[0].name:
+        who: dict[str, Any] = {"teacher": infos[0].id, "teacher_revision": infos[0].revision}
+    else:
+        who = {
+            "teachers": {
+                share.name: {"id": info.id, "revision": info.revision}
+                for share, info in zip(shares, infos, strict=True)
+            }
+        }
+    return {"prompts_sha256": survey.sha256, **who, **config.identity()}

@@ -1,10 +1,43 @@
 """The settings of collect."""
 
+from typing import Any
+
 from pydantic import ConfigDict, Field
 
 from stillhouse.records import Record, Sampling
 
 STAGE = "collect"
+
+
+class AccessConfig(Record):
+    """How API teachers are asked.
+
+    None of it changes what an answer says, so it is not part of what makes an artefact up to date.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    budget_usd: float | None = Field(default=None, ge=0.0)
+    """The most that all calls in the ledger may cost; null sets no limit. Never crossed: each call
+    reserves its worst case before it leaves."""
+    requests_per_minute: float | None = Field(default=None, gt=0.0)
+    """Null takes what the provider's headers say."""
+    tokens_per_minute: float | None = Field(default=None, gt=0.0)
+    """Prompts and completions together; null takes what the provider's headers say."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Requests under way at once at each provider; null takes the provider's usual number."""
+    timeout_s: float = Field(default=600.0, gt=0.0)
+    """For each try of a request."""
+    deadline_s: float | None = Field(default=None, gt=0.0)
+    """For a request with its waits; null waits as long as the provider asks."""
+    max_tries: int = Field(default=5, ge=1)
+    """Times that a request is sent at most when it fails for reasons that may pass."""
+    stop_after_s: float | None = Field(default=None, gt=0.0)
+    """Nothing is sent after so many seconds; the same command goes on later."""
+    stream: bool = False
+    """Whether answers come piece by piece, which long ones need behind some proxies."""
+    prices: str | None = None
+    """File with prices of your own, YAML; they win over the table."""
 
 
 class CollectConfig(Record):
@@ -14,6 +47,11 @@ class CollectConfig(Record):
 
     sampling: Sampling = Sampling()
     samples_per_prompt: int = Field(default=1, ge=1)
-    """Completions drawn for each prompt."""
+    """Completions drawn for each prompt, each with a seed of its own."""
     max_failure_fraction: float = Field(default=0.05, ge=0.0, le=1.0)
     """The stage fails when a larger part of the requests failed."""
+    access: AccessConfig = AccessConfig()
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that the answers depend on."""
+        return self.model_dump(mode="json", exclude={"access"})

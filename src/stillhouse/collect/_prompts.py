@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from stillhouse.errors import ConfigError, DataError, RecordError
-from stillhouse.records import Message, Prompt, Record, Split, content_hash
+from stillhouse.records import Message, Prompt, Record, Split, Tool, messages_identity
 
 _ID_HEX_DIGITS = 16  # 64 bits: a collision is less likely than a disk error at any number of rows
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -28,10 +28,13 @@ class _PromptRow(Record):
     messages: tuple[Message, ...] | None = None
     split: Split = "train"
     group: str | None = None
+    tools: tuple[Tool, ...] = ()
+    output_schema: str | None = None
+    teacher: str | None = None
 
 
-_Located = tuple[str, Any]
-"""Where a row stands ("line 3"), and the row."""
+_Located = tuple[str, Any, int]
+"""Where a row stands ("line 3"), the row, and the place after it."""
 
 
 def read_prompts(path: Path) -> list[Prompt]:
@@ -49,15 +52,79 @@ def read_prompts(path: Path) -> list[Prompt]:
         RecordError: a row is wrong; the message names file, line and field.
         DataError: there are no prompts.
     """
-    if path.suffix not in _READERS:
-        raise ConfigError(
-            f"{path}: prompts are read from {', '.join(_READERS)}. Give a file of one of these."
-        )
-    if not path.is_file():
-        raise ConfigError(f"The prompts file {path} does not exist. Check the path.")
-    prompts = _READERS[path.suffix](path)
+    prompts: list[Prompt] = []
+    places: dict[str, str] = {}
+    unnamed: Counter[str] = Counter()
+    for where, prompt, is_named, _ in iterate_prompts(path):
+        if not is_named:
+            unnamed[prompt.id] += 1
+            if unnamed[prompt.id] > 1:
+                prompt = prompt.model_copy(update={"id": f"{prompt.id}-{unnamed[prompt.id]}"})
+        if prompt.id in places:
+            raise RecordError(
+                f"{path}, {where}: the id {prompt.id!r} is that of {places[prompt.id]} as well. "
+                "Make ids unique, or leave them out."
+            )
+        places[prompt.id] = where
+        prompts.append(prompt)
     check_prompts(prompts, where=str(path))
     return prompts
+
+
+class Row(NamedTuple):
+    """A prompt of a file.
+
+    Attributes:
+        where: Where it stands, for messages.
+        prompt: What it says.
+        is_named: Whether the row has an id of its own; else it is the hash of the messages, the
+            same as often as they occur.
+        end: The place after it, for `iterate_prompts`: a byte of JSON lines, a row elsewhere.
+    """
+
+    where: str
+    prompt: Prompt
+    is_named: bool
+    end: int
+
+
+def iterate_prompts(path: Path, *, num_before: int = 0, start: int = 0) -> Iterator[Row]:
+    """The prompts of a file one by one.
+
+    Args:
+        path: As in `read_prompts`.
+        num_before: Prompts that stand before `start`.
+        start: The `end` of the last of them.
+
+    Raises:
+        ConfigError, RecordError: as in `read_prompts`; what only all rows together show is not
+            looked for.
+    """
+    if path.suffix not in (*_ROWS, *_RECIPES):
+        allowed = ", ".join((*_ROWS, *_RECIPES))
+        raise ConfigError(f"{path}: prompts are read from {allowed}. Give a file of one of these.")
+    if not path.is_file():
+        raise ConfigError(f"The prompts file {path} does not exist. Check the path.")
+    if path.suffix in _RECIPES:
+        from stillhouse.collect._recipe import read_recipe
+
+        for number, prompt in enumerate(read_recipe(path), start=1):
+            if number > start:
+                yield Row(f"prompt {number}", prompt, True, number)
+        return
+    for where, raw, end in _ROWS[path.suffix](path, num_before, start):
+        row = _checked_row(path, where, raw)
+        messages = _messages(path, where, row)
+        prompt = Prompt(
+            id=row.id or messages_identity(messages)[:_ID_HEX_DIGITS],
+            messages=messages,
+            split=row.split,
+            group=row.group,
+            tools=row.tools,
+            output_schema=row.output_schema,
+            teacher=row.teacher,
+        )
+        yield Row(where, prompt, row.id is not None, end)
 
 
 def check_prompts(prompts: Iterable[Prompt], *, where: str) -> None:
@@ -73,7 +140,7 @@ def check_prompts(prompts: Iterable[Prompt], *, where: str) -> None:
         if prompt.id in ids:
             raise RecordError(f"{where}: the id {prompt.id!r} occurs twice. Make ids unique.")
         ids.add(prompt.id)
-        twin = first_with.setdefault(messages_hash(prompt.messages), prompt)
+        twin = first_with.setdefault(messages_identity(prompt.messages), prompt)
         if twin.split != prompt.split:
             raise RecordError(
                 f"{where}: prompts {twin.id!r} ({twin.split}) and {prompt.id!r} ({prompt.split}) "
@@ -83,44 +150,41 @@ def check_prompts(prompts: Iterable[Prompt], *, where: str) -> None:
         raise DataError(f"{where} holds no prompts. Add at least one.")
 
 
-def messages_hash(messages: tuple[Message, ...]) -> str:
-    """SHA-256 of what is asked, whatever the prompt is called."""
-    return content_hash([message.model_dump(mode="json") for message in messages])
+def _jsonl_rows(path: Path, num_before: int, start: int) -> Iterator[_Located]:
+    end = start
+    with path.open("rb") as stream:
+        stream.seek(start)
+        for number, line in enumerate(stream, start=num_before + 1):  # broken at newlines only
+            end += len(line)
+            if end == len(line):
+                line = line.removeprefix(_UTF8_BOM)
+            if line.strip():
+                yield f"line {number}", _json_of(path, number, line), end
 
 
-def _read_jsonl(path: Path) -> list[Prompt]:
-    return _prompts(path, _jsonl_rows(path))
+def _json_of(path: Path, number: int, line: bytes) -> Any:
+    try:
+        line.decode("utf-8")
+        return orjson.loads(line)
+    except UnicodeDecodeError as err:
+        raise RecordError(
+            f"{path}, line {number} is not valid UTF-8 (byte {err.start + 1} of the line). "
+            "Save the file as UTF-8."
+        ) from err
+    except orjson.JSONDecodeError as err:
+        raise RecordError(
+            f"{path}, line {number} is not JSON that UTF-8 can carry ({err}). "
+            "Write one object per line, without lone surrogates."
+        ) from err
 
 
-def _jsonl_rows(path: Path) -> Iterator[_Located]:
-    data = path.read_bytes().removeprefix(_UTF8_BOM)
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            line.decode("utf-8")
-            yield f"line {number}", orjson.loads(line)
-        except UnicodeDecodeError as err:
-            raise RecordError(
-                f"{path}, line {number} is not valid UTF-8 (byte {err.start + 1} of the line). "
-                "Save the file as UTF-8."
-            ) from err
-        except orjson.JSONDecodeError as err:
-            raise RecordError(
-                f"{path}, line {number} is not JSON that UTF-8 can carry ({err}). "
-                "Write one object per line, without lone surrogates."
-            ) from err
-
-
-def _read_csv(path: Path) -> list[Prompt]:
-    return _prompts(path, _csv_rows(path))
-
-
-def _csv_rows(path: Path) -> Iterator[_Located]:
+def _csv_rows(path: Path, num_before: int, start: int) -> Iterator[_Located]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
-            for row in reader:
+            for number, row in enumerate(reader, start=1):
+                if number <= start:
+                    continue
                 where = f"line {reader.line_num}"
                 if None in row or None in row.values():
                     raise RecordError(
@@ -128,7 +192,7 @@ def _csv_rows(path: Path) -> Iterator[_Located]:
                         "Quote cells that hold commas."
                     )
                 # An empty cell is a field that was not given.
-                yield where, {name: cell for name, cell in row.items() if cell}
+                yield where, {name: cell for name, cell in row.items() if cell}, number
     except UnicodeDecodeError as err:
         raise RecordError(f"{path} is not valid UTF-8 ({err.reason}). Save it as UTF-8.") from err
     except csv.Error as err:
@@ -137,54 +201,27 @@ def _csv_rows(path: Path) -> Iterator[_Located]:
         ) from err
 
 
-def _read_parquet(path: Path) -> list[Prompt]:
-    return _prompts(path, _parquet_rows(path))
-
-
-def _parquet_rows(path: Path) -> Iterator[_Located]:
+def _parquet_rows(path: Path, num_before: int, start: int) -> Iterator[_Located]:
     number = 0
     try:
         with pq.ParquetFile(path) as parquet:
             for batch in parquet.iter_batches():
                 for row in batch.to_pylist():
                     number += 1
+                    if number <= start:
+                        continue
                     given = {name: value for name, value in row.items() if value is not None}
-                    yield f"row {number}", given
+                    yield f"row {number}", given, number
     except (pa.ArrowInvalid, pa.ArrowIOError, UnicodeDecodeError) as err:
         raise RecordError(f"{path} is not a readable Parquet file ({err}).") from err
 
 
-def _read_recipe(path: Path) -> list[Prompt]:
-    from stillhouse.collect._recipe import read_recipe
-
-    return read_recipe(path)
-
-
-_READERS: dict[str, Callable[[Path], list[Prompt]]] = {
-    ".jsonl": _read_jsonl,
-    ".csv": _read_csv,
-    ".parquet": _read_parquet,
-    ".yaml": _read_recipe,
-    ".yml": _read_recipe,
+_ROWS: dict[str, Callable[[Path, int, int], Iterator[_Located]]] = {
+    ".jsonl": _jsonl_rows,
+    ".csv": _csv_rows,
+    ".parquet": _parquet_rows,
 }
-
-
-def _prompts(path: Path, rows: Iterable[_Located]) -> list[Prompt]:
-    prompts: list[Prompt] = []
-    places: dict[str, str] = {}
-    unnamed: Counter[str] = Counter()
-    for where, raw in rows:
-        row = _checked_row(path, where, raw)
-        messages = _messages(path, where, row)
-        prompt_id = row.id or _made_up_id(messages, unnamed)
-        if prompt_id in places:
-            raise RecordError(
-                f"{path}, {where}: the id {prompt_id!r} is that of {places[prompt_id]} as well. "
-                "Make ids unique, or leave them out."
-            )
-        places[prompt_id] = where
-        prompts.append(Prompt(id=prompt_id, messages=messages, split=row.split, group=row.group))
-    return prompts
+_RECIPES = (".yaml", ".yml")
 
 
 def _checked_row(path: Path, where: str, raw: Any) -> _PromptRow:
@@ -227,9 +264,3 @@ def _messages(path: Path, where: str, row: _PromptRow) -> tuple[Message, ...]:
             "a 'user' or 'tool' message."
         )
     return messages
-
-
-def _made_up_id(messages: tuple[Message, ...], unnamed: Counter[str]) -> str:
-    name = messages_hash(messages)[:_ID_HEX_DIGITS]
-    unnamed[name] += 1
-    return name if unnamed[name] == 1 else f"{name}-{unnamed[name]}"

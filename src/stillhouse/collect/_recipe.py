@@ -23,10 +23,9 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from stillhouse.collect._prompts import messages_hash
 from stillhouse.collect._recipe_texts import Drawn, RecipeTexts, draw_distinct
 from stillhouse.errors import ConfigError
-from stillhouse.records import Message, Prompt, Record, Split
+from stillhouse.records import Message, Prompt, Record, Split, messages_identity
 from stillhouse.settings import check_settings, read_yaml
 
 _ID_HEX_DIGITS = 16  # as for the rows of a prompts file, so that equal prompts have equal ids
@@ -127,7 +126,7 @@ def _prompt(recipe: Recipe, texts: RecipeTexts, drawn: Drawn, split: Split) -> P
     system = () if recipe.system is None else (Message(role="system", content=recipe.system),)
     messages = (*system, Message(role="user", content=drawn.text))
     return Prompt(
-        id=messages_hash(messages)[:_ID_HEX_DIGITS],
+        id=messages_identity(messages)[:_ID_HEX_DIGITS],
         messages=messages,
         split=split,
         group=texts.group_of(drawn),

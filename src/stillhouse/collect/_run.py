@@ -2,188 +2,236 @@
 
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from stillhouse.artifacts import Artifact, ArtifactWriter, Counts, TeacherRef
+from stillhouse.collect._asking import Asking
 from stillhouse.collect._config import STAGE, CollectConfig
+from stillhouse.collect._source import PromptSource, Survey
+from stillhouse.collect._tally import Tally, merged
+from stillhouse.collect._together import stream_together
 from stillhouse.errors import TeacherError, TooManyFailuresError
-from stillhouse.records import Completion, ItemError, Prompt, Request, Usage
+from stillhouse.records import Completion, ItemError, Prompt, Request
 from stillhouse.runlog import Ledger, Listener, MetricsLog, Ticker, read_metrics
-from stillhouse.teachers import Teacher, TeacherInfo
+from stillhouse.teachers import MalformedAnswerError, TeacherInfo, read_answer
 
-_DUPLICATE = "duplicate_prompt"
+_REPEATED = "duplicate_prompt"
+_UNREADABLE = "unreadable_answer"
 _TIME_KEY = "time/collect_s"
-
-
-@dataclass
-class _Tally:
-    """What the answers so far consumed."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float | None = 0.0
-    models: set[str] = field(default_factory=set)
-
-    def add(self, completion: Completion) -> None:
-        """Count one answer; a single unknown price makes the whole cost unknown."""
-        usage = completion.usage
-        self.prompt_tokens += usage.prompt_tokens
-        self.completion_tokens += usage.completion_tokens
-        if self.cost_usd is not None:
-            self.cost_usd = None if usage.cost_usd is None else self.cost_usd + usage.cost_usd
-        self.models.add(completion.model)
-
-    def metrics(self, num_failed: int) -> dict[str, float]:
-        """What to show beside the progress."""
-        shown: dict[str, float] = {
-            "collect/completion_tokens": self.completion_tokens,
-            "collect/num_failed": num_failed,
-        }
-        if self.cost_usd is not None:
-            shown["collect/cost_usd"] = self.cost_usd
-        return shown
-
-    def usage(self, seconds: float) -> Usage:
-        """The sums as a record."""
-        return Usage(
-            prompt_tokens=self.prompt_tokens,
-            completion_tokens=self.completion_tokens,
-            cost_usd=self.cost_usd,
-            seconds=seconds,
-        )
+_READ_AT_ONCE = 256
+_LOOK_AGAIN_S = 0.5
+_OWN = frozenset({"fake", "replay", "local", "gguf"})
 
 
 class _Stopwatch:
     """Seconds spent asking, those of earlier attempts included.
 
     Attributes:
-        before_s: Those of earlier attempts.
+        seconds: Until the last lap.
     """
 
-    def __init__(self, log: MetricsLog, *, laps: list[dict[str, Any]]) -> None:
+    def __init__(self, log: MetricsLog | None, *, laps: list[dict[str, Any]]) -> None:
         self._log = log
         self._num_laps = len(laps)
-        self.before_s: float = laps[-1][_TIME_KEY] if laps else 0.0
+        self._before_s: float = laps[-1][_TIME_KEY] if laps else 0.0
+        self._written_s = self.seconds = self._before_s
         self._started_s = time.monotonic()
 
-    def lap(self) -> float:
-        """The seconds until now, written down."""
-        seconds = self.before_s + time.monotonic() - self._started_s
-        self._log.append(self._num_laps, {_TIME_KEY: seconds})
-        self._num_laps += 1
-        return seconds
+    def lap(self, *, at_least_s: float = 1.0) -> None:
+        """Take the time, and write it down when the last one written is old."""
+        self.seconds = self._before_s + time.monotonic() - self._started_s
+        if self._log is not None and self.seconds - self._written_s >= at_least_s:
+            self._written_s = self.seconds
+            self._log.append(self._num_laps, {_TIME_KEY: self.seconds})
+            self._num_laps += 1
+
+
+@contextmanager
+def _open_stopwatch(writer: ArtifactWriter | None) -> Iterator[_Stopwatch]:
+    """A stopwatch that goes on where an earlier attempt of this writer stopped."""
+    if writer is None:  # this process only helps: the one that writes takes the time
+        yield _Stopwatch(None, laps=[])
+        return
+    path = writer.work_dir / "collect.jsonl"
+    with MetricsLog(path, resume_at_step=sys.maxsize) as log:
+        yield _Stopwatch(log, laps=list(read_metrics(path)))
 
 
 class Run:
-    """One attempt at a collection: its requests, who answers, and what came of them."""
+    """One attempt at a collection: what is asked of whom, and what came of it."""
 
     def __init__(
         self,
-        requests: list[Request],
-        teacher: Teacher,
+        askings: Sequence[Asking],
         ledger: Ledger,
-        writer: ArtifactWriter,
+        writer: ArtifactWriter | None,
         config: CollectConfig,
     ) -> None:
-        self._requests = requests
-        self._teacher = teacher
+        self._askings = askings
         self._ledger = ledger
         self._writer = writer
         self._config = config
-        self._failures: dict[str, ItemError] = {}
+        self._num_requests = sum(asking.num_requests for asking in askings)
         self._seconds = 0.0
+        self._stop_s = float("inf")
 
     def ask(self, on_progress: Listener) -> None:
         """Have every request answered or failed, each step in the ledger before it counts."""
-        known = self._ledger.answered_ids(request.id for request in self._requests)
-        waiting = deque(request for request in self._requests if request.id not in known)
+        started_s = time.monotonic()
+        if self._config.access.stop_after_s is not None:
+            self._stop_s = started_s + self._config.access.stop_after_s
+        num_settled = self._num_settled()
         ticker = Ticker(
-            on_progress,
-            stage=STAGE,
-            total=len(self._requests),
-            unit="completions",
-            done=len(known),
+            on_progress, stage=STAGE, total=self._num_requests, unit="completions", done=num_settled
         )
-        open_ids: set[str] = set()
+        with _open_stopwatch(self._writer) as stopwatch:
+            for _ in self._settling():
+                stopwatch.lap()
+                self._seconds = stopwatch.seconds
+                num_before, num_settled = num_settled, self._num_settled()
+                ticker.advance(num_settled - num_before, self._metrics(started_s))
+            stopwatch.lap(at_least_s=0.0)
+            self._seconds = stopwatch.seconds
+        self._check_complete()
 
-        def pull(num_wanted: int) -> list[Request]:
-            if self._has_too_many_failures():
-                return []  # no later success could save the stage: stop paying
-            group = [waiting.popleft() for _ in range(min(num_wanted, len(waiting)))]
-            if group:
-                self._ledger.record_sent(group)
-                open_ids.update(request.id for request in group)
-            return group
-
-        tally = _Tally()
-        log_path = self._writer.work_dir / "collect.jsonl"
-        with MetricsLog(log_path, resume_at_step=sys.maxsize) as log:
-            stopwatch = _Stopwatch(log, laps=list(read_metrics(log_path)))
-            self._seconds = stopwatch.before_s
-            for completions in self._teacher.stream(pull):
-                self._ledger.record_answers(completions)
-                open_ids.difference_update(done.request_id for done in completions)
-                for completion in completions:
-                    self._note(completion, tally)
-                self._seconds = stopwatch.lap()
-                ticker.advance(len(completions), tally.metrics(len(self._failures)))
-        if self._has_too_many_failures():
-            raise self._too_many_failures()
-        if open_ids or waiting:
-            raise TeacherError(
-                f"Teacher {self._teacher.info.id!r} ended with {len(open_ids) + len(waiting)} of "
-                f"{len(self._requests)} requests unanswered. Run the same command to go on."
-            )
-
-    def finish(self, prompts: list[Prompt]) -> Artifact:
+    def finish(self, writer: ArtifactWriter, source: PromptSource, survey: Survey) -> Artifact:
         """Write the answers in the order of the prompts, and the manifest."""
-        tally = _Tally()
-        asked = {request.prompt_id for request in self._requests}
-        num_kept = self._writer.write_rows("completions", self._answers(tally), Completion)
-        self._writer.write_rows("prompts", (p for p in prompts if p.id in asked), Prompt)
-        num_in = len(prompts) * self._config.samples_per_prompt
-        dropped = Counter(error.type for error in self._failures.values())
-        if num_in > len(self._requests):
-            dropped[_DUPLICATE] += num_in - len(self._requests)
-        info = self._teacher.info
-        return self._writer.finish(
+        source.check_unchanged()
+        tally, dropped = Tally(), Counter[str]()
+        answers = self._completions(source, survey, tally, dropped)
+        num_kept = writer.write_rows("completions", answers, Completion)
+        writer.write_rows("prompts", (row.prompt for row in source.iterate(survey)), Prompt)
+        if survey.repeats:
+            dropped[_REPEATED] += len(survey.repeats) * self._config.samples_per_prompt
+        infos = [asking.share.teacher.info for asking in self._askings]
+        return writer.finish(
             counts=Counts.model_validate(
-                {"in": num_in, "kept": num_kept, "dropped": dict(sorted(dropped.items()))}
+                {
+                    "in": num_kept + sum(dropped.values()),
+                    "kept": num_kept,
+                    "dropped": dict(sorted(dropped.items())),
+                }
             ),
-            usage=tally.usage(self._seconds),
-            teacher=TeacherRef(
-                id=info.id, provider=info.provider, revision=_revision(info, tally.models)
-            ),
-            tokenizer_sha256=info.tokenizer_sha256,
-            chat_template_sha256=info.chat_template_sha256,
+            usage=tally.total(self._seconds),
+            teacher=_teacher_ref(infos, tally.models),
+            tokenizer_sha256=_only(info.tokenizer_sha256 for info in infos),
+            chat_template_sha256=_only(info.chat_template_sha256 for info in infos),
             sampling=self._config.sampling,
             seeds={"sampling": self._config.sampling.seed},
+            results={
+                "by_teacher": [row.model_dump(mode="json") for row in tally.outcomes()],
+                "calls_maybe_paid": self._ledger.totals().num_lost,
+            },
         )
 
-    def _answers(self, tally: _Tally) -> Iterator[Completion]:
-        """Each answer under the prompt that asks now; the ledger may know another id of it."""
-        by_id = {request.id: request.prompt_id for request in self._requests}
-        for completion in self._ledger.answered(by_id):
-            tally.add(completion)
-            yield completion.model_copy(update={"prompt_id": by_id[completion.request_id]})
+    def _settling(self) -> Iterator[None]:
+        """Ask until nothing is left to ask; yields when something has been settled."""
+        while not self._is_over():
+            for asking, answers in stream_together(self._askings, self._next_requests):
+                asking.settle(answers)
+                yield
+            if any(asking.has_more for asking in self._askings):
+                continue
+            if not any(asking.is_held_up for asking in self._askings):
+                break
+            # Another process is at the last of them: wait for its answers, or its end.
+            time.sleep(_LOOK_AGAIN_S)
+            for asking in self._askings:
+                asking.look_again()
+            yield
+        yield
 
-    def _note(self, completion: Completion, tally: _Tally) -> None:
-        if completion.error is not None:
-            self._failures[completion.request_id] = completion.error
-        else:
-            tally.add(completion)
+    def _next_requests(self, asking: Asking, num_wanted: int) -> list[Request]:
+        return [] if self._is_over() else asking.next_requests(num_wanted)
+
+    def _num_settled(self) -> int:
+        return sum(asking.num_settled for asking in self._askings)
+
+    def _is_over(self) -> bool:
+        # Where too many have failed, no later success could save the stage: stop paying.
+        return time.monotonic() >= self._stop_s or self._has_too_many_failures()
+
+    def _metrics(self, started_s: float) -> dict[str, float]:
+        metrics = merged(asking.tally for asking in self._askings).metrics(started_s)
+        metrics["collect/num_failed"] = len(self._failures())
+        for asking in self._askings:
+            for name, value in asking.share.teacher.metrics().items():
+                metrics[name] = metrics.get(name, 0.0) + value
+        if self._config.access.budget_usd is not None:
+            metrics["collect/budget_usd"] = self._config.access.budget_usd
+        return metrics
+
+    def _completions(
+        self,
+        source: PromptSource,
+        survey: Survey,
+        tally: Tally,
+        dropped: Counter[str],
+    ) -> Iterator[Completion]:
+        failures = self._failures()
+        for group in _grouped(self._requests(source, survey), _READ_AT_ONCE):
+            answers = {
+                answer.request_id: answer
+                for answer in self._ledger.answered(request.id for request in group)
+            }
+            for request in group:
+                answer = answers.get(request.id)
+                if answer is None:
+                    error = failures.get(request.id)
+                    dropped[error.type if error else "no_answer"] += 1
+                    continue
+                try:
+                    completion = read_answer(answer, request)
+                except MalformedAnswerError:
+                    dropped[_UNREADABLE] += 1
+                    continue
+                tally.add(request.teacher, answer)
+                yield completion
+
+    def _requests(self, source: PromptSource, survey: Survey) -> Iterator[Request]:
+        """Every request, prompt by prompt."""
+        for prompt, _ in source.iterate(survey):
+            for asking in self._askings:
+                yield from asking.share.requests_for(prompt)
+
+    def _failures(self) -> dict[str, ItemError]:
+        return {
+            request_id: error
+            for asking in self._askings
+            for request_id, error in asking.failures.items()
+        }
 
     def _has_too_many_failures(self) -> bool:
-        return len(self._failures) / len(self._requests) > self._config.max_failure_fraction
+        num_failed = sum(len(asking.failures) for asking in self._askings)
+        return num_failed / self._num_requests > self._config.max_failure_fraction
+
+    def _check_complete(self) -> None:
+        if self._has_too_many_failures():
+            raise self._too_many_failures()
+        num_left = sum(asking.num_left for asking in self._askings)
+        if not num_left:
+            return
+        if time.monotonic() >= self._stop_s:
+            raise TeacherError(
+                f"stop_after_s={self._config.access.stop_after_s:g} is over with {num_left} of "
+                f"{self._num_requests} requests unanswered. Run the same command to go on."
+            )
+        names = ", ".join(repr(asking.share.teacher.info.id) for asking in self._askings)
+        raise TeacherError(
+            f"Teacher {names} ended with {num_left} of {self._num_requests} requests unanswered. "
+            "Run the same command to go on."
+        )
 
     def _too_many_failures(self) -> TooManyFailuresError:
-        num_failed, num_all = len(self._failures), len(self._requests)
-        kinds = Counter(error.type for error in self._failures.values())
+        failures = self._failures()
+        num_failed, num_all = len(failures), self._num_requests
+        kinds = Counter(error.type for error in failures.values())
         kind, times = kinds.most_common(1)[0]
-        example = next(error for error in self._failures.values() if error.type == kind)
+        example = next(error for error in failures.values() if error.type == kind)
         return TooManyFailuresError(
             f"{num_failed} of {num_all} requests failed ({num_failed / num_all:.1%}, allowed are "
             f"{self._config.max_failure_fraction:.1%}), {times} of them with {kind!r}: "
@@ -192,8 +240,24 @@ class Run:
         )
 
 
-def _revision(info: TeacherInfo, models: set[str]) -> str | None:
-    """An API's revision is the dated model that answered, when it was one and the same."""
-    if info.revision is None and info.provider == "http" and len(models) == 1:
-        return next(iter(models))
-    return info.revision
+def _teacher_ref(infos: Sequence[TeacherInfo], models: set[str]) -> TeacherRef:
+    if len(infos) > 1:
+        return TeacherRef(
+            id=" + ".join(info.id for info in infos), provider="several", revision=None
+        )
+    (info,) = infos
+    revision = info.revision
+    if revision is None and info.provider not in _OWN and len(models) == 1:
+        revision = next(iter(models))  # an API's revision is the dated model that answered
+    return TeacherRef(id=info.id, provider=info.provider, revision=revision)
+
+
+def _only(values: Iterable[str | None]) -> str | None:
+    """What all agree on, else None."""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else None
+
+
+def _grouped(requests: Iterator[Request], size: int) -> Iterator[list[Request]]:
+    while group := list(islice(requests, size)):
+        yield group

@@ -2,7 +2,7 @@
 
 import hashlib
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,26 @@ from stillhouse.records._base import Record, content_hash
 
 Role = Literal["system", "user", "assistant", "tool"]
 Split = Literal["train", "held_out"]
-FinishReason = Literal["stop", "length", "content_filter", "error"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+class ToolCall(Record):
+    """A tool that an assistant wants called."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON text as the model wrote it, which may be no JSON at all."""
+
+
+class Tool(Record):
+    """A tool that a teacher may call."""
+
+    name: str = Field(min_length=1)
+    description: str = ""
+    parameters: str
+    """JSON Schema of the arguments, as JSON text."""
 
 
 class Message(Record):
@@ -18,6 +37,12 @@ class Message(Record):
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Of an assistant's turn."""
+    tool_call_id: str | None = None
+    """Of a tool's turn: the call that it answers."""
+    reasoning: str | None = None
+    """What an assistant thought before it answered."""
 
 
 class Prompt(Record):
@@ -31,6 +56,11 @@ class Prompt(Record):
     messages: tuple[Message, ...] = Field(min_length=1)
     split: Split = "train"
     group: str | None = None
+    tools: tuple[Tool, ...] = ()
+    output_schema: str | None = None
+    """JSON Schema that the answer must follow, as JSON text."""
+    teacher: str | None = None
+    """Which of a run's teachers is asked, by name; None where there is one, or all are."""
 
 
 class Sampling(Record):
@@ -42,6 +72,8 @@ class Sampling(Record):
     seed: int = 0
     top_logprobs: int = Field(default=0, ge=0)
     """How many of the teacher's largest next-token log-probabilities to keep; 0 keeps none."""
+    reasoning_effort: ReasoningEffort | None = None
+    """How long a reasoning teacher thinks; None leaves it at the teacher's own default."""
 
 
 class Request(Record):
@@ -54,25 +86,21 @@ class Request(Record):
     messages: tuple[Message, ...]
     sampling: Sampling
     sample_index: int = Field(default=0, ge=0)
+    tools: tuple[Tool, ...] = ()
+    output_schema: str | None = None
 
     @classmethod
     def of(cls, prompt: Prompt, *, teacher: str, sampling: Sampling, sample_index: int = 0) -> Self:
         """The request for `prompt`; equal content gives an equal id in every process."""
-        identity = content_hash(
-            {
-                "teacher": teacher,
-                "messages": [message.model_dump(mode="json") for message in prompt.messages],
-                "sampling": sampling.model_dump(mode="json"),
-                "sample_index": sample_index,
-            }
-        )
         return cls(
-            id=identity,
+            id=request_identity(prompt, teacher, sampling, sample_index),
             prompt_id=prompt.id,
             teacher=teacher,
             messages=prompt.messages,
             sampling=sampling,
             sample_index=sample_index,
+            tools=prompt.tools,
+            output_schema=prompt.output_schema,
         )
 
     @property
@@ -80,6 +108,48 @@ class Request(Record):
         """A 63-bit seed of this request alone, so answers do not depend on batching or order."""
         digest = hashlib.sha256(f"{self.sampling.seed}:{self.id}".encode()).digest()
         return int.from_bytes(digest[:8], "big") >> 1
+
+
+# Fields that came after the first ledgers count only where they are set, so that what was asked
+# before keeps its identity.
+_LATER_SAMPLING = ("reasoning_effort",)
+
+
+def request_identity(prompt: Prompt, teacher: str, sampling: Sampling, sample_index: int) -> str:
+    """SHA-256 of everything that the answer depends on, and of nothing else."""
+    given = sampling.model_dump(mode="json")
+    asked: dict[str, Any] = {
+        "teacher": teacher,
+        "messages": [_identity_of(message) for message in prompt.messages],
+        "sampling": {
+            name: value
+            for name, value in given.items()
+            if value is not None or name not in _LATER_SAMPLING
+        },
+        "sample_index": sample_index,
+    }
+    if prompt.tools:
+        asked["tools"] = [tool.model_dump(mode="json") for tool in prompt.tools]
+    if prompt.output_schema is not None:
+        asked["output_schema"] = prompt.output_schema
+    return content_hash(asked)
+
+
+def messages_identity(messages: tuple[Message, ...]) -> str:
+    """SHA-256 of a conversation, whatever the prompt that holds it is called."""
+    return content_hash([_identity_of(message) for message in messages])
+
+
+def _identity_of(message: Message) -> dict[str, Any]:
+    # By hand: `model_dump(exclude_defaults=True)` takes ten times as long for the plain case.
+    identity: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        identity["tool_calls"] = [call.model_dump(mode="json") for call in message.tool_calls]
+    if message.tool_call_id is not None:
+        identity["tool_call_id"] = message.tool_call_id
+    if message.reasoning is not None:
+        identity["reasoning"] = message.reasoning
+    return identity
 
 
 class TokenLogprobs(Record):
@@ -117,7 +187,13 @@ class Usage(Record):
     """What a call, or a whole stage, consumed."""
 
     prompt_tokens: int = Field(default=0, ge=0)
+    """All that was read, cached tokens included."""
     completion_tokens: int = Field(default=0, ge=0)
+    """All that was written and billed, reasoning included."""
+    cached_prompt_tokens: int = Field(default=0, ge=0)
+    cache_write_tokens: int = Field(default=0, ge=0)
+    reasoning_tokens: int = Field(default=0, ge=0)
+    audio_tokens: int = Field(default=0, ge=0)
     cost_usd: float | None = None
     """None means the price is unknown; 0.0 means it cost nothing."""
     seconds: float = Field(default=0.0, ge=0.0)
@@ -145,6 +221,11 @@ class Completion(Record):
     created_utc: datetime
     logprobs: TokenLogprobs | None = None
     error: ItemError | None = None
+    reasoning: str | None = None
+    """What the teacher thought before it answered, as far as it tells."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    teacher: str = ""
+    """Id of the teacher that was asked."""
 
     @model_validator(mode="after")
     def _error_matches_reason(self) -> Self:

@@ -4,9 +4,14 @@
 loads neither torch nor native code.
 """
 
+from stillhouse.teachers._access import Access
 from stillhouse.teachers._answers import check_top_logprobs
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
+from stillhouse.teachers._budget import Budget
+from stillhouse.teachers._dialects import MalformedAnswerError
 from stillhouse.teachers._fake import FakeOptions, FakeTeacher, ScriptedAnswer
+from stillhouse.teachers._prices import read_prices
+from stillhouse.teachers._reading import read_answer
 from stillhouse.teachers._replay import ReplayTeacher
 from stillhouse.teachers._spec import open_teacher
 from stillhouse.teachers._weights import check_has_weights, open_weights
@@ -15,6 +20,11 @@ __all__ = [
     "open_teacher",
     "open_weights",
     "check_has_weights",
+    "Access",
+    "Budget",
+    "read_prices",
+    "read_answer",
+    "MalformedAnswerError",
     "Teacher",
     "TeacherInfo",
     "Pull",

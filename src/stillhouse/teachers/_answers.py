@@ -1,24 +1,61 @@
-"""Completions that a teacher of ours makes itself, rather than a model behind it."""
+"""Between completions and the answers that a ledger keeps."""
 
-from datetime import UTC, datetime
+from pydantic import ValidationError
 
-from stillhouse.errors import LogprobsUnavailableError
-from stillhouse.records import Completion, ItemError, Request, Sampling, Usage
+from stillhouse.errors import IntegrityError, LogprobsUnavailableError
+from stillhouse.records import Completion, ItemError, Request, Sampling, canonical_json
+from stillhouse.runlog import Answer
 from stillhouse.teachers._base import TeacherInfo
 
+OWN_DIALECT = "completion"
+"""The body is the canonical JSON of a `Completion`: teachers of ours speak in records."""
 
-def failed(request: Request, error: ItemError, *, model: str) -> Completion:
-    """The completion that records why `request` has no answer."""
-    return Completion(
+
+def answer_of(completion: Completion) -> Answer:
+    """The answer that holds a completion made here."""
+    return Answer(
+        request_id=completion.request_id,
+        dialect=OWN_DIALECT,
+        body=canonical_json(completion),
+        finish_reason=completion.finish_reason,
+        model=completion.model,
+        usage=completion.usage,
+    )
+
+
+def failed(request: Request, error: ItemError, *, model: str) -> Answer:
+    """The answer that records why `request` has none."""
+    return Answer(
         request_id=request.id,
-        prompt_id=request.prompt_id,
-        sample_index=request.sample_index,
-        text="",
+        dialect=OWN_DIALECT,
+        body=b"",
         finish_reason="error",
         model=model,
-        usage=Usage(),
-        created_utc=datetime.now(UTC),
         error=error,
+    )
+
+
+def read_own(body: bytes, request: Request) -> Completion:
+    """The completion in a body of our own dialect, under the request that asks now.
+
+    Raises:
+        IntegrityError: it is damaged.
+    """
+    try:
+        completion = Completion.model_validate_json(body)
+    except ValidationError as err:
+        first = err.errors()[0]
+        raise IntegrityError(
+            f"The recorded answer to request {request.id[:16]} is damaged ({first['msg']}). "
+            "Restore the ledger from a backup, or give another path to ask again."
+        ) from err
+    return completion.model_copy(
+        update={
+            "request_id": request.id,
+            "prompt_id": request.prompt_id,
+            "sample_index": request.sample_index,
+            "teacher": request.teacher,
+        }
     )
 
 

@@ -1,11 +1,12 @@
 """What every teacher gives, whatever is behind it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from stillhouse.records import Completion, Request
+from stillhouse.records import Request
+from stillhouse.runlog import Answer
 
 Pull = Callable[[int], list[Request]]
 """`pull(n)` hands out up to n more requests, at least one while any are left; an empty list ends
@@ -38,10 +39,10 @@ class Teacher(Protocol):
     """Anything that answers prompts.
 
     `stream` is the one way to ask: the teacher pulls requests as it has room for them and yields
-    completions in any order, in groups that arrived together. A request that fails is a
-    `Completion` with `finish_reason="error"`; only what makes all further requests pointless
-    (unreachable, key refused, model missing) raises a `TeacherError`. Implementations subclass
-    this protocol and so get the context manager.
+    answers in any order, in groups that arrived together. A request that fails is an `Answer` with
+    an `error`; only what makes all further requests pointless (unreachable, key refused, model
+    missing) raises a `TeacherError`. Implementations subclass this protocol and so get the context
+    manager, and that they cost nothing.
     """
 
     @property
@@ -49,13 +50,21 @@ class Teacher(Protocol):
         """What answers."""
         ...
 
-    def stream(self, pull: Pull) -> Iterator[list[Completion]]:
+    def stream(self, pull: Pull) -> Iterator[list[Answer]]:
         """Answer everything that `pull` hands out.
 
         Raises:
             TeacherError: no further request can succeed.
         """
         ...
+
+    def worst_cost_usd(self, request: Request) -> float | None:
+        """The most that one call can cost; None where no price is known."""
+        return 0.0
+
+    def metrics(self) -> Mapping[str, float]:
+        """What a display may show of it, by the names of the metrics log."""
+        return {}
 
     def close(self) -> None:
         """Release connections, threads and weights; may be called twice."""

@@ -25,7 +25,8 @@ from stillhouse.records import (
     Usage,
     content_hash,
 )
-from stillhouse.teachers._answers import failed
+from stillhouse.runlog import Answer
+from stillhouse.teachers._answers import answer_of, failed
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
 from stillhouse.teachers._options import Options, split_options
 
@@ -84,7 +85,7 @@ class FakeTeacher(Teacher):
         """What answers: `fake:headline`, or the hash of the script."""
         return self._info
 
-    def stream(self, pull: Pull) -> Iterator[list[Completion]]:
+    def stream(self, pull: Pull) -> Iterator[list[Answer]]:
         """Answer everything that `pull` hands out, `parallel` at a time."""
         while requests := pull(self._options.parallel):
             time.sleep(self._options.latency_s)
@@ -93,7 +94,7 @@ class FakeTeacher(Teacher):
     def close(self) -> None:
         """Nothing to release."""
 
-    def _answer(self, request: Request) -> Completion:
+    def _answer(self, request: Request) -> Answer:
         self._num_handed += 1
         every = self._options.fail_every
         if every and self._num_handed % every == 0:
@@ -103,25 +104,25 @@ class FakeTeacher(Teacher):
             return failed(request, error, model=self._info.id)
         if self._script is None:
             text, finish_reason = _headline(request)
-            return self._completion(request, text, finish_reason)
+            return self._answered(request, text, finish_reason)
         return self._scripted(request, self._script)
 
-    def _scripted(self, request: Request, script: tuple[ScriptedAnswer, ...]) -> Completion:
+    def _scripted(self, request: Request, script: tuple[ScriptedAnswer, ...]) -> Answer:
         for row in script:
             if any(row.match in message.content for message in request.messages):
                 if row.error is not None:
                     return failed(request, row.error, model=self._info.id)
-                return self._completion(request, row.text, row.finish_reason)
+                return self._answered(request, row.text, row.finish_reason)
         error = ItemError(
             type="not_scripted",
             message=f"no line of the script matches prompt {request.prompt_id!r}; add one",
         )
         return failed(request, error, model=self._info.id)
 
-    def _completion(self, request: Request, text: str, finish_reason: FinishReason) -> Completion:
+    def _answered(self, request: Request, text: str, finish_reason: FinishReason) -> Answer:
         tokens = _TOKEN.findall(text)
         top_k = min(request.sampling.top_logprobs, self._options.logprobs)
-        return Completion(
+        completion = Completion(
             request_id=request.id,
             prompt_id=request.prompt_id,
             sample_index=request.sample_index,
@@ -137,6 +138,7 @@ class FakeTeacher(Teacher):
             created_utc=datetime.now(UTC),
             logprobs=_made_up_logprobs(tokens, top_k) if top_k else None,
         )
+        return answer_of(completion)
 
 
 def open_fake_teacher(rest: str) -> FakeTeacher:

@@ -201,6 +201,11 @@ class Gate:
             self._budget.cancel(admission.reservation)
         self._serve_waiting()
 
+    @property
+    def num_rate_limited(self) -> int:
+        """Calls that the provider refused for coming too fast."""
+        return self._num_rate_limited
+
     def state(self) -> GateState:
         """How it stands now."""
         return GateState(

@@ -18,16 +18,19 @@ from stillhouse.errors import (
     TeacherUnavailableError,
 )
 from stillhouse.models import GgufHeader, embedded_gguf, read_gguf_header
-from stillhouse.records import Completion
+from stillhouse.runlog import Answer
+from stillhouse.teachers._access import Access
+from stillhouse.teachers._api import ApiTeacher
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
-from stillhouse.teachers._chat_client import ChatEndpoint
-from stillhouse.teachers._http import HttpTeacher
+from stillhouse.teachers._caller import Endpoint
+from stillhouse.teachers._dialects import DIALECTS, Quirks
+from stillhouse.teachers._open_api import api_teacher
 from stillhouse.teachers._options import Options, split_options
-from stillhouse.teachers._wire import MAX_TOP_LOGPROBS
+from stillhouse.teachers._transport import Timeouts
 
 _TOTAL_TIMEOUT_S = 3600.0  # a long completion on two busy cores is slow, not lost
 # The server samples with top_k 40 and min_p 0.05 unless told: another distribution than asked for.
-_PLAIN_SAMPLING = {"top_k": 0, "min_p": 0.0}
+_QUIRKS = Quirks(extra={"top_k": 0, "min_p": 0.0})
 
 
 class GgufOptions(Options):
@@ -64,20 +67,20 @@ class GgufTeacher(Teacher):
             id=f"gguf:{self._header.name}@{revision[:12]}",
             provider="gguf",
             revision=revision,
-            max_top_logprobs=MAX_TOP_LOGPROBS,
+            max_top_logprobs=_QUIRKS.max_top_logprobs,
             chat_template_sha256=hashlib.sha256(template.encode()).hexdigest()
             if isinstance(template, str)
             else None,
         )
         self._server: Any = None
-        self._http: HttpTeacher | None = None
+        self._http: ApiTeacher | None = None
 
     @property
     def info(self) -> TeacherInfo:
         """What answers; the revision is the file's SHA-256."""
         return self._info
 
-    def stream(self, pull: Pull) -> Iterator[list[Completion]]:
+    def stream(self, pull: Pull) -> Iterator[list[Answer]]:
         """Answer everything that `pull` hands out."""
         if self._http is None:
             self._http = self._start()
@@ -89,19 +92,20 @@ class GgufTeacher(Teacher):
             self._http.close()
         self._http = self._server = None
 
-    def _start(self) -> HttpTeacher:
+    def _start(self) -> ApiTeacher:
         key = secrets.token_hex(16)  # other users of this machine reach loopback ports too
         self._server = _start_server(self._path, self._options, self._header, key=key)
-        endpoint = ChatEndpoint(
+        endpoint = Endpoint(
+            provider="gguf",
             base_url=f"{self._server.listening_address}/v1",
             model=self._header.name,
+            dialect=DIALECTS["openai_chat"],
             api_key=key,
-            concurrency=self._options.slots,
-            total_timeout_s=_TOTAL_TIMEOUT_S,
-            cost_usd=0.0,
-            extra=_PLAIN_SAMPLING,
+            quirks=_QUIRKS,
+            timeouts=Timeouts(total_s=_TOTAL_TIMEOUT_S),
         )
-        return HttpTeacher(endpoint, self._info)
+        slots = self._options.slots
+        return api_teacher(endpoint, self._info, Access(), concurrency=slots, is_free=True)
 
 
 def open_gguf_teacher(rest: str) -> GgufTeacher:

@@ -17,7 +17,8 @@ from stillhouse.models import (
     locate_model,
 )
 from stillhouse.records import Completion, ItemError, Request, TokenLogprobs, Usage
-from stillhouse.teachers._answers import failed
+from stillhouse.runlog import Answer
+from stillhouse.teachers._answers import answer_of, failed
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
 
 _REVISION_DIGITS = 12
@@ -63,11 +64,11 @@ class LocalTeacher(Teacher):
             self._model = load_model(self._folder.path)
         return self._model
 
-    def stream(self, pull: Pull) -> Iterator[list[Completion]]:
+    def stream(self, pull: Pull) -> Iterator[list[Answer]]:
         """Answer everything that `pull` hands out; see `Teacher.stream`."""
         feed = _Feed(self.model, pull)
         for group in generate(self.model, feed.pull):
-            yield feed.take_failed() + [feed.completion(generated) for generated in group]
+            yield feed.take_failed() + [feed.answer(generated) for generated in group]
         if failed := feed.take_failed():
             yield failed
 
@@ -88,16 +89,16 @@ class _Asked:
 
 
 class _Feed:
-    """Turns requests into jobs, and finished jobs into completions."""
+    """Turns requests into jobs, and finished jobs into answers."""
 
     def __init__(self, model: LanguageModel, pull: Pull) -> None:
         self._model = model
         self._pull = pull
         self._asked: dict[str, _Asked] = {}
-        self._failed: list[Completion] = []
+        self._failed: list[Answer] = []
 
     def pull(self, limit: int) -> list[GenerationJob]:
-        """Up to `limit` jobs; requests that cannot be jobs become failed completions."""
+        """Up to `limit` jobs; requests that cannot be jobs become failed answers."""
         jobs: list[GenerationJob] = []
         while not jobs:
             requests = self._pull(limit)
@@ -106,16 +107,16 @@ class _Feed:
             jobs = [job for request in requests if (job := self._job(request))]
         return jobs
 
-    def take_failed(self) -> list[Completion]:
-        """The failed completions since the last call."""
+    def take_failed(self) -> list[Answer]:
+        """The failed answers since the last call."""
         taken, self._failed = self._failed, []
         return taken
 
-    def completion(self, generated: Generated) -> Completion:
+    def answer(self, generated: Generated) -> Answer:
         """What a finished job answers to its request."""
         asked = self._asked.pop(generated.key)
         text, finish_reason = self._model.chat.decode_completion(generated.ids.tolist())
-        return Completion(
+        completion = Completion(
             request_id=asked.request.id,
             prompt_id=asked.request.prompt_id,
             sample_index=asked.request.sample_index,
@@ -130,6 +131,7 @@ class _Feed:
             created_utc=datetime.now(UTC),
             logprobs=_token_logprobs(generated, asked.request.sampling.top_logprobs),
         )
+        return answer_of(completion)
 
     def _job(self, request: Request) -> GenerationJob | None:
         sampling, context = request.sampling, self._model.context_tokens

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from stillhouse.artifacts import Artifact, open_artifact
 from stillhouse.errors import ConfigError, IntegrityError
-from stillhouse.records import Completion, ItemError, Message, Prompt, Request, Usage, content_hash
-from stillhouse.teachers._answers import failed
+from stillhouse.records import Completion, ItemError, Prompt, Request, Usage, messages_identity
+from stillhouse.runlog import Answer
+from stillhouse.teachers._answers import answer_of, failed
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
 
 _GROUP = 64  # not tuned; large enough that a ledger commits rarely
@@ -44,7 +45,7 @@ class ReplayTeacher(Teacher):
         """What answers; the id is that of the recording, fingerprints those of its teacher."""
         return self._info
 
-    def stream(self, pull: Pull) -> Iterator[list[Completion]]:
+    def stream(self, pull: Pull) -> Iterator[list[Answer]]:
         """Answer everything that `pull` hands out."""
         while requests := pull(_GROUP):
             yield [self._answer(request) for request in requests]
@@ -52,8 +53,8 @@ class ReplayTeacher(Teacher):
     def close(self) -> None:
         """Nothing to release."""
 
-    def _answer(self, request: Request) -> Completion:
-        found = self._recorded.get((_messages_hash(request.messages), request.sample_index))
+    def _answer(self, request: Request) -> Answer:
+        found = self._recorded.get((messages_identity(request.messages), request.sample_index))
         if found is None:
             message = (
                 f"{self.artifact.path} holds no completion {request.sample_index} for the "
@@ -66,9 +67,8 @@ class ReplayTeacher(Teacher):
             completion_tokens=found.usage.completion_tokens,
             cost_usd=0.0,
         )
-        return found.model_copy(
-            update={"request_id": request.id, "prompt_id": request.prompt_id, "usage": usage}
-        )
+        update = {"request_id": request.id, "prompt_id": request.prompt_id, "usage": usage}
+        return answer_of(found.model_copy(update=update))
 
 
 def open_replay_teacher(rest: str) -> ReplayTeacher:
@@ -87,7 +87,7 @@ def open_replay_teacher(rest: str) -> ReplayTeacher:
 
 def _recordings(artifact: Artifact) -> dict[tuple[str, int], Completion]:
     hashes = {
-        prompt.id: _messages_hash(prompt.messages) for prompt in artifact.rows("prompts", Prompt)
+        prompt.id: messages_identity(prompt.messages) for prompt in artifact.rows("prompts", Prompt)
     }
     recorded: dict[tuple[str, int], Completion] = {}
     for completion in artifact.rows("completions", Completion):
@@ -99,7 +99,3 @@ def _recordings(artifact: Artifact) -> dict[tuple[str, int], Completion]:
         key = (hashes[completion.prompt_id], completion.sample_index)
         recorded.setdefault(key, completion)
     return recorded
-
-
-def _messages_hash(messages: tuple[Message, ...]) -> str:
-    return content_hash([message.model_dump(mode="json") for message in messages])

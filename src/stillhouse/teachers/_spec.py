@@ -4,9 +4,13 @@ from collections.abc import Callable
 from difflib import get_close_matches
 
 from stillhouse.errors import ConfigError
+from stillhouse.teachers._access import Access
 from stillhouse.teachers._base import Teacher
+from stillhouse.teachers._providers import PROVIDERS
 
-_FORMS = "fake:, replay:DIR, local:[PATH], gguf:[PATH], http(s)://host[:port]/v1#model"
+_FORMS = (
+    "fake:, replay:DIR, local:[PATH], gguf:[PATH], PROVIDER:MODEL, http(s)://host[:port]/v1#model"
+)
 
 # What a teacher needs (aiohttp, torch, native code) is imported when one of its kind is opened.
 
@@ -35,43 +39,42 @@ def _open_gguf(rest: str) -> Teacher:
     return open_gguf_teacher(rest)
 
 
-def _open_http(rest: str) -> Teacher:
-    from stillhouse.teachers._http import open_http_teacher
-
-    return open_http_teacher(f"http:{rest}")
-
-
-def _open_https(rest: str) -> Teacher:
-    from stillhouse.teachers._http import open_http_teacher
-
-    return open_http_teacher(f"https:{rest}")
-
-
-SCHEMES: dict[str, Callable[[str], Teacher]] = {
+LOCAL_SCHEMES: dict[str, Callable[[str], Teacher]] = {
     "fake": _open_fake,
     "replay": _open_replay,
     "local": _open_local,
     "gguf": _open_gguf,
-    "http": _open_http,
-    "https": _open_https,
 }
+_URL_SCHEMES = ("http", "https")
+SCHEMES = (*LOCAL_SCHEMES, *_URL_SCHEMES, *PROVIDERS)
+"""What a spec can begin with."""
 
 
-def open_teacher(spec: str) -> Teacher:
+def open_teacher(spec: str, access: Access | None = None) -> Teacher:
     """The teacher that `spec` names; close it, or use it in a `with` block.
 
     Args:
         spec: `fake:`, `fake:SCRIPT.jsonl`, `replay:DIR`, `local:` (the embedded default),
-            `local:PATH`, `gguf:`, `gguf:PATH` or `http(s)://host[:port]/v1#model`.
+            `local:PATH`, `gguf:`, `gguf:PATH`, `PROVIDER:MODEL` or
+            `http(s)://host[:port]/v1#model`.
+        access: How an API teacher is asked.
 
     Raises:
-        ConfigError: the spec has another form.
+        ConfigError: the spec has another form, or a provider's key is not in the environment.
         TeacherUnavailableError: its model is missing or damaged.
         MissingDependencyError: it needs a package that is not installed.
     """
     scheme, colon, rest = spec.partition(":")
-    if colon and scheme in SCHEMES:
-        return SCHEMES[scheme](rest)
+    if colon and scheme in LOCAL_SCHEMES:
+        return LOCAL_SCHEMES[scheme](rest)
+    if colon and scheme in _URL_SCHEMES:
+        from stillhouse.teachers._open_api import open_url_teacher
+
+        return open_url_teacher(spec, access or Access())
+    if colon and scheme in PROVIDERS:
+        from stillhouse.teachers._open_api import open_provider_teacher
+
+        return open_provider_teacher(scheme, rest, access or Access())
     raise ConfigError(f"Teacher {spec!r} is not one of {_FORMS}.{_hint(spec, scheme)}")
 
 
@@ -79,6 +82,6 @@ def _hint(spec: str, scheme: str) -> str:
     if spec.endswith(".gguf"):
         return f" Did you mean 'gguf:{spec}'?"
     near = get_close_matches(scheme.lower(), SCHEMES, n=1)
-    if not near:
-        return ""
-    return f" Did you mean '{near[0]}:'?"
+    if near:
+        return f" Did you mean '{near[0]}:'?"
+    return f" Providers are {', '.join(PROVIDERS)}."

@@ -40,6 +40,7 @@ class Window:
         self.num_under_way = 0
         self.num_episodes = 0
         self._ceiling: int | None = None
+        self._most_in_round = 0
         self._serial = 0
         self._cut_serial = 0
         self._begin_round()

@@ -175,6 +175,15 @@ class Ledger:
         """
         return _runs.unanswered(self._db, run_key)
 
+    def memo(self, key: str) -> str | None:
+        """What a stage kept under `key`, to spare itself work; None where it kept nothing."""
+        return _runs.memo(self._db, key)
+
+    def keep_memo(self, key: str, text: str) -> None:
+        """Keep a text that can be made again, under a key that says what it was made from."""
+        with self._writing():
+            _runs.keep_memo(self._db, key, text)
+
     def open_batch(
         self,
         provider: str,

@@ -72,3 +72,14 @@ def unanswered(db: Database, run_key: str) -> Iterator[str]:
         )
         for (key,) in rows:
             yield id_of(key)
+
+
+def memo(db: Database, key: str) -> str | None:
+    """What was kept under `key`, if anything."""
+    found = db.rows("SELECT text FROM memos WHERE key = ?", (key,))
+    return str(found[0][0]) if found else None
+
+
+def keep_memo(db: Database, key: str, text: str) -> None:
+    """Keep a text under `key`; in a transaction of the caller."""
+    db.rows("INSERT OR REPLACE INTO memos VALUES (?, ?)", (key, text))

@@ -138,6 +138,12 @@ SCHEMA = (
         PRIMARY KEY (run, request)
     ) WITHOUT ROWID
     """,
+    """
+    CREATE TABLE memos (
+        key TEXT PRIMARY KEY,
+        text TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
     f"CREATE INDEX calls_answered ON calls (request) WHERE {IS_ANSWER}",
     f"CREATE INDEX calls_unanswered ON calls (request, run) WHERE {IS_NO_ANSWER}",
     "CREATE INDEX open_calls_in_batch ON open_calls (batch) WHERE batch IS NOT NULL",

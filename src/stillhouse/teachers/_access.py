@@ -1,0 +1,34 @@
+"""How API teachers are asked: limits, money and patience, the same for all teachers of a run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stillhouse.teachers._budget import Budget
+    from stillhouse.teachers._costs import Price
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a run allows its API teachers; local ones do not need it.
+
+    Attributes:
+        requests_per_minute: None leaves it to what the provider's headers say.
+        tokens_per_minute: Of prompts and completions together; None as above.
+        concurrency: Requests under way at once at each provider; None takes the provider's.
+        budget: Shared by all of the run; None counts no money.
+        prices: The user's own, by `provider/model`; they win over the table.
+        timeout_s: For each try.
+        deadline_s: For one request with its waits and repeats; None has none.
+        is_streamed: Whether answers come piece by piece.
+    """
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    concurrency: int | None = None
+    budget: "Budget | None" = None
+    prices: Mapping[str, "Price"] = field(default_factory=dict)
+    timeout_s: float = 600.0
+    deadline_s: float | None = None
+    is_streamed: bool = False

@@ -1,0 +1,370 @@
+"""One request to one provider account, from the gate to the answer.
+
+A request that was turned away before any work was done (too fast, overloaded) is sent again from
+here: nobody charges for it. A call that may have been paid (a timeout, a cut, a broken answer)
+comes back as an answer with a retryable error: the ledger has it before the request goes out again.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from time import monotonic
+
+import orjson
+
+from stillhouse.errors import (
+    RateLimitedError,
+    RecordError,
+    StillhouseError,
+    TeacherUnavailableError,
+)
+from stillhouse.records import ItemError, Request, Usage
+from stillhouse.runlog import Answer
+from stillhouse.teachers._dialects import (
+    Dialect,
+    MalformedAnswerError,
+    Quirks,
+    Refusal,
+    SseParser,
+    StreamRefusedError,
+)
+from stillhouse.teachers._gate import Admission, Gate, Need, Settled
+from stillhouse.teachers._transport import (
+    MAX_ANSWER_BYTES,
+    Reply,
+    Timeouts,
+    Transport,
+    TransportError,
+)
+
+_BYTES_PER_TOKEN = 3.0  # on the safe side of English (4) and near that of code; only buckets use it
+_BASE_DELAY_S = 0.5
+_LONGEST_DELAY_S = 30.0
+_LONGEST_WAIT_S = 300.0  # an endpoint that asks for more ends the run, which can go on later
+_HELD_KINDS = frozenset({"rate_limited", "overloaded"})
+_WORK_DONE_KINDS = frozenset({"timeout", "server_error"})  # refused late: it may be on the bill
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A model at an address, and how to ask it.
+
+    Attributes:
+        provider: The name that messages and prices use.
+        base_url: What the dialect's path follows, without a slash at the end.
+        model: As the endpoint knows it.
+        dialect: What it speaks.
+        api_key: Sent to that address only; never shown.
+        key_variable: Where the key came from, for messages.
+        quirks: Where it differs from other hosts of its dialect.
+        is_streamed: Whether answers are asked for piece by piece: long ones survive proxies so.
+        timeouts: How long to wait for each try.
+        deadline_s: For one request with its waits and repeats; None waits as long as it takes.
+    """
+
+    provider: str
+    base_url: str
+    model: str
+    dialect: Dialect
+    api_key: str | None = None
+    key_variable: str | None = None
+    quirks: Quirks = field(default_factory=Quirks)
+    is_streamed: bool = False
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    deadline_s: float | None = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.provider}, {self.base_url}, {self.model})"
+
+
+CostOf = Callable[[Usage], float | None]
+"""What a call with this usage costs, None where no price is known."""
+
+
+WorstCostOf = Callable[[int, int], float | None]
+"""What a call costs at most with so many prompt tokens and so many of the completion."""
+
+
+class Caller:
+    """Answers requests one by one; use it and close it within one event loop.
+
+    Args:
+        endpoint: Who is asked.
+        gate: Of the account; shared with whoever else uses it.
+        cost_of: The price.
+        worst_cost_of: The most that a call with so many tokens can cost, for the budget.
+        seed: Of the delays before a request is sent again.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        gate: Gate,
+        *,
+        cost_of: CostOf,
+        worst_cost_of: WorstCostOf,
+        seed: int | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self._gate = gate
+        self._cost_of = cost_of
+        self._worst_cost_of = worst_cost_of
+        self._random = random.Random(seed)
+        self._headers = endpoint.dialect.headers(endpoint.api_key)
+        self._headers["Content-Type"] = "application/json"
+        self._path = endpoint.dialect.path(endpoint.model, stream=endpoint.is_streamed)
+        self._transport: Transport | None = None
+        self._failures: dict[str, int] = {}
+        self._has_shown_logprobs = False
+        self._has_ended = False
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer to one request, or the error of this try.
+
+        Once an error has been raised, requests that were not sent yet come back as the retryable
+        error `not_sent`, until `resume`.
+
+        Raises:
+            TeacherError: no further request can succeed (key refused, model missing, nothing
+                there, no log-probabilities, the budget is used up).
+            ConfigError: the host has nothing for what the request asks, or there is a budget and
+                no price.
+        """
+        endpoint = self.endpoint
+        try:
+            body = self._encode(request)
+        except (RecordError, TypeError) as err:
+            return self._failed(request, ItemError(type="bad_request", message=str(err)))
+        try:
+            async with asyncio.timeout(endpoint.deadline_s):
+                await asyncio.sleep(self._delay_s(self._failures.get(request.id, 0)))
+                answer = await self._until_worked_on(request, body)
+        except StillhouseError:
+            self._has_ended = True
+            raise
+        except TimeoutError:  # the transport's own have another name by now
+            message = f"no answer within the deadline of {endpoint.deadline_s:g} s"
+            answer = self._failed(request, ItemError(type="deadline", message=message))
+        if answer.error is not None and answer.error.retryable:
+            self._failures[request.id] = self._failures.get(request.id, 0) + 1
+        else:
+            self._failures.pop(request.id, None)
+        return answer
+
+    def worst_cost_usd(self, request: Request) -> float | None:
+        """The most that one call of a request can cost, None where no price is known."""
+        try:
+            num_bytes = len(self._encode(request))
+        except (RecordError, TypeError):
+            return 0.0  # it will not be sent
+        return self._worst_cost_of(num_bytes, request.sampling.max_tokens)
+
+    @property
+    def gate(self) -> Gate:
+        """What it waits at."""
+        return self._gate
+
+    def resume(self) -> None:
+        """Send again, after an error that ended an earlier stream."""
+        self._has_ended = False
+
+    async def close(self) -> None:
+        """Close the connections; may be called twice."""
+        if self._transport is not None:
+            await self._transport.close()
+            self._transport = None
+
+    def _encode(self, request: Request) -> bytes:
+        endpoint = self.endpoint
+        fields = endpoint.dialect.body(
+            request, model=endpoint.model, quirks=endpoint.quirks, stream=endpoint.is_streamed
+        )
+        return orjson.dumps(fields)
+
+    async def _until_worked_on(self, request: Request, body: bytes) -> Answer:
+        """Send until the endpoint takes the request up; refusals cost nothing but time."""
+        max_tokens = request.sampling.max_tokens
+        # No token is shorter than a byte: what the bytes cannot exceed, the bill cannot either.
+        worst_cost_usd = self._worst_cost_of(len(body), max_tokens)
+        need = Need(int(len(body) / _BYTES_PER_TOKEN) + 1, max_tokens, worst_cost_usd)
+        num_refused = 0
+        while True:
+            admission = await self._gate.admit(need)
+            if self._has_ended:
+                self._gate.cancel(admission)
+                message = "the run had ended before it was sent"
+                return self._failed(
+                    request, ItemError(type="not_sent", message=message, retryable=True)
+                )
+            outcome = await self._try_once(request, body, admission)
+            if isinstance(outcome, Answer):
+                return outcome
+            self._check_wait(outcome)
+            if outcome.kind not in _HELD_KINDS:  # for those, the gate holds everybody back
+                num_refused += 1
+                await asyncio.sleep(self._delay_s(num_refused))
+
+    def _check_wait(self, refusal: Refusal) -> None:
+        if refusal.wait_s is not None and refusal.wait_s > _LONGEST_WAIT_S:
+            raise RateLimitedError(
+                f"{self.endpoint.provider} ({self.endpoint.base_url}) asks to wait "
+                f"{refusal.wait_s:.0f} s ({self._without_key(refusal.message)}). Run the same "
+                "command again later; it goes on where it stopped."
+            )
+
+    async def _try_once(
+        self, request: Request, body: bytes, admission: Admission
+    ) -> Answer | Refusal:
+        """One call. A `Refusal` comes back only where the request may go again at no cost."""
+        started_s = monotonic()
+        settled = Settled(status=None, is_server_trouble=True)
+        try:
+            reply = await self._send(body)
+            settled, outcome = self._judge(request, reply, monotonic() - started_s)
+            return outcome
+        except TransportError as err:
+            message = self._without_key(str(err))
+            error = ItemError(type=err.kind, message=message, retryable=err.kind != "too_large")
+            return self._failed(request, error, seconds=monotonic() - started_s)
+        except MalformedAnswerError as err:
+            return self._malformed(request, err, monotonic() - started_s)
+        except StreamRefusedError as err:
+            # It began with status 200: there was work, and there may be a bill.
+            settled = Settled(status=200, is_server_trouble=True, wait_s=err.refusal.wait_s)
+            return self._refused(request, err.refusal, seconds=monotonic() - started_s)
+        finally:
+            self._gate.settle(admission, settled)
+
+    async def _send(self, body: bytes) -> Reply:
+        if self._transport is None:
+            endpoint = self.endpoint
+            self._transport = Transport(
+                endpoint.base_url, timeouts=endpoint.timeouts, concurrency=0
+            )
+        if not self.endpoint.is_streamed:
+            return await self._transport.post(self._path, self._headers, body)
+        async with self._transport.stream(self._path, self._headers, body) as (head, pieces):
+            if head.status != 200:
+                return head
+            parser, assembler = SseParser(), self.endpoint.dialect.assembler()
+            num_bytes = 0
+            async for piece in pieces:
+                num_bytes += len(piece)
+                if num_bytes > MAX_ANSWER_BYTES:
+                    raise TransportError("too_large", f"a stream of over {MAX_ANSWER_BYTES} bytes")
+                for event in parser.feed(piece):
+                    assembler.feed(event)
+            if not assembler.is_complete:
+                raise TransportError("cut", "the stream ended before the answer did")
+            return replace(head, body=assembler.result())
+
+    def _judge(
+        self, request: Request, reply: Reply, seconds: float
+    ) -> tuple[Settled, Answer | Refusal]:
+        limits = self.endpoint.dialect.limits(reply.headers)
+        if reply.status != 200:
+            refusal = self.endpoint.dialect.refusal(reply.status, reply.headers, reply.body)
+            settled = Settled(
+                status=reply.status,
+                limits=limits,
+                wait_s=refusal.wait_s,
+                is_rate_limited=refusal.kind in _HELD_KINDS,
+                is_server_trouble=refusal.kind in _WORK_DONE_KINDS,
+            )
+            if refusal.is_retryable and settled.was_refused:
+                return settled, refusal
+            return settled, self._refused(request, refusal, seconds=seconds)
+        answer = self._read(request, reply.body, seconds)
+        usage = answer.usage if answer.usage.completion_tokens or answer.error is None else None
+        cost_usd = answer.usage.cost_usd
+        return Settled(status=200, usage=usage, cost_usd=cost_usd, limits=limits), answer
+
+    def _read(self, request: Request, body: bytes, seconds: float) -> Answer:
+        dialect = self.endpoint.dialect
+        try:
+            facts = dialect.outcome(body)
+            if request.sampling.top_logprobs and not self._has_shown_logprobs:
+                # Once, on the first answer: going on without them would be another experiment.
+                self._has_shown_logprobs = dialect.completion(body, request).logprobs is not None
+        except MalformedAnswerError as err:
+            return self._malformed(request, err, seconds)
+        return Answer(
+            request_id=request.id,
+            dialect=dialect.name,
+            body=body,
+            finish_reason=facts.finish_reason,
+            model=facts.model,
+            usage=self._priced(facts.usage, seconds),
+            response_id=facts.response_id,
+        )
+
+    def _malformed(self, request: Request, err: MalformedAnswerError, seconds: float) -> Answer:
+        message = self._without_key(f"not an answer of {self.endpoint.dialect.name}: {err}")
+        error = ItemError(type="malformed_answer", message=message, retryable=True)
+        return self._failed(request, error, seconds=seconds, usage=err.usage)
+
+    def _refused(self, request: Request, refusal: Refusal, *, seconds: float) -> Answer:
+        if refusal.stops_provider:
+            raise self._stopped(refusal)
+        error = ItemError(
+            type=refusal.kind,
+            message=self._without_key(refusal.message),
+            retryable=refusal.is_retryable,
+        )
+        return self._failed(request, error, seconds=seconds)
+
+    def _stopped(self, refusal: Refusal) -> TeacherUnavailableError:
+        endpoint = self.endpoint
+        said = self._without_key(refusal.message)
+        who, key = f"{endpoint.provider} ({endpoint.base_url})", endpoint.key_variable
+        if refusal.kind == "model_missing":
+            text = (
+                f"{who} has no model {endpoint.model!r} ({said}). Check the model's name, and that "
+                "the address ends where the API's paths begin, often in /v1."
+            )
+        elif refusal.kind == "redirected":
+            text = f"{who} redirects ({said}); a key is never sent on. Give that address."
+        elif refusal.kind == "key_refused" and endpoint.api_key is None:
+            text = f"{who} asks for a key ({said}). Set {key or 'one'} in the environment."
+        elif refusal.kind == "key_refused":
+            text = f"{who} refuses the key in {key} ({said}). Check the key and what it may use."
+        else:
+            text = (
+                f"{who} will not go on for payment reasons ({said}). Check the balance and limits "
+                f"of the account of {key or 'the key'}; what was answered is kept."
+            )
+        return TeacherUnavailableError(text)
+
+    def _failed(
+        self,
+        request: Request,
+        error: ItemError,
+        *,
+        seconds: float = 0.0,
+        usage: Usage | None = None,
+    ) -> Answer:
+        return Answer(
+            request_id=request.id,
+            dialect=self.endpoint.dialect.name,
+            body=b"",
+            finish_reason="error",
+            model=self.endpoint.model,
+            usage=Usage(seconds=seconds) if usage is None else self._priced(usage, seconds),
+            error=error,
+        )
+
+    def _priced(self, usage: Usage, seconds: float) -> Usage:
+        cost_usd = self._cost_of(usage) if usage.cost_usd is None else usage.cost_usd
+        return usage.model_copy(update={"cost_usd": cost_usd, "seconds": seconds})
+
+    def _delay_s(self, num_failures: int) -> float:
+        """Exponential backoff with full jitter."""
+        if not num_failures:
+            return 0.0
+        longest_s = min(_LONGEST_DELAY_S, _BASE_DELAY_S * 2.0 ** (num_failures - 1))
+        return self._random.uniform(0.0, longest_s)
+
+    def _without_key(self, text: str) -> str:
+        key = self.endpoint.api_key
+        return text.replace(key, "***") if key else text
