@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -10,6 +11,8 @@ from tests.mock_provider.fast import FastProvider
 from tests.mock_provider.server import MockProvider
 from tests.mock_provider.settings import Settings
 
+_PARENT_CHECK_S = 0.5
+
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
@@ -17,6 +20,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--set", default="{}", metavar="JSON", help="settings, as a JSON object")
     parser.add_argument("--fast", action="store_true", help="only plain chat, at a tenth the cost")
+    parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
     given = parser.parse_args()
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -25,7 +29,10 @@ def main() -> None:
     with kind(Settings(), port=given.port, **json.loads(given.set)) as provider:
         sys.stdout.write(json.dumps({"url": provider.url}) + "\n")
         sys.stdout.flush()
-        stopped.wait()
+        while not stopped.wait(_PARENT_CHECK_S):
+            # A test that is killed cannot end its server.
+            if given.parent not in (None, os.getppid()):
+                break
 
 
 if __name__ == "__main__":

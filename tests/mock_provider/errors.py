@@ -1,5 +1,6 @@
 """Refusals, in the words and headers of each provider."""
 
+import math
 import time
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -102,7 +103,7 @@ class ApiError(Exception):
         if self.form == "ms":
             return {"retry-after-ms": str(round(self.wait_s * 1000))}
         if self.form == "date":
-            return {"retry-after": formatdate(time.time() + self.wait_s, usegmt=True)}
+            return {"retry-after": formatdate(math.ceil(time.time() + self.wait_s), usegmt=True)}
         return {"retry-after": f"{self.wait_s:g}"}
 
 

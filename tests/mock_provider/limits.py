@@ -1,5 +1,6 @@
 """An account's limits: leaky buckets, 429s, and the headers that say what is left."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,9 +123,12 @@ class Account:
 
     def _refuse(self, limits: Limits, what: str, wait_s: float | None) -> None:
         self.num_refused += 1
-        # A second at least would hide how exact a client is: the wait is given to the millisecond.
-        rounded = None if wait_s is None else max(0.001, round(wait_s + 0.0005, 3))
         form = "retry_info" if self._family == "gemini" else limits.form
+        rounded = wait_s
+        if wait_s is not None:
+            # Headers in seconds are whole ones, so a client that obeys may wait too long.
+            is_exact = form in ("ms", "retry_info")
+            rounded = math.ceil(wait_s * 1000) / 1000 if is_exact else math.ceil(wait_s)
         error = ApiError(
             "rate_limited", f"Rate limit reached for {what}.", wait_s=rounded, form=form
         )

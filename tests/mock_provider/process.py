@@ -1,6 +1,7 @@
 """The mock provider as a process, for tests that kill and for benchmarks."""
 
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -23,6 +24,7 @@ class MockProcess:
     def __init__(self, *, is_fast: bool = False, **settings: Any) -> None:
         self.url = ""
         self._command = [sys.executable, "-m", "tests.mock_provider", "--port", "0"]
+        self._command += ["--parent", str(os.getpid())]
         if settings:
             self._command += ["--set", json.dumps(settings)]
         if is_fast:

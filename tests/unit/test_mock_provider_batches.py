@@ -193,3 +193,11 @@ def test_gemini_batches_expire_whole_or_in_part(provider: MockProvider) -> None:
     none = run(1.0)
     assert (none["metadata"]["state"], none["done"]) == ("BATCH_STATE_EXPIRED", True)
     assert "response" not in none
+
+
+def test_a_download_can_be_cut_and_fetched_again(provider: MockProvider) -> None:
+    provider.change(batch={"polls": 0}, faults=["cut:path=/content,first=1"])
+    done = looked_at(provider, f"/v1/batches/{openai_batch(provider, _TEXTS)['id']}")
+    with pytest.raises(http.client.IncompleteRead):
+        rows_of(provider, done["output_file_id"])
+    assert len(rows_of(provider, done["output_file_id"])) == 6

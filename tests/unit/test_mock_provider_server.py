@@ -1,5 +1,6 @@
 """The mock provider as a server: its log, its latencies, its own process."""
 
+import socket
 import subprocess
 import sys
 import time
@@ -97,6 +98,29 @@ def test_a_process_serves_logs_and_changes() -> None:
         assert [row["number"] for row in process.log(start=3)] == [4]
         assert process.counts()["paid"] == 3
         assert process.base_url("openai_chat") == f"{process.url}/v1"
+
+
+def test_a_process_ends_when_the_one_that_began_it_is_killed() -> None:
+    begin = (
+        "import time; from tests.mock_provider import MockProcess; "
+        "p = MockProcess().__enter__(); print(p.url, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", begin], cwd=_ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    with parent.stdout:
+        port = int(parent.stdout.readline().rpartition(":")[2])
+    parent.kill()
+    parent.wait(10)
+    deadline_s = time.monotonic() + 10
+    while time.monotonic() < deadline_s:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except ConnectionRefusedError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the server outlived the process that began it")
 
 
 def test_a_process_that_cannot_begin_says_why() -> None:
