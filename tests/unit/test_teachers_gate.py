@@ -40,12 +40,12 @@ async def steady_share(
 ) -> tuple[float, float]:
     """The share of the binding limit that was used once the first burst was over, and of 429s."""
     account = Account(rpm=600, tpm=200_000, seed=seed, **behaviour)
-    began_s = await collect_from(account, limits, seconds=480, mean_tokens=mean_tokens)
+    began_s = await collect_from(account, limits, seconds=360, mean_tokens=mean_tokens)
     steady_s = began_s + 120
     num_requests = sum(at > steady_s for at in account.arrived_s)
     num_requests -= sum(at > steady_s for at in account.refused_s)
     num_tokens = sum(tokens for at, tokens in account.tokens_at if at > steady_s)
-    used = max(num_requests / (600 * 6), num_tokens / (200_000 * 6))
+    used = max(num_requests / (600 * 4), num_tokens / (200_000 * 4))
     return used, len(account.refused_s) / len(account.arrived_s)
 
 

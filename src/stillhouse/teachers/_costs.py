@@ -32,6 +32,25 @@ class Rates:
     audio_input: float | None = None
     audio_output: float | None = None
 
+    def cost_usd(
+        self,
+        prompt_tokens: float,
+        completion_tokens: float,
+        *,
+        cached_prompt_tokens: float = 0.0,
+        cache_write_tokens: float = 0.0,
+        audio_tokens: float = 0.0,
+    ) -> float:
+        """The cost of so many tokens; counted as in `Usage`."""
+        cached, written = cached_prompt_tokens, cache_write_tokens
+        total = max(0.0, prompt_tokens - cached - written) * self.input
+        total += completion_tokens * self.output
+        total += cached * (self.input if self.cached_input is None else self.cached_input)
+        total += written * (self.input if self.cache_write is None else self.cache_write)
+        if audio_tokens:
+            total += audio_tokens * self.audio_surcharge
+        return total / _PER
+
     def times(self, factor: float) -> "Rates":
         """Every rate multiplied."""
         return replace(
@@ -142,15 +161,17 @@ def cost_usd(
         tier: How it was processed.
         at: When, for prices that depend on the hour; now when None.
     """
-    rates = price.schedule(tier, at).rates(usage.prompt_tokens)
-    cached, written = usage.cached_prompt_tokens, usage.cache_write_tokens
-    fresh = max(0, usage.prompt_tokens - cached - written)
-    total = fresh * rates.input + usage.completion_tokens * rates.output
-    total += cached * (rates.input if rates.cached_input is None else rates.cached_input)
-    total += written * (rates.input if rates.cache_write is None else rates.cache_write)
-    if usage.audio_tokens:
-        total += usage.audio_tokens * rates.audio_surcharge
-    return total / _PER
+    return (
+        price.schedule(tier, at)
+        .rates(usage.prompt_tokens)
+        .cost_usd(
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            cached_prompt_tokens=usage.cached_prompt_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            audio_tokens=usage.audio_tokens,
+        )
+    )
 
 
 def worst_cost_usd(
@@ -160,7 +181,7 @@ def worst_cost_usd(
 
     Args:
         price: Of the model.
-        prompt_tokens: The most that the prompt can be, such as `most_prompt_tokens` gives.
+        prompt_tokens: The most that the prompt can be: the bytes of the request are a sure bound.
         max_tokens: The longest completion allowed.
         tier: How it will be processed.
     """
