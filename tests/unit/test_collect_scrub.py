@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.collect import Scrubbed, scrub, scrub_row
-from stillhouse.collect._scrub_patterns import iban_is_valid, luhn_is_valid
+from stillhouse.collect._checksums import iban_is_valid, luhn_is_valid
 from stillhouse.records import Completion, Message, Prompt, TokenLogprobs, Tool, ToolCall
 
 # Put together here, so that no scanner takes this file for a leak.

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from stillhouse.collect._scrub_patterns import DETECTORS, NEED_DIGITS, Detector
 from stillhouse.records import Completion, Message, Prompt, Tool, ToolCall
 
-# What one round takes out may free a neighbour that it touched. No text needs more than three; the
-# bound keeps the time linear in any case.
+# What one round takes out may free a neighbour that it touched, so rounds follow until one finds
+# nothing. The bound keeps the time linear.
 _MAX_ROUNDS = 8
 _PLACEHOLDER = re.compile(r"\[([A-Z_]{2,20})_(\d{1,9})\]", re.ASCII)
-_TWO_DIGITS = re.compile(r"\d\d", re.ASCII)
+_DIGIT = re.compile("[0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +105,11 @@ class _Scrubber:
 
     def _round(self, text: str) -> str:
         lowered = text.lower()
-        has_digits = _TWO_DIGITS.search(text) is not None
+        has_digits = _DIGIT.search(text) is not None
         for detector in DETECTORS:
             if detector.kind in NEED_DIGITS and not has_digits:
                 continue
-            triggers = detector.triggers
-            if not triggers or any(trigger in lowered for trigger in triggers):
+            if not detector.triggers or _holds_one_of(detector.triggers, lowered):
                 text = self._replace(text, detector)
         return text
 
@@ -128,6 +127,14 @@ class _Scrubber:
             self._last[kind] += 1
             self._names[kind, value] = f"[{kind}_{self._last[kind]}]"
         return self._names[kind, value]
+
+
+def _holds_one_of(triggers: tuple[str, ...], lowered: str) -> bool:
+    # A loop: `any` with a generator takes three times as long, and this is most of the time.
+    for trigger in triggers:  # noqa: SIM110
+        if trigger in lowered:
+            return True
+    return False
 
 
 def _texts(prompt: Prompt, completion: Completion) -> Iterable[str]:

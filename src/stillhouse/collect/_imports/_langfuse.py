@@ -4,6 +4,7 @@ Table exports and the API name fields in camelCase, blob storage in snake_case; 
 hold `input`, `output` and the details as JSON text.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -132,7 +133,7 @@ def _cost(row: ReadRow) -> float | None:
 
 def _count(value: Any) -> int | None:
     number = _number(value)
-    return None if number is None else int(number)
+    return int(number) if number is not None and math.isfinite(number) else None
 
 
 def _number(value: Any) -> float | None:

@@ -1,6 +1,6 @@
 """Messages, tools and schemas of a request, in whichever provider's words they were logged."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stillhouse.collect._imports._exchange import BadRowError, json_text
@@ -113,7 +113,7 @@ def _read_message(item: Mapping[str, Any]) -> Iterator[Message]:
         yield _tool_result(call_id, item.get("content"))
         return
     content = item.get("content")
-    parts = list(_parts(content))
+    parts = _parts(content)
     yield from (
         _tool_result(part.get("tool_use_id"), part.get("content"))
         for part in parts
@@ -127,24 +127,29 @@ def _read_message(item: Mapping[str, Any]) -> Iterator[Message]:
         )
 
 
-def _parts(content: Any) -> Iterable[Mapping[str, Any]]:
+def _parts(content: Any) -> list[Mapping[str, Any]]:
+    """The parts of a message's content, each with a `type`."""
     if content is None:
         return []
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}]
-    if isinstance(content, Mapping):
-        content = [content]
     if not isinstance(content, list):
-        raise BadRowError("malformed", f"content is {type(content).__name__}, not text")
-    return [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
+        content = [content]
+    return [_part(part) for part in content]
+
+
+def _part(part: Any) -> Mapping[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if not isinstance(part, Mapping) or not isinstance(part.get("type", ""), str):
+        raise BadRowError("malformed", f"a part of a message is {type(part).__name__}, not text")
+    return part
 
 
 def _text(parts: Iterable[Mapping[str, Any]]) -> str:
     return "".join(_part_text(part) for part in parts)
 
 
-def _part_text(part: Any) -> str:
-    kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
+def _part_text(part: Mapping[str, Any]) -> str:
+    kind = part.get("type", "text")
     if kind in _TEXT_PARTS:
         return _as_text(part.get("text"), "text")
     if kind == "refusal":
@@ -161,7 +166,10 @@ def _reasoning(item: Mapping[str, Any], parts: Iterable[Mapping[str, Any]]) -> s
 
 
 def _old_calls(item: Mapping[str, Any]) -> Iterator[ToolCall]:
-    for call in item.get("tool_calls") or ():
+    given = item.get("tool_calls") or ()
+    if not isinstance(given, Sequence):
+        raise BadRowError("malformed", f"tool_calls are {type(given).__name__}, not a list")
+    for call in given:
         function = call.get("function") if isinstance(call, Mapping) else None
         if not isinstance(function, Mapping):
             raise BadRowError("malformed", "a tool call has no function")

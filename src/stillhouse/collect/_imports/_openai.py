@@ -89,10 +89,11 @@ def _request_and_response(row: ReadRow) -> tuple[Mapping[str, Any], Mapping[str,
     for asked, answered in (("input", "output"), ("request", "response"), ("params", "result")):
         request, response = parsed(row.get(asked)), parsed(row.get(answered))
         if isinstance(request, Mapping):
-            if response is not None and not isinstance(response, Mapping):
+            if asked == "params" and isinstance(response, Mapping):  # of a batch
+                response = response.get("message", response)
+            if not isinstance(response, Mapping | None):
                 raise BadRowError("malformed", f"{answered} is {type(response).__name__}")
-            answer = response or {}
-            return request, answer.get("message", answer) if asked == "params" else answer
+            return request, response or {}
     # One object: the response's fields with the request's beside them.
     return row, row
 

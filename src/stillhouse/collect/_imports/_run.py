@@ -1,8 +1,8 @@
 """Import: an export of another tool in, a completions artefact out."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from stillhouse.collect._imports._exchange import BadRowError, Exchange, NoAnswe
 from stillhouse.collect._imports._formats import Format, FormatName, choose_format
 from stillhouse.collect._imports._plain import PlainFields
 from stillhouse.collect._imports._source import Row, read_source
+from stillhouse.collect._imports._tally import Tally
 from stillhouse.collect._scrub import scrub, scrub_row
 from stillhouse.errors import DataError, RecordError, TooManyFailuresError
 from stillhouse.records import (
@@ -32,7 +33,6 @@ from stillhouse.records import (
     Record,
     Request,
     Sampling,
-    Usage,
     canonical_json,
     content_hash,
 )
@@ -116,40 +116,6 @@ def import_completions(
         writer.release()
 
 
-@dataclass
-class _Tally:
-    """What was read, kept and left out."""
-
-    num_rows: int = 0
-    num_bad: int = 0
-    first_bad: str = ""
-    dropped: Counter[str] = field(default_factory=Counter)
-    scrubbed: Counter[str] = field(default_factory=Counter)
-    models: Counter[str] = field(default_factory=Counter)
-    usage: Usage = field(default_factory=lambda: Usage(cost_usd=0.0))
-
-    def add_bad(self, where: str, err: BadRowError) -> None:
-        """Count a row that cannot be read."""
-        self.num_bad += 1
-        self.first_bad = self.first_bad or f"{where}: {err}"
-        self.dropped[err.reason] += 1
-
-    def add(self, completion: Completion) -> None:
-        """Count a completion; a single unknown price makes the whole cost unknown."""
-        self.models[completion.model] += 1
-        new, old = completion.usage, self.usage
-        is_known = new.cost_usd is not None and old.cost_usd is not None
-        self.usage = Usage(
-            prompt_tokens=old.prompt_tokens + new.prompt_tokens,
-            completion_tokens=old.completion_tokens + new.completion_tokens,
-            cached_prompt_tokens=old.cached_prompt_tokens + new.cached_prompt_tokens,
-            cache_write_tokens=old.cache_write_tokens + new.cache_write_tokens,
-            reasoning_tokens=old.reasoning_tokens + new.reasoning_tokens,
-            audio_tokens=old.audio_tokens + new.audio_tokens,
-            cost_usd=(old.cost_usd or 0.0) + (new.cost_usd or 0.0) if is_known else None,
-        )
-
-
 class _Import:
     """One attempt at an import."""
 
@@ -160,7 +126,7 @@ class _Import:
         self._format = chosen
         self._config = config
         self._writer = writer
-        self._tally = _Tally()
+        self._tally = Tally()
         self._num_samples: Counter[bytes] = Counter()
         self._held_out: set[bytes] = set()
         self._groups: dict[str, str] = {}
@@ -273,7 +239,9 @@ class _Import:
         except orjson.JSONEncodeError as err:
             raise BadRowError("malformed", f"cannot be written as JSON ({err})") from err
         completion = DIALECTS[exchange.dialect].completion(raw, request)
-        usage = completion.usage.model_copy(update={"seconds": max(exchange.seconds, 0.0)})
+        is_duration = math.isfinite(exchange.seconds) and exchange.seconds >= 0
+        seconds = exchange.seconds if is_duration else 0.0
+        usage = completion.usage.model_copy(update={"seconds": seconds})
         created = _time_of(body, self._made_utc)
         return completion.model_copy(update={"usage": usage, "created_utc": created})
 
