@@ -337,6 +337,7 @@ async def test_a_budget_needs_a_price_and_stops_what_could_cross_it() -> None:
         (Settled(200, cost_usd=0.002), 0.002, 0.0),
         (REFUSED, 0.0, 0.0),
         (Settled(400), 0.0, 0.0),
+        (Settled(429, is_rate_limited=True, wait_s=1.0), 0.0, 0.0),
         (Settled(529, is_server_trouble=True), 0.0, 0.0),
         (Settled(500, is_server_trouble=True), 0.0, 0.01),
         (Settled(408, is_server_trouble=True), 0.0, 0.01),
@@ -376,3 +377,21 @@ def test_a_call_costs_under_a_tenth_of_a_millisecond_to_let_through() -> None:
         return fastest_s
 
     assert asyncio.run(run()) < 1e-4
+
+
+@virtual
+async def test_a_thousand_refusals_in_a_row_wait_no_longer_than_the_longest() -> None:
+    gate = Gate(seed=1)
+    for _ in range(1_100):
+        gate.settle(await gate.admit(NEED), REFUSED)
+    assert gate.state().held_for_s <= 17.0
+
+
+@virtual
+async def test_an_overloaded_server_says_nothing_about_the_accounts_counters() -> None:
+    gate = Gate(Limits(tokens_per_minute=6_000), seed=1)
+    outcome = Settled(529, is_rate_limited=True, wait_s=0.5)
+    gate.settle(await admit_now(gate, Need(100, 100)), outcome)
+    assert await waits_for_s(gate, Need(5_000, 100)) < 1.0
+    gate.settle(await gate.admit(Need(100, 100)), Settled(429, is_rate_limited=True, wait_s=0.5))
+    assert await waits_for_s(gate, Need(5_000, 100)) > 40.0
