@@ -301,6 +301,26 @@ def test_a_file_that_cannot_be_imported_says_why(
         run_import(path)
 
 
+def test_a_missing_file_is_named_whatever_the_format(run_import: Import, tmp_path: Path) -> None:
+    for name in ("auto", "plain"):
+        with pytest.raises(ConfigError, match=r"missing\.csv does not exist"):
+            run_import(tmp_path / "missing.csv", format=name)
+
+
+def test_a_file_that_changes_under_an_import_is_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path / "x.jsonl", *[_plain(prompt=f"{n}?") for n in range(5)])
+
+    def change(_: object) -> None:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(_plain()) + "\n")
+
+    with pytest.raises(DataError, match="changed while it was read"):
+        import_completions(path, tmp_path / "out", config=ImportConfig(), on_progress=change)
+    assert (
+        import_completions(path, tmp_path / "out", config=ImportConfig()).manifest.counts.kept > 5
+    )
+
+
 def test_the_same_import_is_not_done_twice(tmp_path: Path) -> None:
     path = _write(tmp_path / "x.jsonl", _plain())
     first = import_completions(path, tmp_path / "out", config=ImportConfig())

@@ -1,6 +1,7 @@
 """Import: an export of another tool in, a completions artefact out."""
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from stillhouse.artifacts import (
 from stillhouse.collect._imports._exchange import BadRowError, Exchange, NoAnswerError
 from stillhouse.collect._imports._formats import Format, FormatName, choose_format
 from stillhouse.collect._imports._plain import PlainFields
-from stillhouse.collect._imports._source import Row, read_source
+from stillhouse.collect._imports._source import Row, check_source, read_source
 from stillhouse.collect._imports._tally import Tally
 from stillhouse.collect._scrub import scrub, scrub_row
 from stillhouse.errors import DataError, RecordError, TooManyFailuresError
@@ -93,6 +94,8 @@ def import_completions(
         DataError: the file breaks off, changes while it is read, or holds no answer.
         ConfigError: a path is wrong, or the format is not recognised.
     """
+    check_source(source)
+    before = source.stat()
     chosen = choose_format(config.format, source, config.fields)
     resolved = {
         **config.model_dump(mode="json"),
@@ -110,7 +113,7 @@ def import_completions(
         replace=replace,
     )
     try:
-        run = _Import(source, chosen, config, writer)
+        run = _Import(source, before, chosen, config, writer)
         return run.finish(Ticker(on_progress, stage=_STAGE, total=None, unit="rows"))
     finally:
         writer.release()
@@ -120,7 +123,12 @@ class _Import:
     """One attempt at an import."""
 
     def __init__(
-        self, source: Path, chosen: Format, config: ImportConfig, writer: ArtifactWriter
+        self,
+        source: Path,
+        before: os.stat_result,
+        chosen: Format,
+        config: ImportConfig,
+        writer: ArtifactWriter,
     ) -> None:
         self._source = source
         self._format = chosen
@@ -130,9 +138,9 @@ class _Import:
         self._num_samples: Counter[bytes] = Counter()
         self._held_out: set[bytes] = set()
         self._groups: dict[str, str] = {}
-        self._before = source.stat()
+        self._before = before
         # What a row does not say, everybody who imports this file says alike.
-        self._made_utc = datetime.fromtimestamp(self._before.st_mtime, UTC)
+        self._made_utc = datetime.fromtimestamp(before.st_mtime, UTC)
 
     def finish(self, ticker: Ticker) -> Artifact:
         """Write completions and prompts, and the manifest."""

@@ -3,7 +3,7 @@
 import codecs
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,26 +35,27 @@ class Row:
     value: dict[str, Any] | BadRowError
 
 
+def check_source(path: Path) -> None:
+    """Refuse what no rows can be read from.
+
+    Raises:
+        ConfigError: the file is missing or of another type.
+    """
+    if path.suffix not in _READERS:
+        raise ConfigError(
+            f"{path}: exports are read from {', '.join(_READERS)}. Give a file of one of these."
+        )
+    if not path.is_file():
+        raise ConfigError(f"The export {path} does not exist. Check the path.")
+
+
 def read_source(path: Path) -> Iterator[Row]:
     """The rows of `path`, whose suffix says how they are written.
 
     Raises:
-        ConfigError: the file is missing or of another type.
         DataError: it breaks off, or is not what its suffix says, so that no further row is found.
     """
-    readers = {
-        ".jsonl": _jsonl_rows,
-        ".ndjson": _jsonl_rows,
-        ".json": _json_rows,
-        ".csv": _csv_rows,
-    }
-    if path.suffix not in readers:
-        raise ConfigError(
-            f"{path}: exports are read from {', '.join(readers)}. Give a file of one of these."
-        )
-    if not path.is_file():
-        raise ConfigError(f"The export {path} does not exist. Check the path.")
-    return readers[path.suffix](path)
+    return _READERS[path.suffix](path)
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
@@ -150,6 +151,14 @@ def _rows_of_object(text: "_Text") -> Iterator[Any]:
     text.take("}")
     if not has_rows and fields:
         yield fields
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".jsonl": _jsonl_rows,
+    ".ndjson": _jsonl_rows,
+    ".json": _json_rows,
+    ".csv": _csv_rows,
+}
 
 
 class _Text:
