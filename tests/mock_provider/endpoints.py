@@ -24,13 +24,19 @@ def api_path(path: str, headers: Mapping[str, str]) -> str:
     Google's is always `v1beta` here; `v1` is the same to the mock, and its SDK's default.
     """
     if path.startswith(("/v1/", "/upload/v1/", "/download/v1/")):
-        is_google = path[1] != "v" or "x-goog-api-key" in headers or _GOOGLE_V1.search(path)
+        is_google = path[1] != "v" or _GOOGLE_V1.search(path) or _has_google_key_only(headers)
         return path.replace("/v1/", "/v1beta/", 1) if is_google else path
     if path.startswith(("/v1beta/", "/upload/", "/download/")):
         return path
     if path.startswith("/chat/"):
         return f"/v1{path}"
     return _PREFIX.sub("/", path)
+
+
+def _has_google_key_only(headers: Mapping[str, str]) -> bool:
+    return "x-goog-api-key" in headers and not (
+        "authorization" in headers or "x-api-key" in headers
+    )
 
 
 def family_of(path: str, headers: Mapping[str, str]) -> str:

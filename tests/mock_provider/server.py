@@ -147,6 +147,9 @@ class _Exchange:
             response = await self._answer(body, logged)
             logged.status = response.status
             return response
+        except ConnectionError:
+            # The client went away in the middle of an answer; nobody reads this one.
+            return web.Response()
         except Exception:
             self.world.failures.append(traceback.format_exc())
             raise
@@ -189,15 +192,14 @@ class _Exchange:
         wait_s = self.world.first_wait_s()
         if outgoing.events is None:
             wait_s += pause_s * outgoing.completion_tokens
-        if wait_s:
-            await asyncio.sleep(wait_s)
-        if fault is not None:
-            response = await send_damaged(self.request, outgoing, fault, self.family)
-        else:
-            response = await send(self.request, outgoing, pause_s)
-        if outgoing.unused_tokens:
+        try:
+            if wait_s:
+                await asyncio.sleep(wait_s)
+            if fault is not None:
+                return await send_damaged(self.request, outgoing, fault, self.family)
+            return await send(self.request, outgoing, pause_s)
+        finally:
             self.account.refund(outgoing.unused_tokens)
-        return response
 
     def _incoming(self, body: bytes) -> Incoming:
         return Incoming(

@@ -1,5 +1,8 @@
 """The mock provider as a server: its log, its latencies, its own process."""
 
+import asyncio
+import contextlib
+import random
 import socket
 import subprocess
 import sys
@@ -7,9 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
-from mock_calls import ask, call
-from tests.mock_provider import MockProcess, MockProvider
+from mock_calls import PATHS, ask, body_of, call, headers_of
+from tests.mock_provider import AFTER_WORK, BEFORE_WORK, REFUSALS, MockProcess, MockProvider
 from tests.mock_provider.fast import FastProvider
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -79,13 +83,56 @@ def test_its_own_failure_fails_the_test_that_uses_it() -> None:
         assert ask(provider, messages=["not a message"]).status == 500
 
 
+def num_under_way_in_the_end(provider: MockProvider) -> int:
+    """How many requests are under way when those that end have had the time to."""
+    deadline_s = time.monotonic() + 5
+    while True:
+        num = sum(account.under_way for account in provider.world.accounts.values())
+        if num == 0 or time.monotonic() > deadline_s:
+            return num
+        time.sleep(0.01)
+
+
 def test_a_client_that_goes_away_ends_its_request(provider: MockProvider) -> None:
     with pytest.raises(TimeoutError):
         ask(provider, fault="hang", timeout_s=0.1)
-    deadline_s = time.monotonic() + 5
-    while provider.world.accounts["openai"].under_way and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    assert provider.world.accounts["openai"].under_way == 0
+    assert num_under_way_in_the_end(provider) == 0
+
+
+async def storm(provider: MockProvider, num_requests: int) -> None:
+    """Every dialect, whole and streamed, with every fault, and clients that do not wait."""
+    draw = random.Random(0)
+    kinds = [*BEFORE_WORK, *AFTER_WORK, *REFUSALS, *[""] * 10]
+    timeout = aiohttp.ClientTimeout(total=0.15)
+    numbers = iter(range(num_requests))
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        for _ in numbers:
+            dialect, stream, kind = (
+                draw.choice(list(PATHS)),
+                draw.random() < 0.5,
+                draw.choice(kinds),
+            )
+            headers = {**headers_of(dialect), **({"x-mock-fault": kind} if kind else {})}
+            path = PATHS[dialect]
+            if stream and dialect == "gemini":
+                path = path.replace(":generateContent", ":streamGenerateContent?alt=sse")
+            body = body_of(dialect, "[[tokens=60]] x", stream=stream)
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with session.post(
+                    provider.url + path, json=body, headers=headers, allow_redirects=False
+                ) as response:
+                    await response.read()
+
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        await asyncio.gather(*[client(session) for _ in range(32)])
+
+
+def test_a_storm_of_everything_leaves_the_server_sound(provider: MockProvider) -> None:
+    asyncio.run(storm(provider, 600))
+    assert ask(provider).status == 200
+    assert provider.world.failures == []
+    assert num_under_way_in_the_end(provider) == 0
 
 
 def test_a_process_serves_logs_and_changes() -> None:
