@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from ledger_cases import (
     a_dead_pid,
     a_failure,
@@ -14,6 +15,7 @@ from ledger_cases import (
     select,
 )
 
+from stillhouse.errors import IntegrityError
 from stillhouse.runlog import Ledger, ReadPosition
 from stillhouse.runlog._ledger._workers import Process, is_running, now_ms, this_process
 
@@ -70,6 +72,12 @@ def test_a_killed_worker_on_this_machine_is_gone_whatever_the_clock_says(tmp_pat
         run_sql(path, "UPDATE workers SET pid = ?, heartbeat_utc_ms = ?", a_dead_pid(), now_ms())
         assert alive.claim([request]) == [request]
         assert [call.request_id for call in alive.lost_calls()] == [request.id]
+        assert select(
+            path, "SELECT attempt FROM calls UNION ALL SELECT attempt FROM open_calls"
+        ) == [
+            (1,),
+            (2,),
+        ]
     finally:
         dead.close()
         alive.close()
@@ -107,6 +115,11 @@ def test_a_worker_elsewhere_lives_as_long_as_its_heartbeat_is_young(tmp_path: Pa
         # A clock that was set back must not keep a dead worker alive for hours.
         run_sql(path, ELSEWHERE, now_ms() + 3_600_000)
         assert near.claim([request]) == [request]
+        assert near.settle_orphans() == []
+        # Having been taken for dead, it is back with its next write.
+        second = a_request("second")
+        far.claim([second])
+        assert near.claim([second]) == []
 
 
 def test_an_answer_that_comes_after_its_call_was_given_up_is_kept(tmp_path: Path) -> None:
@@ -125,6 +138,42 @@ def test_an_answer_that_comes_after_its_call_was_given_up_is_kept(tmp_path: Path
         assert quick.answer(late.id) == an_answer(late, "asked again")
         totals = quick.totals()
         assert (totals.num_answered, totals.num_lost, totals.cost_usd) == (3, 0, 1.5)
+
+
+def test_a_late_answer_leaves_alone_the_call_of_who_asked_again(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    request = a_request("q")
+    with Ledger(path) as slow, Ledger(path) as quick:
+        slow.claim([request])
+        run_sql(path, ELSEWHERE, 0)
+        assert quick.claim([request]) == [request]
+        slow.record_answers([an_answer(request, "slow")])
+        assert (quick.totals().num_open, quick.totals().num_lost) == (1, 0)
+        quick.record_answers([an_answer(request, "asked again")])
+        assert quick.answer(request.id) == an_answer(request, "slow")
+        assert quick.totals().num_answered == 2
+
+
+def test_a_late_answer_is_to_the_call_of_who_records_it(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    request = a_request("q")
+    with Ledger(path) as first, Ledger(path) as second, Ledger(path) as third:
+        for ledger in (first, second, third):
+            assert ledger.claim([request]) == [request]
+            run_sql(path, ELSEWHERE, 0)  # all of them fall silent
+        second.record_answers([a_failure(request)])
+        outcomes = "SELECT worker, finish_reason FROM calls ORDER BY worker"
+        assert select(path, outcomes) == [(1, "lost"), (2, "error")]
+        assert select(path, "SELECT worker FROM open_calls") == [(3,)]
+
+
+def test_an_answer_to_what_another_living_process_asks_is_refused(tmp_path: Path) -> None:
+    request = a_request("q")
+    with Ledger(tmp_path / "l.sqlite") as one, Ledger(tmp_path / "l.sqlite") as two:
+        one.claim([request])
+        with pytest.raises(IntegrityError, match="no open call"):
+            two.record_answers([an_answer(request)])
+        assert one.totals().num_open == 1
 
 
 def test_another_process_may_record_what_it_fetched_for_one_that_is_gone(tmp_path: Path) -> None:
