@@ -5,6 +5,7 @@
 manifest is made.
 """
 
+from stillhouse.artifacts._lock import FolderLock
 from stillhouse.artifacts._manifest import (
     SCHEMA_VERSION,
     CodeInfo,
@@ -40,6 +41,7 @@ __all__ = [
     "open_artifact",
     "check_files",
     "check_rows_root",
+    "FolderLock",
     "ArtifactWriter",
     "begin_artifact",
     "is_up_to_date",

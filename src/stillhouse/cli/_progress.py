@@ -166,6 +166,10 @@ def _metric_text(name: str, value: float) -> str:
         return f"{name.removesuffix('_nats').replace('_', ' ')} {value:.3f}"
     if name.endswith("cost_usd"):
         return f"${value:,.4f}" if value else ""
+    if name == "num_batches":
+        return f"{value:.0f} batches running" if value else ""
+    if name == "num_done_in_batches":
+        return f"{value:,.0f} done there" if value else ""
     if name == "num_failed":
         return f"{value:.0f} failed" if value else ""
     return ""

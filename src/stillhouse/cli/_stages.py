@@ -38,6 +38,14 @@ class Objective(StrEnum):
     sft = "sft"
 
 
+class Tier(StrEnum):
+    """How an API teacher is asked."""
+
+    standard = "standard"
+    batch = "batch"
+    auto = "auto"
+
+
 def collect(
     prompts: Annotated[
         Path, typer.Argument(metavar="PROMPTS", help="JSONL, CSV, Parquet or a YAML recipe.")
@@ -54,6 +62,9 @@ def collect(
         int | None, typer.Option(help="Largest log-probabilities to keep of each token.")
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Completions per prompt.")] = None,
+    tier: Annotated[
+        Tier | None, typer.Option(help="batch takes up to a day and costs half; see docs/batch.md.")
+    ] = None,
     settings: SetOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -72,6 +83,7 @@ def collect(
         "sampling.max_tokens": max_tokens,
         "sampling.top_logprobs": top_logprobs,
         "samples_per_prompt": samples,
+        "access.tier": tier.value if tier else None,
     }
     _run_stage(
         partial(stage, prompts, out, teacher=teacher, ledger=ledger),

@@ -1,14 +1,14 @@
 """What is still to be asked of one teacher: new prompts, earlier tries, calls that were lost."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from stillhouse.collect._source import START, PromptSource, Survey
 from stillhouse.collect._tally import Tally
 from stillhouse.records import ItemError, Prompt, Request, Sampling
-from stillhouse.runlog import Answer, Ledger, ReadPosition
+from stillhouse.runlog import Answer, Batch, Ledger, ReadPosition
 from stillhouse.teachers import Teacher
 
 _READ_AT_ONCE = 256  # requests are looked up in the ledger, and claimed, in groups
@@ -93,10 +93,18 @@ class Asking:
         self._open: dict[str, Request] = {}
         self._tries: dict[str, int] = {}
         self._held: dict[str, Request] = {}
+        # Rows that wait for a request: more than one where two ask the same of this teacher, or
+        # where a request that was left behind stands after the position as well.
+        self._num_waiting: Counter[str] = Counter()
         position, num_left = self._resume()
         self._read_to = self._noted = position
         self._fresh = self._requests(position)
         self.num_settled = survey.num_asked_before(position) * share.samples_per_prompt - num_left
+
+    @property
+    def reserves_cost(self) -> bool:
+        """Whether the ledger is told what each call can cost."""
+        return self._reserves_cost
 
     @property
     def has_more(self) -> bool:
@@ -118,30 +126,86 @@ class Asking:
         while True:
             group = self._read(min(num_wanted, _READ_AT_ONCE))
             if not group:
-                self._note_read()
+                self.note_read()
                 return []
             claimed = self._claim(group)
             if self._read_to.num_rows - self._noted.num_rows >= _NOTE_EVERY_ROWS:
-                self._note_read()
+                self.note_read()
             if claimed:
                 return claimed
 
-    def settle(self, answers: Sequence[Answer]) -> None:
-        """Write down what came back, and count it."""
+    def read_requests(self, num_wanted: int) -> list[Request]:
+        """Up to so many requests for a batch, not claimed yet; none when all were handed out."""
+        return self._read(min(num_wanted, _READ_AT_ONCE))
+
+    def open_batch(
+        self, requests: Sequence[Request], reserved_usd: Sequence[float] | None
+    ) -> Batch | None:
+        """Claim requests as one batch; what cannot be had is counted, or held by others."""
+        batch = self._ledger.open_batch(
+            self.share.teacher.info.id, requests, reserved_usd=reserved_usd, run_key=self._run_key
+        )
+        if batch is None:
+            self._put_off(requests)
+        elif batch.num_requests < len(requests):
+            claimed = {request.id for request in self._ledger.batch_requests(batch.id)}
+            self._put_off([request for request in requests if request.id not in claimed])
+        return batch
+
+    def refuse(self, request: Request, answer: Answer) -> None:
+        """Write down that a request cannot be sent."""
+        if self._claim([request]):
+            self.settle([answer])
+
+    def note_read(self) -> None:
+        """Keep how far the prompts were read: everything before must have been claimed once."""
+        if self._survey.num_routed or not self._source.looks_unchanged:
+            return  # how many rows before a position are asked, or which, would not be known
+        if self._read_to.num_rows > self._noted.num_rows:
+            self._noted = self._read_to
+            self._ledger.note_read(self._run_key, self._read_to)
+
+    def settle(self, answers: Sequence[Answer], *, counts_tries: bool = True) -> None:
+        """Write down what came back, and count it.
+
+        Args:
+            answers: To what this share asked, or to what a batch of another run did.
+            counts_tries: Whether errors use up tries; False where nothing was tried.
+        """
         self._ledger.record_answers(answers)
+        errors: dict[str, ItemError] = {}
         for answer in answers:
-            request = self._open.pop(answer.request_id)
-            if answer.error is None:
+            if answer.error is not None:
+                errors[answer.request_id] = answer.error
+            elif self._is_waiting_for(answer.request_id):
                 self.tally.add(self.share.teacher.info.id, answer)
                 self._tries.pop(answer.request_id, None)
-                self.num_settled += 1
+                self.failures.pop(answer.request_id, None)
+                self._let_go(answer.request_id)
+                self._count(answer.request_id)
+        self.take_errors(errors, counts_tries=counts_tries)
+
+    def take_errors(self, errors: Mapping[str, ItemError], *, counts_tries: bool = True) -> None:
+        """Have requests asked again that came to nothing and may come to more, or give them up."""
+        elsewhere: list[str] = []
+        for request_id, error in errors.items():
+            if not self._is_waiting_for(request_id):
+                continue  # another run's, or not read yet
+            request = self._let_go(request_id)
+            if not self._may_try_again(request_id, error, counts_tries=counts_tries):
+                self.failures[request_id] = error
+                self._count(request_id)
+            elif request is not None:
+                self._again.append(request)
             else:
-                self._take_error(request, answer.error)
+                elsewhere.append(request_id)
+        self._again.extend(self._ledger.requests(elsewhere))
 
     def look_again(self) -> None:
         """Count what other processes have answered; the rest of theirs can be tried again."""
         known = self._ledger.answered_ids(self._held)
-        self.num_settled += len(known)
+        for request_id in known:
+            self._count(request_id)
         self._again.extend(one for one in self._held.values() if one.id not in known)
         self._held.clear()
 
@@ -162,30 +226,44 @@ class Asking:
         claimed = self._ledger.claim(group, reserved_usd=reserves, run_key=self._run_key)
         self._open.update((request.id, request) for request in claimed)
         if len(claimed) < len(group):
-            mine = {request.id for request in claimed}
-            others = [request for request in group if request.id not in mine]
-            known = self._ledger.answered_ids(request.id for request in others)
-            self.num_settled += len(known)
-            self._held.update((one.id, one) for one in others if one.id not in known)
+            self._put_off([request for request in group if request.id not in self._open])
         return claimed
 
-    def _take_error(self, request: Request, error: ItemError) -> None:
-        tries = self._tries.get(request.id, 0) + 1
+    def _put_off(self, requests: Sequence[Request]) -> None:
+        """Count those that are answered; the others are being asked elsewhere."""
+        others = {request.id: request for request in requests}
+        known = self._ledger.answered_ids(others)
+        for request_id in known:
+            self._count(request_id)
+        self._held.update((id_, one) for id_, one in others.items() if id_ not in known)
+
+    def _is_waiting_for(self, request_id: str) -> bool:
+        return request_id in self._num_waiting
+
+    def _let_go(self, request_id: str) -> Request | None:
+        """Take a request out of those under way; None where it is in a batch."""
+        return self._open.pop(request_id, None) or self._held.pop(request_id, None)
+
+    def _may_try_again(self, request_id: str, error: ItemError, *, counts_tries: bool) -> bool:
+        tries = self._tries.get(request_id, 0) + counts_tries
         if error.retryable and tries < self._max_tries:
-            self._tries[request.id] = tries
-            self._again.append(request)
-        else:
-            self._tries.pop(request.id, None)
-            self.failures[request.id] = error
-            self.num_settled += 1
+            self._tries[request_id] = tries
+            return True
+        self._tries.pop(request_id, None)
+        return False
+
+    def _count(self, request_id: str) -> None:
+        """Count all rows that waited for a request that is now answered or given up."""
+        self.num_settled += self._num_waiting.pop(request_id, 0)
 
     def _read(self, num_wanted: int) -> list[Request]:
         group = [self._again.popleft() for _ in range(min(num_wanted, len(self._again)))]
-        group += islice(self._left_behind, num_wanted - len(group))
-        for before, request in islice(self._fresh, num_wanted - len(group)):
+        rows = list(islice(self._left_behind, num_wanted - len(group)))
+        for before, request in islice(self._fresh, num_wanted - len(group) - len(rows)):
             self._read_to = before  # the row itself may have requests that are not read yet
-            group.append(request)
-        return group
+            rows.append(request)
+        self._num_waiting.update(request.id for request in rows)
+        return group + rows
 
     def _requests(self, after: ReadPosition) -> Iterator[tuple[ReadPosition, Request]]:
         """Requests from a position on, each with the position before its row."""
@@ -193,8 +271,3 @@ class Asking:
             for request in self.share.requests_for(prompt):
                 yield after, request
             after = end
-
-    def _note_read(self) -> None:
-        if self._read_to.num_rows > self._noted.num_rows:
-            self._noted = self._read_to
-            self._ledger.note_read(self._run_key, self._read_to)

@@ -1,12 +1,13 @@
 """The settings of collect."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from stillhouse.records import Record, Sampling
 
 STAGE = "collect"
+_BATCH_WINDOW_S = 86_400.0  # all three providers promise a batch within a day
 
 
 class AccessConfig(Record):
@@ -38,6 +39,26 @@ class AccessConfig(Record):
     """Whether answers come piece by piece, which long ones need behind some proxies."""
     prices: str | None = None
     """File with prices of your own, YAML; they win over the table."""
+    tier: Literal["standard", "batch", "auto"] = "standard"
+    """`batch` hands requests over to the provider's batch API, for half the price within a day;
+    `auto` does so where there is one and `finish_within_s` leaves it the day."""
+    finish_within_s: float | None = Field(default=None, gt=0.0)
+    """When the answers are needed, for the tier `auto`; null is no hurry."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Requests in one batch at most; null takes what the provider allows."""
+    batch_wait_s: float = Field(default=30.0, gt=0.0)
+    """Between two looks at running batches, at first; up to ten times as long while nothing
+    changes."""
+    forget_missing_batches: bool = False
+    """Whether the requests of a batch that the provider no longer knows are asked, and maybe paid,
+    again."""
+
+    @property
+    def prefers_batches(self) -> bool:
+        """Whether requests go to a batch API where there is one."""
+        if self.tier == "auto":
+            return self.finish_within_s is None or self.finish_within_s > _BATCH_WINDOW_S
+        return self.tier == "batch"
 
 
 class CollectConfig(Record):

@@ -10,6 +10,7 @@ from typing import Any
 
 from stillhouse.artifacts import Artifact, ArtifactWriter, Counts, TeacherRef
 from stillhouse.collect._asking import Asking
+from stillhouse.collect._batch import BatchDrive
 from stillhouse.collect._config import STAGE, CollectConfig
 from stillhouse.collect._source import PromptSource, Survey
 from stillhouse.collect._tally import Tally, merged
@@ -88,14 +89,17 @@ class Run:
         ticker = Ticker(
             on_progress, stage=STAGE, total=self._num_requests, unit="completions", done=num_settled
         )
-        with _open_stopwatch(self._writer) as stopwatch:
-            for _ in self._settling():
-                stopwatch.lap()
+        drive = BatchDrive(self._askings, self._ledger, self._config.access, self._is_over)
+        with _open_stopwatch(self._writer) as stopwatch, drive:
+            try:
+                for _ in self._settling(drive):
+                    stopwatch.lap()
+                    num_before, num_settled = num_settled, self._num_settled()
+                    metrics = {**self._metrics(started_s), **drive.metrics()}
+                    ticker.advance(num_settled - num_before, metrics)
+            finally:
+                stopwatch.lap(at_least_s=0.0)
                 self._seconds = stopwatch.seconds
-                num_before, num_settled = num_settled, self._num_settled()
-                ticker.advance(num_settled - num_before, self._metrics(started_s))
-            stopwatch.lap(at_least_s=0.0)
-            self._seconds = stopwatch.seconds
         self._check_complete()
 
     def finish(self, writer: ArtifactWriter, source: PromptSource, survey: Survey) -> Artifact:
@@ -128,12 +132,18 @@ class Run:
             },
         )
 
-    def _settling(self) -> Iterator[None]:
+    def _settling(self, drive: BatchDrive) -> Iterator[None]:
         """Ask until nothing is left to ask; yields when something has been settled."""
+        yield from drive.start()
         while not self._is_over():
-            for asking, answers in stream_together(self._askings, self._next_requests):
+            yield from drive.hand_over()
+            for asking, answers in stream_together(drive.online, self._next_requests):
                 asking.settle(answers)
                 yield
+                yield from drive.look_if_due()
+            if drive.is_waiting and any(asking.num_left for asking in self._askings):
+                yield from drive.wait()
+                continue
             if any(asking.has_more for asking in self._askings):
                 continue
             if not any(asking.is_held_up for asking in self._askings):
@@ -149,7 +159,8 @@ class Run:
         return [] if self._is_over() else asking.next_requests(num_wanted)
 
     def _num_settled(self) -> int:
-        return sum(asking.num_settled for asking in self._askings)
+        # Below 0 where more was left behind than stands before the position that was noted.
+        return max(0, sum(asking.num_settled for asking in self._askings))
 
     def _is_over(self) -> bool:
         # Where too many have failed, no later success could save the stage: stop paying.

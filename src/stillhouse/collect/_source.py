@@ -94,13 +94,20 @@ class PromptSource:
     def __init__(self, prompts: Path | Sequence[Prompt]) -> None:
         self._prompts = prompts
         self.file_sha256: str | None = None
+        self._stamp: tuple[int, ...] | None = None
         if isinstance(prompts, Path):
             self._where = str(prompts)
             next(iterate_prompts(prompts), None)  # a wrong path is told before it is hashed
+            self._stamp = _stamp(prompts)
             self.file_sha256 = file_sha256(prompts)
         else:
             self._where = "The list of prompts"
             check_prompts(prompts, where=self._where)
+
+    @property
+    def looks_unchanged(self) -> bool:
+        """Whether the file's size and time are those it was opened with: cheap, and no proof."""
+        return not isinstance(self._prompts, Path) or _stamp(self._prompts) == self._stamp
 
     def survey(self) -> Survey:
         """Read everything once, and refuse what no experiment can be made with.
@@ -188,6 +195,14 @@ class PromptSource:
                     f"({prompt.split}) have the same messages. Remove one: measuring on what was "
                     "trained on says nothing."
                 )
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return None
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _asked(prompt: Prompt) -> str:

@@ -7,6 +7,15 @@ loads neither torch nor native code.
 from stillhouse.teachers._access import Access
 from stillhouse.teachers._answers import check_top_logprobs
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
+from stillhouse.teachers._batch import (
+    QUEUE_FULL,
+    BatchMissingError,
+    BatchRefusedError,
+    BatchUnclearError,
+    RemoteBatch,
+    SoughtBatch,
+    name_of,
+)
 from stillhouse.teachers._budget import Budget
 from stillhouse.teachers._dialects import MalformedAnswerError
 from stillhouse.teachers._fake import FakeOptions, FakeTeacher, ScriptedAnswer
@@ -28,6 +37,13 @@ __all__ = [
     "Teacher",
     "TeacherInfo",
     "Pull",
+    "RemoteBatch",
+    "SoughtBatch",
+    "name_of",
+    "QUEUE_FULL",
+    "BatchRefusedError",
+    "BatchUnclearError",
+    "BatchMissingError",
     "check_top_logprobs",
     "FakeTeacher",
     "FakeOptions",

@@ -10,6 +10,7 @@ from stillhouse.errors import StillhouseError
 from stillhouse.records import Request
 from stillhouse.runlog import Answer
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
+from stillhouse.teachers._batch._client import BatchClient
 from stillhouse.teachers._caller import Caller
 from stillhouse.teachers._loop import enter_loop, leave_loop
 
@@ -28,10 +29,19 @@ class ApiTeacher(Teacher):
         caller: Who answers a request.
         info: What answers.
         concurrency: What the gate lets through at most; so many more wait in front of it.
+        batches: Its batch API, where it has one.
     """
 
-    def __init__(self, caller: Caller, info: TeacherInfo, *, concurrency: int) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        info: TeacherInfo,
+        *,
+        concurrency: int,
+        batches: BatchClient | None = None,
+    ) -> None:
         self._caller = caller
+        self._batches = batches
         self._info = info
         self._room = _AHEAD * concurrency
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -44,7 +54,7 @@ class ApiTeacher(Teacher):
 
     @property
     def caller(self) -> Caller:
-        """Who answers single requests, for batch clients and displays."""
+        """Who answers single requests."""
         return self._caller
 
     def stream(self, pull: Pull) -> Iterator[list[Answer]]:
@@ -79,12 +89,18 @@ class ApiTeacher(Teacher):
         """The most that one call can cost; None where no price is known."""
         return self._caller.worst_cost_usd(request)
 
+    def batch_client(self) -> BatchClient | None:
+        """How to ask it through a batch API; None where it has none."""
+        return self._batches
+
     def metrics(self) -> dict[str, float]:
         """How often the account refused a call for coming too fast."""
         return {"collect/num_rate_limited": self._caller.gate.num_rate_limited}
 
     def close(self) -> None:
         """Drop what is under way and close the connections; may be called twice."""
+        if self._batches is not None:
+            self._batches.close()
         loop, self._loop = self._loop, None
         if loop is not None:
             asyncio.run_coroutine_threadsafe(self._caller.close(), loop).result()

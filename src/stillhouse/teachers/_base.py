@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from stillhouse.records import Request
 from stillhouse.runlog import Answer
+
+if TYPE_CHECKING:
+    from stillhouse.teachers._batch._client import BatchClient
 
 Pull = Callable[[int], list[Request]]
 """`pull(n)` hands out up to n more requests, at least one while any are left; an empty list ends
@@ -61,6 +64,10 @@ class Teacher(Protocol):
     def worst_cost_usd(self, request: Request) -> float | None:
         """The most that one call can cost; None where no price is known."""
         return 0.0
+
+    def batch_client(self) -> "BatchClient | None":
+        """How to ask it through a batch API; None where it has none. Closed with the teacher."""
+        return None
 
     def metrics(self) -> Mapping[str, float]:
         """What a display may show of it, by the names of the metrics log."""

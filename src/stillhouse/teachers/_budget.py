@@ -98,6 +98,11 @@ class Budget:
             self._num_above_reserve += paid > pico
         self._serve_waiting()
 
+    def set_aside(self, worst_usd: float) -> None:
+        """Count what calls may cost that are not made through here; it stays set aside."""
+        self._unknown += _pico(worst_usd)
+        self._serve_waiting()
+
     def cancel(self, reservation: Reservation) -> None:
         """Give back the whole reservation of a call that was never sent."""
         self._reserved -= reservation.pico

@@ -12,8 +12,9 @@ from stillhouse.records import Usage
 from stillhouse.teachers._access import Access
 from stillhouse.teachers._api import ApiTeacher
 from stillhouse.teachers._base import TeacherInfo
-from stillhouse.teachers._caller import Caller, Endpoint
-from stillhouse.teachers._costs import cost_usd, worst_cost_usd
+from stillhouse.teachers._batch._client import WIRES, BatchClient
+from stillhouse.teachers._caller import Caller, CostOf, Endpoint, WorstCostOf
+from stillhouse.teachers._costs import FREE, Price, Tier, cost_usd, worst_cost_usd
 from stillhouse.teachers._dialects import DIALECTS, Quirks
 from stillhouse.teachers._gate import Gate, Limits
 from stillhouse.teachers._options import Options, split_options
@@ -122,27 +123,39 @@ def api_teacher(
         tokens_per_minute=access.tokens_per_minute,
         concurrency=at_once,
     )
-    price = price_of(endpoint.provider, endpoint.model, access.prices)
-
-    def cost_of(usage: Usage) -> float | None:
-        if is_free:
-            return 0.0
-        return None if price is None else cost_usd(price, usage)
-
-    def worst_cost_of(prompt_tokens: int, max_tokens: int) -> float | None:
-        if is_free:
-            return 0.0
-        if price is None:
-            return None
-        return worst_cost_usd(price, prompt_tokens=prompt_tokens, max_tokens=max_tokens)
-
+    price = FREE if is_free else price_of(endpoint.provider, endpoint.model, access.prices)
+    cost_of, worst_cost_of = _costs(price, "standard")
     caller = Caller(
         endpoint,
         Gate(limits, budget=access.budget),
         cost_of=cost_of,
         worst_cost_of=worst_cost_of,
     )
-    return ApiTeacher(caller, info, concurrency=at_once)
+    batches = None
+    if info.provider in WIRES:
+        cost_of, worst_cost_of = _costs(price, "batch")
+        batches = BatchClient(
+            endpoint,
+            WIRES[info.provider],
+            cost_of=cost_of,
+            worst_cost_of=worst_cost_of,
+            budget=access.budget,
+        )
+    return ApiTeacher(caller, info, concurrency=at_once, batches=batches)
+
+
+def _costs(price: Price | None, tier: Tier) -> tuple[CostOf, WorstCostOf]:
+    """What a call of a tier costs, and at most; None where no price is known."""
+
+    def cost_of(usage: Usage) -> float | None:
+        return None if price is None else cost_usd(price, usage, tier)
+
+    def worst_cost_of(prompt_tokens: int, max_tokens: int) -> float | None:
+        if price is None:
+            return None
+        return worst_cost_usd(price, prompt_tokens=prompt_tokens, max_tokens=max_tokens, tier=tier)
+
+    return cost_of, worst_cost_of
 
 
 def _checked_base_url(spec: str, url: SplitResult) -> str:

@@ -65,7 +65,7 @@ _ROWS = (
         key_variable="OPENAI_API_KEY",
         quirks=_OPENAI_QUIRKS,
         note="Log-probabilities only without reasoning; summaries of reasoning in the Responses "
-        "API only.",
+        "API only. Has a batch tier.",
     ),
     Provider(
         name="anthropic",
@@ -80,7 +80,8 @@ _ROWS = (
             max_top_logprobs=0,
             budget_models=r"claude-3|claude-[a-z]+-4(-[0-5])?(-20\d{6})?$",
         ),
-        note="No seeds; newer models take neither temperature nor top_p: leave both at 1.",
+        note="No seeds; newer models take neither temperature nor top_p: leave both at 1. Has a "
+        "batch tier.",
     ),
     Provider(
         name="google",
@@ -90,7 +91,8 @@ _ROWS = (
         base_url_variable="GOOGLE_GEMINI_BASE_URL",
         key_variable="GEMINI_API_KEY",
         quirks=Quirks(budget_models=r"(models/)?gemini-2"),
-        note="Some models refuse log-probabilities; where given, they come with token ids.",
+        note="Some models refuse log-probabilities; where given, they come with token ids. Has a "
+        "batch tier.",
     ),
     Provider(
         name="xai",

@@ -1,0 +1,112 @@
+"""A collection through batches is killed with SIGKILL at every step, and then run to its end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from batch_cases import APIS, WIRES, jobs_of, variables_of
+from tests.mock_provider import MockProvider, headline
+
+from stillhouse.artifacts import check_files, open_artifact
+from stillhouse.records import Completion
+from stillhouse.runlog import Ledger
+
+NUM_PROMPTS = 8
+MOST_STEPS = 40
+SLOW_S = 0.08  # an answer takes so long that a kill comes between the work and the answer
+
+CHILD = """
+import sys
+from pathlib import Path
+from stillhouse.collect import CollectConfig, collect
+
+folder = Path(sys.argv[1])
+access = {"tier": "batch", "batch_wait_s": 0.01, "batch_size": 3}
+collect(folder / "prompts.jsonl", folder / "out", teacher=sys.argv[2],
+        config=CollectConfig.model_validate({"access": access}))
+"""
+
+
+class Crash:
+    """A collection that is killed and started again."""
+
+    def __init__(self, provider: MockProvider, name: str, folder: Path) -> None:
+        self.provider = provider
+        self.api = APIS[name]
+        self.folder = folder
+        self.environment = {**os.environ, **variables_of(self.api, provider)}
+        lines = [f'{{"prompt": "rain number {at} of the day"}}' for at in range(NUM_PROMPTS)]
+        (folder / "prompts.jsonl").write_text("\n".join(lines))
+
+    def run_until(self, num_requests: int, *, pause_s: float) -> bool:
+        """Run, and kill after so many requests; whether it came to its end before."""
+        start = self.provider.count
+        arguments = [sys.executable, "-c", CHILD, str(self.folder), self.api.spec]
+        child = subprocess.Popen(arguments, env=self.environment)
+        while self.provider.count < start + num_requests:
+            if child.poll() is not None:
+                assert child.returncode == 0
+                return True
+            time.sleep(0.002)
+        time.sleep(pause_s)
+        os.kill(child.pid, signal.SIGKILL)
+        return child.wait(10) == 0
+
+    def check(self) -> None:
+        """Everything was answered, paid once, and no batch was left behind."""
+        artifact = open_artifact(self.folder / "out", kind="completions")
+        check_files(artifact)
+        texts = [row.text for row in artifact.rows("completions", Completion)]
+        # The mock writes a request's seed behind the headline.
+        headlines = [text.partition(" (")[0] for text in texts]
+        assert headlines == [headline(f"rain number {at} of the day") for at in range(NUM_PROMPTS)]
+        assert self.provider.world.num_paid == NUM_PROMPTS
+        jobs = jobs_of(self.provider, self.api)
+        assert all(job.ended_s is not None for job in jobs)
+        # No request is in two batches, not even in one that nobody looked at.
+        asked = Counter(str(body) for job in jobs for _, _, body in job.requests)
+        assert len(asked) == NUM_PROMPTS
+        assert set(asked.values()) == {1}
+        with Ledger(self.folder / "ledger.sqlite") as ledger:
+            named = {str(batch.remote_id).removeprefix("batches/") for batch in ledger.batches()}
+            assert named - {"None"} == {job.id for job in jobs}
+            assert {batch.state for batch in ledger.batches()} <= {"settled", "failed"}
+            totals = ledger.totals()
+        assert (totals.num_answered, totals.num_lost, totals.num_open) == (NUM_PROMPTS, 0, 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
+@pytest.mark.parametrize("name", WIRES)
+def test_a_kill_at_each_request_in_turn_orphans_nothing_and_pays_nothing_twice(
+    tmp_path: Path, name: str
+) -> None:
+    # The first process is killed at its first request, the next one at its second, and so on:
+    # those after a kill also have to find out what it left behind.
+    with MockProvider(latency={"first_s": SLOW_S}, batch={"polls": 1}) as provider:
+        crash = Crash(provider, name, tmp_path)
+        for step in range(1, MOST_STEPS):
+            pause_s = SLOW_S / 2 if step % 2 else SLOW_S * 1.2
+            if crash.run_until(step, pause_s=pause_s):
+                break
+        assert step >= 5  # kills of a run that had nothing to do would prove nothing
+        crash.check()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
+@pytest.mark.parametrize("is_answered", [False, True])
+@pytest.mark.parametrize("step", range(1, 13))
+@pytest.mark.parametrize("name", WIRES)
+def test_one_kill_at_any_request_orphans_nothing_and_pays_nothing_twice(
+    tmp_path: Path, name: str, step: int, is_answered: bool
+) -> None:
+    with MockProvider(latency={"first_s": SLOW_S}, batch={"polls": 1}) as provider:
+        crash = Crash(provider, name, tmp_path)
+        crash.run_until(step, pause_s=SLOW_S * (1.2 if is_answered else 0.5))
+        assert crash.run_until(MOST_STEPS * 10, pause_s=0.0)
+        crash.check()
