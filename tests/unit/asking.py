@@ -4,7 +4,8 @@ from itertools import islice
 from typing import Any
 
 from stillhouse.records import Completion, Message, Prompt, Request, Sampling
-from stillhouse.teachers import Pull, Teacher
+from stillhouse.runlog import Answer
+from stillhouse.teachers import Pull, Teacher, read_answer
 
 
 def requests_for(*texts: str, teacher: str = "test:m", **sampling: Any) -> list[Request]:
@@ -19,6 +20,12 @@ def pull_from(requests: list[Request]) -> Pull:
     return lambda n: list(islice(left, n))
 
 
+def raw_answers(teacher: Teacher, requests: list[Request]) -> list[Answer]:
+    """What `teacher` sends back for `requests`, in the order of arrival."""
+    return [answer for group in teacher.stream(pull_from(requests)) for answer in group]
+
+
 def answers(teacher: Teacher, requests: list[Request]) -> list[Completion]:
-    """What `teacher` says to `requests`, in the order of arrival."""
-    return [completion for group in teacher.stream(pull_from(requests)) for completion in group]
+    """What `teacher` says to `requests`, read, in the order of arrival."""
+    by_id = {request.id: request for request in requests}
+    return [read_answer(one, by_id[one.request_id]) for one in raw_answers(teacher, requests)]
