@@ -8,7 +8,8 @@ from cli_process import run_here, run_there
 from stillhouse.cli._chat import _side_by_side
 from stillhouse.cli._conversation import Conversation, chat_sampling
 from stillhouse.errors import ConfigError
-from stillhouse.records import Completion, ItemError, Message, Request
+from stillhouse.records import ItemError, Message, Request
+from stillhouse.runlog import Answer
 from stillhouse.teachers import FakeTeacher, Pull, ScriptedAnswer, TeacherInfo
 
 SAMPLING = chat_sampling(temperature=0.0, max_tokens=32)
@@ -21,7 +22,7 @@ class ListeningTeacher(FakeTeacher):
         super().__init__(script=script or None)
         self.asked: list[tuple[Message, ...]] = []
 
-    def stream(self, pull: Pull) -> Iterator[list[Completion]]:
+    def stream(self, pull: Pull) -> Iterator[list[Answer]]:
         def listen(num_wanted: int) -> list[Request]:
             requests = pull(num_wanted)
             self.asked += [request.messages for request in requests]
@@ -113,7 +114,7 @@ def test_a_teacher_that_ends_without_an_answer_is_an_error() -> None:
         def info(self) -> TeacherInfo:
             return TeacherInfo(id="silent", provider="fake")
 
-        def stream(self, pull: Pull) -> Iterator[list[Completion]]:
+        def stream(self, pull: Pull) -> Iterator[list[Answer]]:
             pull(1)
             return iter(())
 

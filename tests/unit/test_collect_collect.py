@@ -20,7 +20,7 @@ from stillhouse.errors import (
     TooManyFailuresError,
 )
 from stillhouse.records import Completion, Message, Prompt, Sampling
-from stillhouse.runlog import Ledger, Progress
+from stillhouse.runlog import Answer, Ledger, Progress
 from stillhouse.teachers import FakeOptions, FakeTeacher, Pull, open_teacher
 
 
@@ -38,7 +38,7 @@ class CountingTeacher(FakeTeacher):
         super().__init__(options)
         self.asked: list[str] = []
 
-    def stream(self, pull: Pull) -> Iterator[list[Completion]]:
+    def stream(self, pull: Pull) -> Iterator[list[Answer]]:
         def counted(num: int) -> list[Any]:
             requests = pull(num)
             self.asked += [request.prompt_id for request in requests]
@@ -48,7 +48,7 @@ class CountingTeacher(FakeTeacher):
 
 
 def config(**changes: Any) -> CollectConfig:
-    return CollectConfig.model_validate(changes)
+    return CollectConfig.model_validate({"access": {"max_tries": 1}, **changes})
 
 
 def completions_of(artifact: Artifact) -> list[Completion]:
@@ -167,10 +167,14 @@ def test_an_answer_known_under_another_prompt_id_is_filed_under_the_new_one(tmp_
 
 def test_a_request_is_in_the_ledger_before_the_teacher_has_it(tmp_path: Path) -> None:
     class Watching(FakeTeacher):
-        def stream(self, pull: Pull) -> Iterator[list[Completion]]:
+        def stream(self, pull: Pull) -> Iterator[list[Answer]]:
             requests = pull(3)
             with Ledger(tmp_path / "ledger.sqlite") as other:
-                assert [c.request_id for c in other.open_intents()] == [r.id for r in requests]
+                assert other.totals().num_open == 3
+                assert [one.id for one in other.requests(r.id for r in requests)] == [
+                    request.id for request in requests
+                ]
+                assert other.open_calls() == []  # whoever asked them is alive
             yield from super().stream(lambda n: pull(n))
             raise TeacherError("gone")
 
@@ -178,6 +182,7 @@ def test_a_request_is_in_the_ledger_before_the_teacher_has_it(tmp_path: Path) ->
         collect(some_prompts(4), tmp_path / "out", teacher=Watching(), config=config())
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         assert (ledger.totals().num_open, ledger.totals().num_answered) == (3, 1)
+        assert [call.prompt_id for call in ledger.open_calls()] == ["p0", "p1", "p2"]
 
 
 def test_progress_is_told_after_the_answer_is_in_the_ledger(tmp_path: Path) -> None:
@@ -213,7 +218,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_a_teacher_that_ends_early_is_an_error(tmp_path: Path) -> None:
     class Lazy(FakeTeacher):
-        def stream(self, pull: Pull) -> Iterator[list[Completion]]:
+        def stream(self, pull: Pull) -> Iterator[list[Answer]]:
             pull(2)
             return iter([])
 

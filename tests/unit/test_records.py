@@ -78,6 +78,7 @@ def test_the_id_does_not_depend_on_where_the_prompt_belongs(change: dict[str, st
                 {"max_tokens": 9},
                 {"seed": 4},
                 {"top_logprobs": 1},
+                {"reasoning_effort": "low"},
             )
         ),
     ],
@@ -95,6 +96,7 @@ def test_every_sampling_field_is_part_of_the_id() -> None:
         "max_tokens",
         "seed",
         "top_logprobs",
+        "reasoning_effort",
     }
 
 
