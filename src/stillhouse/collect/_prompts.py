@@ -13,9 +13,18 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from stillhouse.errors import ConfigError, DataError, RecordError
-from stillhouse.records import Message, Prompt, Record, Split, Tool, messages_identity
+from stillhouse.records import (
+    Message,
+    Prompt,
+    Record,
+    Split,
+    Tool,
+    content_hash,
+    messages_identity,
+)
 
 _ID_HEX_DIGITS = 16  # 64 bits: a collision is less likely than a disk error at any number of rows
+_UNNAMED = "unnamed"  # until what the row asks is known
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -42,7 +51,7 @@ def read_prompts(path: Path) -> list[Prompt]:
 
     Rows are `Prompt` records, `{"prompt": text}` with `system` where wanted, or `{"messages":
     [...]}`; `id`, `split` and `group` may be added to each. A row without an id gets one made from
-    the hash of its messages. JSON lines are split at newlines only.
+    the hash of what it asks. JSON lines are split at newlines only.
 
     Args:
         path: `.jsonl`, `.csv`, `.parquet`, or `.yaml` / `.yml` with a recipe.
@@ -77,8 +86,8 @@ class Row(NamedTuple):
     Attributes:
         where: Where it stands, for messages.
         prompt: What it says.
-        is_named: Whether the row has an id of its own; else it is the hash of the messages, the
-            same as often as they occur.
+        is_named: Whether the row has an id of its own; else it is the hash of what is asked, the
+            same as often as it occurs.
         end: The place after it, for `iterate_prompts`: a byte of JSON lines, a row elsewhere.
     """
 
@@ -114,17 +123,28 @@ def iterate_prompts(path: Path, *, num_before: int = 0, start: int = 0) -> Itera
         return
     for where, raw, end in _ROWS[path.suffix](path, num_before, start):
         row = _checked_row(path, where, raw)
-        messages = _messages(path, where, row)
         prompt = Prompt(
-            id=row.id or messages_identity(messages)[:_ID_HEX_DIGITS],
-            messages=messages,
+            id=row.id or _UNNAMED,
+            messages=_messages(path, where, row),
             split=row.split,
             group=row.group,
             tools=row.tools,
             output_schema=row.output_schema,
             teacher=row.teacher,
         )
-        yield Row(where, prompt, row.id is not None, end)
+        if not row.id:
+            id_ = asked_identity(prompt)[:_ID_HEX_DIGITS]
+            prompt = prompt.model_copy(update={"id": id_})
+        yield Row(where, prompt, bool(row.id), end)
+
+
+def asked_identity(prompt: Prompt) -> str:
+    """Hash of what is asked of whom, whatever the prompt is called and wherever it belongs."""
+    messages = messages_identity(prompt.messages)
+    if not prompt.tools and prompt.output_schema is None and prompt.teacher is None:
+        return messages
+    tools = [tool.model_dump(mode="json") for tool in prompt.tools]
+    return content_hash([messages, tools, prompt.output_schema, prompt.teacher])
 
 
 def check_prompts(prompts: Iterable[Prompt], *, where: str) -> None:

@@ -1,7 +1,7 @@
 """The prompts of a collection, read again and again without holding them in memory.
 
-A million prompts are two arrays of 64-bit hashes here, 16 MB: what repeats, and what stands in both
-splits, is found by sorting them. Two of a million hashes agree by chance once in 30 million files;
+A million prompts are three arrays of 64-bit hashes here, 24 MB: what repeats, and what stands in
+both splits, is found by sorting them. Two of a million hashes agree by chance once in 30 million files;
 errors are looked up again with the texts themselves.
 """
 
@@ -19,12 +19,11 @@ import numpy.typing as npt
 import orjson
 
 from stillhouse.artifacts import file_sha256
-from stillhouse.collect._prompts import Row, check_prompts, iterate_prompts
+from stillhouse.collect._prompts import Row, asked_identity, check_prompts, iterate_prompts
 from stillhouse.errors import DataError, RecordError
-from stillhouse.records import Prompt, canonical_json, content_hash, messages_identity
+from stillhouse.records import Prompt, canonical_json, messages_identity
 from stillhouse.runlog import ReadPosition
 
-_SPLIT_BIT = np.uint64(1)
 _HASH_BITS = np.uint64(2**64 - 2)
 
 
@@ -117,24 +116,25 @@ class PromptSource:
             DataError: there are no prompts.
         """
         digest = hashlib.sha256()
-        names, contents = array("Q"), array("Q")
+        names, contents, sides = array("Q"), array("Q"), array("Q")
         routed: dict[int, str] = {}
         for number, (_, prompt, is_named, _) in enumerate(self._rows()):
             digest.update(canonical_json(prompt) + b"\n")
             # A row that has no name of its own cannot share one: its number stands for it.
             names.append(_hash64(prompt.id if is_named else f"\0{number}"))
-            contents.append(_hash64(_asked(prompt)) & ~1 | (prompt.split == "held_out"))
+            contents.append(_hash64(asked_identity(prompt)))
+            side = _hash64(messages_identity(prompt.messages)) & ~1
+            sides.append(side | (prompt.split == "held_out"))
             if prompt.teacher is not None:
                 routed[number] = sys.intern(prompt.teacher)
         if not names:
             raise DataError(f"{self._where} holds no prompts. Add at least one.")
         if _repeats(np.frombuffer(names, dtype=np.uint64)).size:
             self._refuse_equal_ids()
-        content_P = np.frombuffer(contents, dtype=np.uint64)
-        repeats = _repeats(content_P & _HASH_BITS)
-        if repeats.size != _repeats(content_P).size:
+        side_P = np.frombuffer(sides, dtype=np.uint64)
+        if _repeats(side_P & _HASH_BITS).size != _repeats(side_P).size:
             self._refuse_mixed_splits()
-        repeated = frozenset(repeats.tolist())
+        repeated = frozenset(_repeats(np.frombuffer(contents, dtype=np.uint64)).tolist())
         num_routed = Counter(name for row, name in routed.items() if row not in repeated)
         return Survey(digest.hexdigest(), len(names), repeated, dict(num_routed))
 
@@ -188,7 +188,7 @@ class PromptSource:
     def _refuse_mixed_splits(self) -> None:
         first_with: dict[str, Prompt] = {}
         for _, prompt, _, _ in self._rows():
-            twin = first_with.setdefault(_asked(prompt), prompt)
+            twin = first_with.setdefault(messages_identity(prompt.messages), prompt)
             if twin.split != prompt.split:
                 raise RecordError(
                     f"{self._where}: prompts {twin.id!r} ({twin.split}) and {prompt.id!r} "
@@ -203,15 +203,6 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     except FileNotFoundError:
         return None
     return state.st_ino, state.st_size, state.st_mtime_ns
-
-
-def _asked(prompt: Prompt) -> str:
-    """Hash of what is asked, whatever the prompt is called and wherever it belongs."""
-    messages = messages_identity(prompt.messages)
-    if not prompt.tools and prompt.output_schema is None and prompt.teacher is None:
-        return messages
-    tools = [tool.model_dump(mode="json") for tool in prompt.tools]
-    return content_hash([messages, tools, prompt.output_schema, prompt.teacher])
 
 
 def _hash64(text: str) -> int:
