@@ -1,8 +1,8 @@
 """The prompts of a collection, read again and again without holding them in memory.
 
 A million prompts are three arrays of 64-bit hashes here, 24 MB: what repeats, and what stands in
-both splits, is found by sorting them. Two of a million hashes agree by chance once in 30 million files;
-errors are looked up again with the texts themselves.
+both splits, is found by sorting them. Two of a million hashes agree by chance once in 30 million
+files; errors are looked up again with the texts themselves.
 """
 
 import hashlib
