@@ -42,6 +42,7 @@ _BYTES_PER_TOKEN = 3.0  # on the safe side of English (4) and near that of code;
 _BASE_DELAY_S = 0.5
 _LONGEST_DELAY_S = 30.0
 _LONGEST_WAIT_S = 300.0  # an endpoint that asks for more ends the run, which can go on later
+_OTHER_FIELD = "other_field"
 _HELD_KINDS = frozenset({"rate_limited", "overloaded"})
 _WORK_DONE_KINDS = frozenset({"timeout", "server_error"})  # refused late: it may be on the bill
 
@@ -138,7 +139,8 @@ class Caller:
             return self._failed(request, ItemError(type="bad_request", message=str(err)))
         try:
             async with asyncio.timeout(endpoint.deadline_s):
-                await asyncio.sleep(self._delay_s(self._failures.get(request.id, 0)))
+                if request.id in self._failures:
+                    await asyncio.sleep(self._delay_s(self._failures[request.id]))
                 answer = await self._until_worked_on(request, body)
         except StillhouseError:
             self._has_ended = True
@@ -201,6 +203,9 @@ class Caller:
             if isinstance(outcome, Answer):
                 return outcome
             self._check_wait(outcome)
+            if outcome.kind == _OTHER_FIELD:
+                body = self._encode(request)
+                continue
             if outcome.kind not in _HELD_KINDS:  # for those, the gate holds everybody back
                 num_refused += 1
                 await asyncio.sleep(self._delay_s(num_refused))
@@ -221,7 +226,7 @@ class Caller:
         settled = Settled(status=None, is_server_trouble=True)
         try:
             reply = await self._send(body)
-            settled, outcome = self._judge(request, reply, monotonic() - started_s)
+            settled, outcome = self._judge(request, body, reply, monotonic() - started_s)
             return outcome
         except TransportError as err:
             message = self._without_key(str(err))
@@ -260,11 +265,15 @@ class Caller:
             return replace(head, body=assembler.result())
 
     def _judge(
-        self, request: Request, reply: Reply, seconds: float
+        self, request: Request, sent: bytes, reply: Reply, seconds: float
     ) -> tuple[Settled, Answer | Refusal]:
         limits = self.endpoint.dialect.limits(reply.headers)
         if reply.status != 200:
             refusal = self.endpoint.dialect.refusal(reply.status, reply.headers, reply.body)
+            if self._takes_other_field(reply, sent):
+                return Settled(status=reply.status, limits=limits), replace(
+                    refusal, kind=_OTHER_FIELD, is_retryable=True
+                )
             settled = Settled(
                 status=reply.status,
                 limits=limits,
@@ -276,9 +285,23 @@ class Caller:
                 return settled, refusal
             return settled, self._refused(request, refusal, seconds=seconds)
         answer = self._read(request, reply.body, seconds)
-        usage = answer.usage if answer.usage.completion_tokens or answer.error is None else None
+        usage = answer.usage if _is_told(answer.usage) else None
         cost_usd = answer.usage.cost_usd
         return Settled(status=200, usage=usage, cost_usd=cost_usd, limits=limits), answer
+
+    def _takes_other_field(self, reply: Reply, sent: bytes) -> bool:
+        """Whether a refusal was for the name of one field, which is then changed.
+
+        Newer OpenAI models refuse the old name of the limit, most other servers know no other: at
+        an address about which nothing is known, the answer tells.
+        """
+        if reply.status != 400 or b"max_completion_tokens" not in reply.body:
+            return False
+        if b'"max_tokens":' not in sent:
+            return False
+        quirks = replace(self.endpoint.quirks, max_tokens_field="max_completion_tokens")
+        self.endpoint = replace(self.endpoint, quirks=quirks)
+        return True
 
     def _read(self, request: Request, body: bytes, seconds: float) -> Answer:
         dialect = self.endpoint.dialect
@@ -355,16 +378,21 @@ class Caller:
         )
 
     def _priced(self, usage: Usage, seconds: float) -> Usage:
-        cost_usd = self._cost_of(usage) if usage.cost_usd is None else usage.cost_usd
+        cost_usd = usage.cost_usd
+        if cost_usd is None and _is_told(usage):
+            cost_usd = self._cost_of(usage)
         return usage.model_copy(update={"cost_usd": cost_usd, "seconds": seconds})
 
     def _delay_s(self, num_failures: int) -> float:
         """Exponential backoff with full jitter."""
-        if not num_failures:
-            return 0.0
         longest_s = min(_LONGEST_DELAY_S, _BASE_DELAY_S * 2.0 ** (num_failures - 1))
         return self._random.uniform(0.0, longest_s)
 
     def _without_key(self, text: str) -> str:
         key = self.endpoint.api_key
         return text.replace(key, "***") if key else text
+
+
+def _is_told(usage: Usage) -> bool:
+    """Whether the endpoint said what it counted: a stream may end before it does."""
+    return bool(usage.prompt_tokens or usage.completion_tokens)
