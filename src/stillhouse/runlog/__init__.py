@@ -14,6 +14,7 @@ from stillhouse.runlog._ledger import (
     Outcome,
     OutcomeTotals,
     ReadPosition,
+    Recorded,
 )
 from stillhouse.runlog._metrics import MetricsLog, read_metrics
 from stillhouse.runlog._progress import Listener, Progress, Ticker, ignore_progress
@@ -32,6 +33,7 @@ __all__ = [
     "Batch",
     "BatchState",
     "ReadPosition",
+    "Recorded",
     "MetricsLog",
     "read_metrics",
 ]

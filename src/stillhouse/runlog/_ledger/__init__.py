@@ -34,6 +34,7 @@ from stillhouse.runlog._ledger._records import (
     Outcome,
     OutcomeTotals,
     ReadPosition,
+    Recorded,
 )
 
 __all__ = [
@@ -45,4 +46,5 @@ __all__ = [
     "Batch",
     "BatchState",
     "ReadPosition",
+    "Recorded",
 ]

@@ -32,13 +32,13 @@ _LOST = (
     "ORDER BY worker = ? DESC, number DESC LIMIT 1"
 )
 _INSERT = f"INSERT INTO calls VALUES ({', '.join('?' * 28)})"
-_ANSWER_COLUMNS = (
+ANSWER_COLUMNS = (
     "c.dialect, c.finish_reason, c.model, c.response_id, c.prompt_tokens, c.completion_tokens, "
     "c.cached_prompt_tokens, c.cache_write_tokens, c.reasoning_tokens, c.audio_tokens, "
     "c.cost_usd, c.seconds, c.segment, c.offset, c.length"
 )
 _FIRST_ANSWERS = (
-    f"SELECT r.id, {_ANSWER_COLUMNS} FROM requests r JOIN calls c ON c.number = "
+    f"SELECT r.id, {ANSWER_COLUMNS} FROM requests r JOIN calls c ON c.number = "
     f"(SELECT min(number) FROM calls WHERE request = r.number AND {IS_ANSWER}) "
     "WHERE r.id IN ({marks})"
 )
@@ -116,7 +116,7 @@ def first_answers(db: Database, request_ids: Sequence[str]) -> Iterator[Answer]:
     found = {row[0]: row for row in db.rows_for(_FIRST_ANSWERS, [key_of(i) for i in request_ids])}
     rows = [found[key] for key in map(key_of, request_ids) if key in found]
     for row, body in zip(rows, load(db, [row[-3:] for row in rows]), strict=True):
-        yield _answer(row, body)
+        yield read_row(row, body)
 
 
 def answered_ids(db: Database, request_ids: Sequence[str]) -> set[str]:
@@ -190,7 +190,8 @@ def _row(number: int, intent: _Intent, answer: Answer, now: int, place: Place) -
     )
 
 
-def _answer(row: tuple[Any, ...], body: bytes) -> Answer:
+def read_row(row: tuple[Any, ...], body: bytes) -> Answer:
+    """The answer in a row of a request's id and `ANSWER_COLUMNS`, with its body."""
     key, dialect, finish_reason, model, response_id, *numbers = row
     prompt, completion, cached, cache_write, reasoning, audio, cost_usd, seconds, *_ = numbers
     usage = Usage(

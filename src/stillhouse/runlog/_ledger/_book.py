@@ -1,6 +1,6 @@
 """The ledger as its callers see it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Self
 from stillhouse.errors import StillhouseError
 from stillhouse.records import Request
 from stillhouse.runlog._answer import Answer
-from stillhouse.runlog._ledger import _answers, _batches, _claims, _runs, _sums
+from stillhouse.runlog._ledger import _answers, _batches, _claims, _raw, _runs, _sums
 from stillhouse.runlog._ledger._claims import Claimant
 from stillhouse.runlog._ledger._database import Database
 from stillhouse.runlog._ledger._packing import key_of, load_requests, pack
@@ -21,6 +21,7 @@ from stillhouse.runlog._ledger._records import (
     OpenCall,
     OutcomeTotals,
     ReadPosition,
+    Recorded,
 )
 from stillhouse.runlog._ledger._workers import beat, register, sign_off
 
@@ -87,15 +88,27 @@ class Ledger:
         *,
         reserved_usd: Sequence[float] | None = None,
         run_key: str | None = None,
+        raw_requests: Mapping[str, bytes] | None = None,
     ) -> list[Request]:
-        """`record_answers` and then `claim`, in one transaction: one wait for the disk."""
+        """`record_answers` and then `claim`, in one transaction: one wait for the disk.
+
+        Args:
+            answers: As in `record_answers`.
+            requests: As in `claim`, and so the other two.
+            reserved_usd: As there.
+            run_key: As there.
+            raw_requests: By id, the bodies that an application sent; kept of what is claimed.
+        """
         bodies = pack(answer.body for answer in answers)
         with self._writing() as worker:
             _answers.record(self._db, worker, answers, bodies)
             if not requests:
                 return []
             claimant = self._claimant(worker, run_key)
-            return _claims.claim(self._db, claimant, requests, reserved_usd)
+            claimed = _claims.claim(self._db, claimant, requests, reserved_usd)
+            given = raw_requests or {}
+            _raw.keep_raw(self._db, {r.id: given[r.id] for r in claimed if r.id in given})
+            return claimed
 
     def answer(self, request_id: str) -> Answer | None:
         """The first answer to one request, or None while it has none; errors do not count."""
@@ -126,6 +139,18 @@ class Ledger:
             )
             places = {key: (segment, offset, length) for key, segment, offset, length in rows}
             yield from load_requests(self._db, [places[key] for key in keys if key in places])
+
+    def recorded(self, *, up_to: int) -> Iterator[Recorded]:
+        """The first answer to every request, in the order of recording.
+
+        Args:
+            up_to: The last call to read, from `extent`: others may be writing.
+        """
+        return _raw.recorded(self._db, up_to=up_to)
+
+    def extent(self) -> tuple[int, str]:
+        """The number of the last call, and a SHA-256 that says what `recorded` gives up to it."""
+        return _raw.extent(self._db)
 
     def open_calls(self) -> list[OpenCall]:
         """The calls without an outcome whose process is gone, oldest first: maybe paid.

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from stillhouse.records import FinishReason
+from stillhouse.records import FinishReason, Request
+from stillhouse.runlog._answer import Answer
 
 Outcome = FinishReason | Literal["open", "lost"]
 """How a call stands: as its answer says, under way, or lost with its process (maybe paid)."""
@@ -36,6 +37,23 @@ class OpenCall:
     sent_utc: datetime
     batch_id: str | None = None
     reserved_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A request and the first answer to it.
+
+    Attributes:
+        request: What was asked.
+        answer: What came back; never an error.
+        answered_utc: When it was recorded.
+        raw_request: The body of the request as an application sent it, where that was kept.
+    """
+
+    request: Request
+    answer: Answer
+    answered_utc: datetime
+    raw_request: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
