@@ -15,6 +15,7 @@ class ExportFormat(StrEnum):
     """Whose export a file is."""
 
     auto = "auto"
+    ledger = "ledger"
     openai = "openai"
     openai_evals = "openai-evals"
     anthropic = "anthropic"
@@ -26,7 +27,10 @@ class ExportFormat(StrEnum):
 
 def import_(
     source: Annotated[
-        Path, typer.Argument(metavar="FILE", help="An export: .jsonl, .ndjson, .json or .csv.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="An export (.jsonl, .ndjson, .json, .csv) or a ledger."
+        ),
     ],
     source_format: Annotated[
         ExportFormat, typer.Option("--from", help="Whose export it is (docs/import.md).")
@@ -44,7 +48,7 @@ def import_(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Take completions from another tool's export.
+    """Take completions from another tool's export, or from a ledger of ours.
 
     What was paid for elsewhere is a teacher's output as well: `curate` reads the result, and
     `replay:DIR` answers from it.

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
 
-from stillhouse.records import Message, Split, Tool
+from stillhouse.records import Message, Sampling, Split, Tool, content_hash
+from stillhouse.runlog import Answer
 
 ReadRow = Mapping[str, Any]
 _REASONS = {"tool_use": "tool_calls", "max_output_tokens": "length", "refusal": "content_filter"}
@@ -37,6 +39,23 @@ class NoAnswerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer as our own ledger keeps it.
+
+    Attributes:
+        answer: With its usage, cost and duration.
+        teacher: Who was asked.
+        sampling: How.
+        answered_utc: When it was recorded.
+    """
+
+    answer: Answer
+    teacher: str
+    sampling: Sampling
+    answered_utc: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """One prompt and one answer to it.
 
@@ -49,6 +68,7 @@ class Exchange:
         seconds: How long the call took, 0 where the row does not say.
         split: Which side of the split the row is on.
         group: What the prompt is about.
+        kept: The answer where it is from a ledger; then `body` and `dialect` do not count.
     """
 
     messages: tuple[Message, ...]
@@ -59,6 +79,7 @@ class Exchange:
     seconds: float = 0.0
     split: Split = "train"
     group: str | None = None
+    kept: Kept | None = None
 
 
 def chat_body(
@@ -119,3 +140,8 @@ def json_text(value: Any) -> str:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError as err:
         raise BadRowError("malformed", f"cannot be written as JSON ({err})") from err
+
+
+def placeholder(kind: str, part: Any) -> str:
+    """What stands for a part that is no text: two different images stay two different prompts."""
+    return f"[{kind} {content_hash(json_text(part))[:16]}]"

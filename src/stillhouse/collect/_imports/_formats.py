@@ -3,19 +3,27 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal
 
 from stillhouse.collect._imports._exchange import Exchange, ReadRow, parsed
 from stillhouse.collect._imports._langfuse import read_observation
+from stillhouse.collect._imports._ledger import RECORDED, read_recorded
 from stillhouse.collect._imports._openai import dialect_of, read_call, read_eval_item
+from stillhouse.collect._imports._origin import Origin
 from stillhouse.collect._imports._plain import PlainFields, read_plain
 from stillhouse.collect._imports._promptfoo import read_result
-from stillhouse.collect._imports._source import read_source
 from stillhouse.errors import ConfigError
 
 FormatName = Literal[
-    "auto", "openai", "openai-evals", "anthropic", "openpipe", "langfuse", "promptfoo", "plain"
+    "auto",
+    "ledger",
+    "openai",
+    "openai-evals",
+    "anthropic",
+    "openpipe",
+    "langfuse",
+    "promptfoo",
+    "plain",
 ]
 _NUM_LOOKED_AT = 20
 _OBSERVATION_TYPES = ("GENERATION", "SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "EMBEDDING")
@@ -36,7 +44,7 @@ class Format:
     read: Callable[[ReadRow, PlainFields], list[Exchange]]
 
 
-def choose_format(name: FormatName, path: Path, fields: PlainFields) -> Format:
+def choose_format(name: FormatName, origin: Origin, fields: PlainFields) -> Format:
     """The format called `name`; for "auto" the one that most of the first rows look like.
 
     Raises:
@@ -45,7 +53,7 @@ def choose_format(name: FormatName, path: Path, fields: PlainFields) -> Format:
     """
     if name != "auto":
         return FORMATS[name]
-    values = (row.value for row in islice(read_source(path), _NUM_LOOKED_AT))
+    values = (row.value for row in islice(origin.rows(), _NUM_LOOKED_AT))
     rows = [value for value in values if isinstance(value, dict)]
     for candidate in FORMATS.values():
         likely = sum(candidate.is_likely(row, fields) for row in rows)
@@ -54,8 +62,8 @@ def choose_format(name: FormatName, path: Path, fields: PlainFields) -> Format:
     seen = ", ".join(sorted({key for row in rows for key in row})[:10]) or "none"
     known = ", ".join(FORMATS)
     raise ConfigError(
-        f"{path} looks like no export that is known (its fields: {seen}). Say which it is with "
-        f"--from {known}; for plain files name the fields with --set fields.prompt=NAME."
+        f"{origin.path} looks like no export that is known (its fields: {seen}). Say which it is "
+        f"with --from {known}; for plain files name the fields with --set fields.prompt=NAME."
     )
 
 
@@ -106,6 +114,7 @@ def _read_openpipe(row: ReadRow, fields: PlainFields) -> list[Exchange]:
 FORMATS: dict[str, Format] = {
     entry.name: entry
     for entry in (
+        Format("ledger", lambda row, _: RECORDED in row, lambda row, _: read_recorded(row)),
         Format("promptfoo", _is_promptfoo, lambda row, _: read_result(row)),
         Format("openai-evals", _is_eval_item, lambda row, _: read_eval_item(row)),
         Format("langfuse", _is_langfuse, lambda row, _: read_observation(row)),

@@ -54,7 +54,18 @@ def read_messages(given: Any) -> tuple[Message, ...]:
         return (Message(role="user", content=given),)
     if not isinstance(given, list):
         raise BadRowError("no_prompt", f"messages are {type(given).__name__}, not a list")
-    return tuple(message for item in given for message in _read_item(item))
+    messages: list[Message] = []
+    for item in given:
+        is_call = isinstance(item, Mapping) and item.get("type") == "function_call"
+        for message in _read_item(item):
+            if is_call and messages and messages[-1].role == "assistant":
+                # The Responses API writes what is one turn elsewhere as items of their own.
+                said = messages.pop()
+                calls = (*said.tool_calls, *message.tool_calls)
+                messages.append(said.model_copy(update={"tool_calls": calls}))
+            else:
+                messages.append(message)
+    return tuple(messages)
 
 
 def read_tools(given: Any) -> tuple[Tool, ...]:

@@ -1,7 +1,6 @@
 """Import: an export of another tool in, a completions artefact out."""
 
 import math
-import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,17 +16,17 @@ from stillhouse.artifacts import (
     Counts,
     TeacherRef,
     begin_artifact,
-    file_sha256,
     is_up_to_date,
     open_artifact,
 )
-from stillhouse.collect._imports._exchange import BadRowError, Exchange, NoAnswerError
+from stillhouse.collect._imports._exchange import BadRowError, Exchange, Kept, NoAnswerError
 from stillhouse.collect._imports._formats import Format, FormatName, choose_format
+from stillhouse.collect._imports._origin import Origin, open_origin
 from stillhouse.collect._imports._plain import PlainFields
-from stillhouse.collect._imports._source import Row, check_source, read_source
+from stillhouse.collect._imports._source import Row
 from stillhouse.collect._imports._tally import Tally
 from stillhouse.collect._scrub import scrub, scrub_row
-from stillhouse.errors import DataError, RecordError, TooManyFailuresError
+from stillhouse.errors import DataError, LogprobsUnavailableError, RecordError, TooManyFailuresError
 from stillhouse.records import (
     Completion,
     Prompt,
@@ -38,6 +37,7 @@ from stillhouse.records import (
     content_hash,
 )
 from stillhouse.runlog import Listener, Ticker, ignore_progress
+from stillhouse.teachers import read_answer
 from stillhouse.teachers._dialects import DIALECTS, MalformedAnswerError
 
 _STAGE = "import"
@@ -79,7 +79,7 @@ def import_completions(
     a time; what is held is a hash for each distinct prompt.
 
     Args:
-        source: The export: `.jsonl`, `.ndjson`, `.json` or `.csv`.
+        source: The export: `.jsonl`, `.ndjson`, `.json` or `.csv`; or a ledger.
         out: Folder of the artefact; one that the same inputs made is returned as it is.
         config: How to import.
         config_given: What the user set, for the manifest.
@@ -94,29 +94,28 @@ def import_completions(
         DataError: the file breaks off, changes while it is read, or holds no answer.
         ConfigError: a path is wrong, or the format is not recognised.
     """
-    check_source(source)
-    before = source.stat()
-    chosen = choose_format(config.format, source, config.fields)
-    resolved = {
-        **config.model_dump(mode="json"),
-        "format": chosen.name,
-        "source_sha256": file_sha256(source),
-    }
-    if is_up_to_date(out, stage=_STAGE, config=resolved):
-        return open_artifact(out)
-    writer = begin_artifact(
-        out,
-        kind="completions",
-        stage=_STAGE,
-        config=resolved,
-        config_given=config_given,
-        replace=replace,
-    )
-    try:
-        run = _Import(source, before, chosen, config, writer)
-        return run.finish(Ticker(on_progress, stage=_STAGE, total=None, unit="rows"))
-    finally:
-        writer.release()
+    with open_origin(source) as origin:
+        chosen = choose_format(config.format, origin, config.fields)
+        resolved = {
+            **config.model_dump(mode="json"),
+            "format": chosen.name,
+            "source_sha256": origin.sha256,
+        }
+        if is_up_to_date(out, stage=_STAGE, config=resolved):
+            return open_artifact(out)
+        writer = begin_artifact(
+            out,
+            kind="completions",
+            stage=_STAGE,
+            config=resolved,
+            config_given=config_given,
+            replace=replace,
+        )
+        try:
+            run = _Import(origin, chosen, config, writer)
+            return run.finish(Ticker(on_progress, stage=_STAGE, total=None, unit="rows"))
+        finally:
+            writer.release()
 
 
 class _Import:
@@ -124,13 +123,12 @@ class _Import:
 
     def __init__(
         self,
-        source: Path,
-        before: os.stat_result,
+        origin: Origin,
         chosen: Format,
         config: ImportConfig,
         writer: ArtifactWriter,
     ) -> None:
-        self._source = source
+        self._origin = origin
         self._format = chosen
         self._config = config
         self._writer = writer
@@ -138,9 +136,6 @@ class _Import:
         self._num_samples: Counter[bytes] = Counter()
         self._held_out: set[bytes] = set()
         self._groups: dict[str, str] = {}
-        self._before = before
-        # What a row does not say, everybody who imports this file says alike.
-        self._made_utc = datetime.fromtimestamp(before.st_mtime, UTC)
 
     def finish(self, ticker: Ticker) -> Artifact:
         """Write completions and prompts, and the manifest."""
@@ -163,7 +158,7 @@ class _Import:
             teacher=self._teacher(),
             results={
                 "format": self._format.name,
-                "source": self._source.name,
+                "source": self._origin.path.name,
                 "rows": tally.num_rows,
                 "prompts": len(self._num_samples),
                 "models": dict(sorted(tally.models.items())),
@@ -173,7 +168,7 @@ class _Import:
 
     def _completions(self, spool: Path, ticker: Ticker) -> Iterator[Completion]:
         with spool.open("wb") as prompts:
-            for row in read_source(self._source):
+            for row in self._origin.rows():
                 self._tally.num_rows += 1
                 ticker.advance()
                 for prompt, completion in self._read(row):
@@ -227,7 +222,7 @@ class _Import:
         request = Request.of(
             prompt,
             teacher=completion.teacher,
-            sampling=_UNKNOWN_SAMPLING,
+            sampling=exchange.kept.sampling if exchange.kept else _UNKNOWN_SAMPLING,
             sample_index=self._num_samples[key] + index,
         )
         update = {
@@ -239,6 +234,8 @@ class _Import:
 
     def _answer(self, exchange: Exchange, prompt: Prompt) -> Completion:
         """The answer as the dialect's own reading gives it."""
+        if exchange.kept is not None:
+            return _recorded_answer(exchange.kept, prompt)
         body = exchange.body
         model = body.get("model") or self._config.model or f"import:{self._format.name}"
         request = Request.of(prompt, teacher=str(model), sampling=_UNKNOWN_SAMPLING)
@@ -250,7 +247,7 @@ class _Import:
         is_duration = math.isfinite(exchange.seconds) and exchange.seconds >= 0
         seconds = exchange.seconds if is_duration else 0.0
         usage = completion.usage.model_copy(update={"seconds": seconds})
-        created = _time_of(body, self._made_utc)
+        created = _time_of(body, self._origin.made_utc)
         return completion.model_copy(update={"usage": usage, "created_utc": created})
 
     def _check_split(self, key: bytes, prompt: Prompt) -> None:
@@ -271,12 +268,11 @@ class _Import:
         return self._groups.setdefault(group, f"group-{len(self._groups) + 1}")
 
     def _check(self, num_kept: int) -> None:
-        tally, after = self._tally, self._source.stat()
-        if (after.st_mtime_ns, after.st_size) != (self._before.st_mtime_ns, self._before.st_size):
-            raise DataError(f"{self._source} changed while it was read. Import it again.")
+        tally, path = self._tally, self._origin.path
+        self._origin.check_unchanged()
         if tally.num_bad > self._config.max_failure_fraction * tally.num_rows:
             raise TooManyFailuresError(
-                f"{tally.num_bad} of {tally.num_rows} rows of {self._source} cannot be read as "
+                f"{tally.num_bad} of {tally.num_rows} rows of {path} cannot be read as "
                 f"{self._format.name} ({tally.num_bad / tally.num_rows:.1%}, allowed are "
                 f"{self._config.max_failure_fraction:.1%}); the first is {tally.first_bad}. Give "
                 "the right --from, mend the file, or raise max_failure_fraction."
@@ -284,7 +280,7 @@ class _Import:
         if num_kept == 0:
             reasons = ", ".join(f"{reason} {n}" for reason, n in tally.dropped.most_common())
             raise DataError(
-                f"{self._source} holds no answer to import ({reasons or 'it is empty'}). Check "
+                f"{path} holds no answer to import ({reasons or 'it is empty'}). Check "
                 "that it is an export of calls."
             )
 
@@ -293,6 +289,18 @@ class _Import:
         models = list(self._tally.models)
         model_id = models[0] if len(models) == 1 else f"import:{self._format.name}"
         return TeacherRef(id=model_id, provider="import", revision=None)
+
+
+def _recorded_answer(kept: Kept, prompt: Prompt) -> Completion:
+    request = Request.of(prompt, teacher=kept.teacher, sampling=kept.sampling)
+    try:
+        completion = read_answer(kept.answer, request)
+    except LogprobsUnavailableError:
+        # The application asked for them and got none: that is no reason to leave its answer out.
+        sampling = kept.sampling.model_copy(update={"top_logprobs": 0})
+        request = Request.of(prompt, teacher=kept.teacher, sampling=sampling)
+        completion = read_answer(kept.answer, request)
+    return completion.model_copy(update={"created_utc": kept.answered_utc})
 
 
 def _identity(prompt: Prompt) -> bytes:
