@@ -12,6 +12,7 @@ from typer.main import get_command
 from stillhouse import __version__
 from stillhouse.cli._chat import chat
 from stillhouse.cli._import import import_
+from stillhouse.cli._proxy import proxy
 from stillhouse.cli._runs import demo, run
 from stillhouse.cli._setup import doctor, init
 from stillhouse.cli._stages import capture, collect, curate, evaluate, train
@@ -23,6 +24,7 @@ _COMMANDS = (
     doctor,
     run,
     collect,
+    proxy,
     import_,
     curate,
     capture,

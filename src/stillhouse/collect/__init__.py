@@ -5,6 +5,7 @@ from stillhouse.collect._collect import collect
 from stillhouse.collect._config import CollectConfig
 from stillhouse.collect._imports import ImportConfig, import_completions
 from stillhouse.collect._prompts import check_prompts, read_prompts
+from stillhouse.collect._proxy import ProxyConfig, ProxyCounts, serve_proxy
 from stillhouse.collect._scrub import Scrubbed, ScrubbedRow, scrub, scrub_row
 
 __all__ = [
@@ -14,6 +15,9 @@ __all__ = [
     "CaptureConfig",
     "import_completions",
     "ImportConfig",
+    "serve_proxy",
+    "ProxyConfig",
+    "ProxyCounts",
     "scrub",
     "Scrubbed",
     "scrub_row",
