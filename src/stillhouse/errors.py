@@ -2,6 +2,7 @@
 
     StillhouseError
     +-- ConfigError (ValueError)              a setting is wrong
+    |   +-- FolderBusyError                   another process writes there
     +-- DataError (ValueError)                what was read is wrong
     |   +-- RecordError                       one row or field
     |   +-- ShapeError                        an array
@@ -32,6 +33,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 __all__ = [
     "StillhouseError",
     "ConfigError",
+    "FolderBusyError",
     "DataError",
     "RecordError",
     "ShapeError",

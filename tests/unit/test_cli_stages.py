@@ -93,7 +93,17 @@ def test_another_output_is_replaced_only_by_force(
 def test_too_many_failures_exit_with_3(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     prompts = write_prompts(tmp_path / "p.jsonl")
     out = tmp_path / "c"
-    ran = run_here(capsys, "collect", prompts, "--teacher", "fake:?fail_every=2", "--out", out)
+    ran = run_here(
+        capsys,
+        "collect",
+        prompts,
+        "--teacher",
+        "fake:?fail_every=2",
+        "--out",
+        out,
+        "--set",
+        "access.max_tries=1",
+    )
     assert ran.code == 3
     assert not (out / "manifest.json").exists()
 

@@ -76,8 +76,14 @@ def collect(
         ConfigError: a path, a spec or a price is wrong.
     """
     source = PromptSource(prompts)
+    ledger_path = ledger or out.parent / "ledger.sqlite"
+    if not ledger_path.exists():
+        # A first run with a mistake in it leaves nothing behind.
+        source.survey()
+        if isinstance(teacher, str):
+            open_teacher(teacher).close()
     out.parent.mkdir(parents=True, exist_ok=True)
-    with Ledger(ledger or out.parent / "ledger.sqlite") as book:
+    with Ledger(ledger_path) as book:
         survey = _survey(source, book)
         with _open_shares(teacher, config, book) as shares:
             _check_routes(survey, shares)

@@ -90,16 +90,21 @@ class Run:
             on_progress, stage=STAGE, total=self._num_requests, unit="completions", done=num_settled
         )
         drive = BatchDrive(self._askings, self._ledger, self._config.access, self._is_over)
-        with _open_stopwatch(self._writer) as stopwatch, drive:
-            try:
-                for _ in self._settling(drive):
-                    stopwatch.lap()
-                    num_before, num_settled = num_settled, self._num_settled()
-                    metrics = {**self._metrics(started_s), **drive.metrics()}
-                    ticker.advance(num_settled - num_before, metrics)
-            finally:
-                stopwatch.lap(at_least_s=0.0)
-                self._seconds = stopwatch.seconds
+        try:
+            with _open_stopwatch(self._writer) as stopwatch, drive:
+                try:
+                    for _ in self._settling(drive):
+                        stopwatch.lap()
+                        num_before, num_settled = num_settled, self._num_settled()
+                        metrics = {**self._metrics(started_s), **drive.metrics()}
+                        ticker.advance(num_settled - num_before, metrics)
+                finally:
+                    stopwatch.lap(at_least_s=0.0)
+                    self._seconds = stopwatch.seconds
+        finally:
+            # A stopped run tells the next one how far it came.
+            for asking in self._askings:
+                asking.note_read()
         self._check_complete()
 
     def finish(self, writer: ArtifactWriter, source: PromptSource, survey: Survey) -> Artifact:
