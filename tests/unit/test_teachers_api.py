@@ -23,7 +23,7 @@ from stillhouse.errors import (
 )
 from stillhouse.records import Request
 from stillhouse.runlog import Answer
-from stillhouse.teachers import Access, Budget, Teacher, open_teacher, read_answer
+from stillhouse.teachers import Access, Budget, open_teacher, read_answer
 
 SECRET = "sk-very-secret-indeed"
 TEXTS = [f"rain number {n} of the day" for n in range(12)]
@@ -38,12 +38,6 @@ def provider() -> Iterator[MockProvider]:
 @pytest.fixture
 def bench(provider: MockProvider, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(provider, monkeypatch)
-
-
-def drain(teacher: Teacher, requests: list[Request], received: list[Answer]) -> None:
-    """Take what comes until the end or an error."""
-    for group in teacher.stream(pull_from(requests)):
-        received += group
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -122,7 +116,8 @@ def test_what_no_further_request_can_pass_ends_the_stream_with_one_line(
         # The key is read when a teacher is opened, and another stream may try again.
         for _ in range(2):
             with pytest.raises(TeacherUnavailableError, match=FATAL[kind]) as caught:
-                drain(teacher, requests, received)
+                for group in teacher.stream(pull_from(requests)):
+                    received += group
     text = str(caught.value)
     assert "\n" not in text
     assert "test-key" not in text
@@ -185,19 +180,18 @@ def test_a_storm_of_429s_is_waited_out_and_charges_nothing(
     bench: Bench, name: str, form: str, wait_s: float | None
 ) -> None:
     wait = "" if wait_s is None else f"wait_s={wait_s},"
-    num_refused = 5 if wait_s == 0.2 else 3
-    bench.provider.change(faults=[f"rate_limit:{wait}form={form},first={num_refused}"])
+    bench.provider.change(faults=[f"rate_limit:{wait}form={form},first=5"])
     requests = requests_for(*TEXTS)
     started_s = time.monotonic()
     with bench.open(name, concurrency=4) as teacher:
         found = raw_answers(teacher, requests)
-        assert teacher.metrics()["collect/num_rate_limited"] == num_refused
+        assert teacher.metrics()["collect/num_rate_limited"] == 5
     # A date is written in whole seconds, so that up to one of them is over when it is read.
     least_s = {"none": 0.5, "date": 0.0}.get(form, wait_s or 0.0)
     assert least_s <= time.monotonic() - started_s < 9.0
     assert all(answer.error is None for answer in found)
     assert len(found) == bench.provider.world.num_paid == len(TEXTS)
-    assert bench.provider.count == len(TEXTS) + num_refused
+    assert bench.provider.count == len(TEXTS) + 5
 
 
 @pytest.mark.parametrize("kind", ["overloaded", "unavailable"])
@@ -222,23 +216,27 @@ def test_a_wait_that_is_too_long_ends_the_stream(bench: Bench) -> None:
 
 
 def test_a_limit_set_by_the_user_is_kept(bench: Bench) -> None:
-    with bench.open("openai", requests_per_minute=60.0) as teacher:
-        found = raw_answers(teacher, requests_for(*(f"q{n}" for n in range(61))))
-    assert len(found) == 61
+    with bench.open("openai", requests_per_minute=1200.0) as teacher:
+        started_s = time.monotonic()
+        found = raw_answers(teacher, requests_for(*(f"q{n}" for n in range(30))))
+    assert len(found) == 30
     sent_s = sorted(one.received_s for one in bench.provider.requests)
-    # A minute's worth goes at once, and then one a second.
-    assert sent_s[-1] - sent_s[0] >= 0.9
-    assert sent_s[-2] - sent_s[0] < 0.9
+    # 20 a second after what the bucket holds at first.
+    assert time.monotonic() - started_s < 10
+    assert sent_s[-1] - sent_s[0] >= 0.3
 
 
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
-def test_a_host_that_refuses_log_probabilities_says_so(bench: Bench, is_streamed: bool) -> None:
+def test_an_answer_without_log_probabilities_ends_the_stream(
+    bench: Bench, is_streamed: bool
+) -> None:
+    # Reasoning models count and never show: the mock leaves them out with a tool call.
     bench.provider.change(has_logprobs=False)
     with bench.open("openai", is_streamed=is_streamed) as teacher:
         found = raw_answers(teacher, requests_for("a", top_logprobs=3))
         assert found[0].error is not None
         assert (found[0].error.type, found[0].usage.cost_usd) == ("bad_request", 0.0)
-        assert found[0].error.message == "Logprobs is not enabled for mock-small."
+        assert "logprobs" in found[0].error.message
 
 
 @pytest.mark.parametrize("name", ["openai", "responses", "google"])
@@ -260,7 +258,8 @@ def test_a_budget_is_never_crossed_and_the_rest_is_handed_back(bench: Bench, nam
     received: list[Answer] = []
     with bench.open(name, budget=budget, concurrency=8) as teacher:
         with pytest.raises(BudgetExceededError, match="Raise the budget") as caught:
-            drain(teacher, requests, received)
+            for group in teacher.stream(pull_from(requests)):
+                received += group
         assert "\n" not in str(caught.value)
     answered = [answer for answer in received if answer.error is None]
     world = bench.provider.world

@@ -45,7 +45,6 @@ _MOST_REFUSALS = 5  # of one request, for reasons of its own; then the run count
 _NOTHING = Usage(cost_usd=0.0)  # of what was never sent, or turned away before any work
 _LONGEST_WAIT_S = 300.0  # an endpoint that asks for more ends the run, which can go on later
 _OTHER_FIELD = "other_field"
-_NOT_SENT = "not_sent"
 _HELD_KINDS = frozenset({"rate_limited", "overloaded"})
 _WORK_DONE_KINDS = frozenset({"timeout", "server_error"})  # refused late: it may be on the bill
 
@@ -152,8 +151,6 @@ class Caller:
         except TimeoutError:  # the transport's own have another name by now
             message = f"no answer within the deadline of {endpoint.deadline_s:g} s"
             answer = self._failed(request, ItemError(type="deadline", message=message))
-        if answer.error is not None and answer.error.type == _NOT_SENT:
-            return answer
         if answer.error is not None and answer.error.retryable:
             self._failures[request.id] = self._failures.get(request.id, 0) + 1
         else:
@@ -202,7 +199,7 @@ class Caller:
             if self._has_ended:
                 self._gate.cancel(admission)
                 message = "the run had ended before it was sent"
-                error = ItemError(type=_NOT_SENT, message=message, retryable=True)
+                error = ItemError(type="not_sent", message=message, retryable=True)
                 return self._failed(request, error, usage=_NOTHING)
             outcome = await self._try_once(request, body, admission)
             if isinstance(outcome, Answer):
