@@ -41,8 +41,6 @@ from stillhouse.teachers._transport import (
 _BYTES_PER_TOKEN = 3.0  # on the safe side of English (4) and near that of code; only buckets use it
 _BASE_DELAY_S = 0.5
 _LONGEST_DELAY_S = 30.0
-_MOST_REFUSALS = 5  # of one request, for reasons of its own; then the run counts it as a try
-_NOTHING = Usage(cost_usd=0.0)  # of what was never sent, or turned away before any work
 _LONGEST_WAIT_S = 300.0  # an endpoint that asks for more ends the run, which can go on later
 _OTHER_FIELD = "other_field"
 _HELD_KINDS = frozenset({"rate_limited", "overloaded"})
@@ -138,8 +136,7 @@ class Caller:
         try:
             body = self._encode(request)
         except (RecordError, TypeError) as err:
-            error = ItemError(type="bad_request", message=str(err))
-            return self._failed(request, error, usage=_NOTHING)
+            return self._failed(request, ItemError(type="bad_request", message=str(err)))
         try:
             async with asyncio.timeout(endpoint.deadline_s):
                 if request.id in self._failures:
@@ -199,8 +196,9 @@ class Caller:
             if self._has_ended:
                 self._gate.cancel(admission)
                 message = "the run had ended before it was sent"
-                error = ItemError(type="not_sent", message=message, retryable=True)
-                return self._failed(request, error, usage=_NOTHING)
+                return self._failed(
+                    request, ItemError(type="not_sent", message=message, retryable=True)
+                )
             outcome = await self._try_once(request, body, admission)
             if isinstance(outcome, Answer):
                 return outcome
@@ -210,8 +208,6 @@ class Caller:
                 continue
             if outcome.kind not in _HELD_KINDS:  # for those, the gate holds everybody back
                 num_refused += 1
-                if num_refused == _MOST_REFUSALS:
-                    return self._refused(request, outcome, seconds=0.0, usage=_NOTHING)
                 await asyncio.sleep(self._delay_s(num_refused))
 
     def _check_wait(self, refusal: Refusal) -> None:
@@ -287,8 +283,7 @@ class Caller:
             )
             if refusal.is_retryable and settled.was_refused:
                 return settled, refusal
-            usage = _NOTHING if settled.was_refused else None
-            return settled, self._refused(request, refusal, seconds=seconds, usage=usage)
+            return settled, self._refused(request, refusal, seconds=seconds)
         answer = self._read(request, reply.body, seconds)
         usage = answer.usage if _is_told(answer.usage) else None
         cost_usd = answer.usage.cost_usd
@@ -332,9 +327,7 @@ class Caller:
         error = ItemError(type="malformed_answer", message=message, retryable=True)
         return self._failed(request, error, seconds=seconds, usage=err.usage)
 
-    def _refused(
-        self, request: Request, refusal: Refusal, *, seconds: float, usage: Usage | None = None
-    ) -> Answer:
+    def _refused(self, request: Request, refusal: Refusal, *, seconds: float) -> Answer:
         if refusal.stops_provider:
             raise self._stopped(refusal)
         error = ItemError(
@@ -342,7 +335,7 @@ class Caller:
             message=self._without_key(refusal.message),
             retryable=refusal.is_retryable,
         )
-        return self._failed(request, error, seconds=seconds, usage=usage)
+        return self._failed(request, error, seconds=seconds)
 
     def _stopped(self, refusal: Refusal) -> TeacherUnavailableError:
         endpoint = self.endpoint
