@@ -144,9 +144,10 @@ class Upstream:
         return sent
 
     def secrets(self, sent: Mapping[str, str], query: Mapping[str, str]) -> tuple[bytes, ...]:
-        """The keys of a request, which must be in nothing that is recorded."""
+        """The keys of a request, and ours, which must be in nothing that is recorded."""
         keys = [sent[name] for name in _KEY_HEADERS if name in sent]
         keys += [query["key"]] if "key" in query else []
+        keys += [self._key] if self._key else []
         bare = {key.rpartition(" ")[2].encode() for key in keys}
         return tuple(key for key in bare if len(key) >= _LEAST_SECRET_CHARS)
 
