@@ -432,6 +432,24 @@ def test_strict_refuses_calls_that_could_not_be_recorded_and_no_others(
         wait_until(lambda: ask(proxy).status == 200)
 
 
+def test_strict_refuses_calls_when_the_ledger_is_damaged(
+    mock: MockProvider, ledger: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with proxy_for(mock, "openai_chat", ledger, is_strict=True) as proxy:
+        for number in range(40):
+            ask(proxy, f"number {number} " + "x" * 3000)
+        wait_until(lambda: proxy.counts.num_answers == 40)
+        with sqlite3.connect(ledger) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        db.close()
+        size = ledger.stat().st_size
+        with ledger.open("r+b") as stream:
+            stream.seek(4096)
+            stream.write(b"\xff" * (size - 4096))
+        wait_until(lambda: ask(proxy, "another").status == 503)
+    assert "damaged" in caplog.text
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
 def test_a_ledger_that_cannot_be_opened_is_an_error_before_anything_passes(
     mock: MockProvider, tmp_path: Path

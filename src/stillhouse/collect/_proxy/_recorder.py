@@ -233,11 +233,16 @@ class _Writer:
             self._count(entry)
 
     def _one_by_one(self, ended: Sequence[_Entry], begun: Sequence[_Entry]) -> None:
+        refused: list[tuple[_Entry, StillhouseError]] = []
         for entry in (*ended, *begun):
             try:
                 self._exchange(*(([entry], []) if entry.is_claimed else ([], [entry])))
             except (RecordError, IntegrityError) as err:
-                self._give_up(entry, err)
+                refused.append((entry, err))
+        if len(refused) == len(ended) + len(begun) and isinstance(refused[0][1], IntegrityError):
+            raise refused[0][1]  # it is the ledger that is damaged
+        for entry, problem in refused:
+            self._give_up(entry, problem)
 
     def _read(self, entry: _Entry, take: Callable[[_Entry], None]) -> None:
         """Read without letting one call's surprise end the recording of all others."""

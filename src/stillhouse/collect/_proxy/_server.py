@@ -109,7 +109,10 @@ class Proxy:
         self._is_over.set()
 
     async def close(self) -> None:
-        """Take no more requests, let those under way end, and write what is left."""
+        """Take no more requests, let those under way end, and write what is left.
+
+        May be called twice.
+        """
         self._is_stopping = True
         if self._runner is not None:
             for site in list(self._runner.sites):
