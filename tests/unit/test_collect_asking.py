@@ -190,6 +190,19 @@ def test_prompts_are_read_no_further_than_they_are_wanted(ledger: Ledger) -> Non
     assert len(one.next_requests(4_000)) == 256  # claimed in groups, however many are wanted
 
 
+def test_what_was_read_and_not_claimed_is_read_again(ledger: Ledger) -> None:
+    source = WatchedSource(9)
+    stopped = asking(ledger, source)
+    stopped.settle([good(request) for request in stopped.next_requests(4)])
+    stopped.note_stop()
+    assert len(stopped.read_requests(3)) == 3  # for a batch that has no room for them
+    stopped.note_stop()
+    again = asking(ledger, source)
+    assert again.num_left == 6  # the position is before the last of the four that were claimed
+    assert answer_all(again) == 5
+    assert (again.num_left, ledger.totals().num_answered) == (0, 9)
+
+
 def test_an_answer_in_the_ledger_is_found_by_what_was_asked(ledger: Ledger) -> None:
     source = WatchedSource(3)
     answer_all(asking(ledger, source))

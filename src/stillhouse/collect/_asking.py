@@ -98,6 +98,7 @@ class Asking:
         self._num_waiting: Counter[str] = Counter()
         position, num_left = self._resume()
         self._read_to = self._noted = position
+        self._is_all_claimed = True
         self._fresh = self._requests(position)
         self.num_settled = survey.num_asked_before(position) * share.samples_per_prompt - num_left
 
@@ -129,6 +130,7 @@ class Asking:
                 self.note_read()
                 return []
             claimed = self._claim(group)
+            self._is_all_claimed = True
             if self._read_to.num_rows - self._noted.num_rows >= _NOTE_EVERY_ROWS:
                 self.note_read()
             if claimed:
@@ -164,6 +166,15 @@ class Asking:
         if self._read_to.num_rows > self._noted.num_rows:
             self._noted = self._read_to
             self._ledger.note_read(self._run_key, self._read_to)
+
+    def note_stop(self) -> None:
+        """Keep how far a run came that stops here, unless it has read what it did not claim.
+
+        A batch holds back what the budget has no room for, and a claim may fail: such rows would
+        never be asked if they stood before the position.
+        """
+        if self._is_all_claimed:
+            self.note_read()
 
     def settle(self, answers: Sequence[Answer], *, counts_tries: bool = True) -> None:
         """Write down what came back, and count it.
@@ -263,6 +274,7 @@ class Asking:
             self._read_to = before  # the row itself may have requests that are not read yet
             rows.append(request)
         self._num_waiting.update(request.id for request in rows)
+        self._is_all_claimed = self._is_all_claimed and not rows
         return group + rows
 
     def _requests(self, after: ReadPosition) -> Iterator[tuple[ReadPosition, Request]]:

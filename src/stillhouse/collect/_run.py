@@ -104,7 +104,7 @@ class Run:
         finally:
             # A stopped run tells the next one how far it came.
             for asking in self._askings:
-                asking.note_read()
+                asking.note_stop()
         self._check_complete()
 
     def finish(self, writer: ArtifactWriter, source: PromptSource, survey: Survey) -> Artifact:
