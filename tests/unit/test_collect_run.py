@@ -334,11 +334,20 @@ def test_a_budget_holds_over_restarts_and_lost_calls(
     with pytest.raises(KeyboardInterrupt):
         run(0.006, on_progress=interrupt)
     provider.change(latency={"first_s": 0.0})
-    for budget_usd in (0.006, 0.006, 0.009):
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.settle_orphans()
+        unknown_usd = ledger.totals().unsettled_usd
+    before_usd = paid_usd(provider)
+    for budget_usd in (0.009, 0.009, 0.012):
         with pytest.raises(BudgetExceededError) as caught:
             run(budget_usd)
         assert "\n" not in str(caught.value)
         assert paid_usd(provider) <= budget_usd
+        with Ledger(tmp_path / "ledger.sqlite") as ledger:
+            # A stop for money leaves nothing behind that may have been paid.
+            assert ledger.totals().num_open == 0
+            assert ledger.totals().unsettled_usd == pytest.approx(unknown_usd)
+    assert paid_usd(provider) > before_usd
     artifact = run(1.0)
     usage = artifact.manifest.usage
     assert artifact.manifest.counts.kept == 60

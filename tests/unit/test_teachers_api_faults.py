@@ -106,6 +106,7 @@ def test_what_is_turned_away_fails_its_item_alone(
         answer = found[with_fault(kind)]
         assert answer.error is not None
         assert (answer.error.type, answer.error.retryable) == (type_, False)
+        assert answer.usage.cost_usd == 0.0
 
 
 @BY_NAME
@@ -199,6 +200,14 @@ def test_a_conflict_is_tried_again_at_once(bench: Bench, name: str) -> None:
     found = ask(bench, name, with_fault("conflict:times=1"))
     assert found[with_fault("conflict:times=1")].error is None
     assert bench.provider.count - num_before == 2
+
+
+def test_a_conflict_without_end_comes_back_as_a_try(bench: Bench) -> None:
+    num_before = bench.provider.count
+    error = ask(bench, "openai", with_fault("conflict"))[with_fault("conflict")].error
+    assert error is not None
+    assert (error.type, error.retryable) == ("server_error", True)
+    assert bench.provider.count - num_before == 5
 
 
 def test_what_the_provider_calls_final_is_final(bench: Bench) -> None:

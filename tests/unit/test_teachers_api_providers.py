@@ -129,11 +129,12 @@ def test_what_no_further_request_can_pass_ends_the_stream_with_one_line(
     assert bench.provider.url in text
     assert bench.provider.count <= 4  # those under way when the first was refused
     assert bench.provider.world.num_paid == 0
-    # What was pulled and not sent comes back, to be asked again.
-    assert len(received) + bench.provider.count == 8
+    # What was pulled comes back, to be asked again: nothing of it is to be paid.
+    assert len(received) == 8
     for answer in received:
         assert answer.error is not None
         assert (answer.error.type, answer.error.retryable) == ("not_sent", True)
+        assert answer.usage.cost_usd == 0.0
 
 
 def test_a_key_is_never_shown_even_where_the_provider_repeats_it(
@@ -236,7 +237,7 @@ def test_a_host_that_refuses_log_probabilities_says_so(bench: Bench, is_streamed
     with bench.open("openai", is_streamed=is_streamed) as teacher:
         found = raw_answers(teacher, requests_for("a", top_logprobs=3))
         assert found[0].error is not None
-        assert found[0].error.type == "bad_request"
+        assert (found[0].error.type, found[0].usage.cost_usd) == ("bad_request", 0.0)
         assert found[0].error.message == "Logprobs is not enabled for mock-small."
 
 
@@ -270,9 +271,10 @@ def test_a_budget_is_never_crossed_and_the_rest_is_handed_back(bench: Bench, nam
     assert paid_usd <= budget.cap_usd
     assert budget.num_above_reserve == 0
     assert world.num_paid == len(answered) > 12  # what calls did not cost was given back
+    assert budget.unknown_usd == 0.0
     for answer in received:
         if answer.error is not None:
-            assert answer.error.type == "not_sent"
+            assert (answer.error.type, answer.usage.cost_usd) == ("not_sent", 0.0)
 
 
 def test_a_budget_without_a_price_is_refused_before_anything_is_sent(bench: Bench) -> None:

@@ -164,8 +164,8 @@ def test_answers_that_arrived_before_the_end_are_handed_over_first() -> None:
             received.extend(chain.from_iterable(stream))
         assert len(server.bodies) == 3
     assert sum(answer.error is None for answer in received) == 2
-    # The other three had been taken in hand: they come back unsent.
-    assert [one.error.type for one in received if one.error] == ["not_sent"] * 3
+    # The other four had been taken in hand: they come back, to be asked again.
+    assert [one.error.type for one in received if one.error] == ["not_sent"] * 4
 
 
 def test_a_server_that_restarts_is_one_items_trouble_and_not_the_end() -> None:

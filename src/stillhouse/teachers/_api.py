@@ -150,6 +150,7 @@ class _Calls:
                 group.append(one)
             elif self.error is None:
                 self.error = one
+        self.error = self.error or self._caller.ended_by
         return group
 
     def cancel(self) -> None:

@@ -41,8 +41,11 @@ from stillhouse.teachers._transport import (
 _BYTES_PER_TOKEN = 3.0  # on the safe side of English (4) and near that of code; only buckets use it
 _BASE_DELAY_S = 0.5
 _LONGEST_DELAY_S = 30.0
+_MOST_REFUSALS = 5  # of one request, for reasons of its own; then the run counts it as a try
+_NOTHING = Usage(cost_usd=0.0)  # of what was never sent, or turned away before any work
 _LONGEST_WAIT_S = 300.0  # an endpoint that asks for more ends the run, which can go on later
 _OTHER_FIELD = "other_field"
+_NOT_SENT = "not_sent"
 _HELD_KINDS = frozenset({"rate_limited", "overloaded"})
 _WORK_DONE_KINDS = frozenset({"timeout", "server_error"})  # refused late: it may be on the bill
 
@@ -96,6 +99,9 @@ class Caller:
         cost_of: The price.
         worst_cost_of: The most that a call with so many tokens can cost, for the budget.
         seed: Of the delays before a request is sent again.
+
+    Attributes:
+        ended_by: Why no further request can succeed, until `resume`.
     """
 
     def __init__(
@@ -118,36 +124,42 @@ class Caller:
         self._transport: Transport | None = None
         self._failures: dict[str, int] = {}
         self._has_shown_logprobs = False
-        self._has_ended = False
+        self.ended_by: StillhouseError | None = None
 
     async def answer(self, request: Request) -> Answer:
         """The answer to one request, or the error of this try.
 
-        Once an error has been raised, requests that were not sent yet come back as the retryable
-        error `not_sent`, until `resume`.
+        Once no further request can succeed (key refused, model missing, nothing there, the budget
+        is used up), `ended_by` says so, and requests that were not worked on come back as the
+        retryable error `not_sent`, at no cost, until `resume`.
 
         Raises:
-            TeacherError: no further request can succeed (key refused, model missing, nothing
-                there, no log-probabilities, the budget is used up).
-            ConfigError: the host has nothing for what the request asks, or there is a budget and
-                no price.
+            TeacherError: the same where the call may be paid: no log-probabilities, or an error
+                in the middle of a stream.
+            ConfigError: the host has nothing for what the request asks.
         """
         endpoint = self.endpoint
         try:
             body = self._encode(request)
         except (RecordError, TypeError) as err:
-            return self._failed(request, ItemError(type="bad_request", message=str(err)))
+            error = ItemError(type="bad_request", message=str(err))
+            return self._failed(request, error, usage=_NOTHING)
         try:
             async with asyncio.timeout(endpoint.deadline_s):
                 if request.id in self._failures:
                     await asyncio.sleep(self._delay_s(self._failures[request.id]))
                 answer = await self._until_worked_on(request, body)
-        except StillhouseError:
-            self._has_ended = True
+        except _NotPaid as err:
+            self.ended_by = self.ended_by or err.why
+            return self._unsent(request)
+        except StillhouseError as err:
+            self.ended_by = self.ended_by or err
             raise
         except TimeoutError:  # the transport's own have another name by now
             message = f"no answer within the deadline of {endpoint.deadline_s:g} s"
             answer = self._failed(request, ItemError(type="deadline", message=message))
+        if answer.error is not None and answer.error.type == _NOT_SENT:
+            return answer
         if answer.error is not None and answer.error.retryable:
             self._failures[request.id] = self._failures.get(request.id, 0) + 1
         else:
@@ -169,7 +181,7 @@ class Caller:
 
     def resume(self) -> None:
         """Send again, after an error that ended an earlier stream."""
-        self._has_ended = False
+        self.ended_by = None
 
     async def close(self) -> None:
         """Close the connections; may be called twice."""
@@ -192,13 +204,13 @@ class Caller:
         need = Need(int(len(body) / _BYTES_PER_TOKEN) + 1, max_tokens, worst_cost_usd)
         num_refused = 0
         while True:
-            admission = await self._gate.admit(need)
-            if self._has_ended:
+            try:
+                admission = await self._gate.admit(need)
+            except StillhouseError as err:
+                raise _NotPaid(err) from err
+            if self.ended_by is not None:
                 self._gate.cancel(admission)
-                message = "the run had ended before it was sent"
-                return self._failed(
-                    request, ItemError(type="not_sent", message=message, retryable=True)
-                )
+                return self._unsent(request)
             outcome = await self._try_once(request, body, admission)
             if isinstance(outcome, Answer):
                 return outcome
@@ -208,15 +220,18 @@ class Caller:
                 continue
             if outcome.kind not in _HELD_KINDS:  # for those, the gate holds everybody back
                 num_refused += 1
+                if num_refused == _MOST_REFUSALS:
+                    return self._refused(request, outcome, seconds=0.0, usage=_NOTHING)
                 await asyncio.sleep(self._delay_s(num_refused))
 
     def _check_wait(self, refusal: Refusal) -> None:
         if refusal.wait_s is not None and refusal.wait_s > _LONGEST_WAIT_S:
-            raise RateLimitedError(
+            text = (
                 f"{self.endpoint.provider} ({self.endpoint.base_url}) asks to wait "
                 f"{refusal.wait_s:.0f} s ({self._without_key(refusal.message)}). Run the same "
                 "command again later; it goes on where it stopped."
             )
+            raise _NotPaid(RateLimitedError(text))
 
     async def _try_once(
         self, request: Request, body: bytes, admission: Admission
@@ -228,6 +243,9 @@ class Caller:
             reply = await self._send(body)
             settled, outcome = self._judge(request, body, reply, monotonic() - started_s)
             return outcome
+        except _NotPaid:
+            settled = Settled(status=None, cost_usd=0.0, is_server_trouble=True)
+            raise
         except TransportError as err:
             message = self._without_key(str(err))
             error = ItemError(type=err.kind, message=message, retryable=err.kind != "too_large")
@@ -247,9 +265,15 @@ class Caller:
             self._transport = Transport(
                 endpoint.base_url, timeouts=endpoint.timeouts, concurrency=0
             )
+        try:
+            return await self._exchange(self._transport, body)
+        except TeacherUnavailableError as err:  # nobody received it
+            raise _NotPaid(err) from err
+
+    async def _exchange(self, transport: Transport, body: bytes) -> Reply:
         if not self.endpoint.is_streamed:
-            return await self._transport.post(self._path, self._headers, body)
-        async with self._transport.stream(self._path, self._headers, body) as (head, pieces):
+            return await transport.post(self._path, self._headers, body)
+        async with transport.stream(self._path, self._headers, body) as (head, pieces):
             if head.status != 200:
                 return head
             parser, assembler = SseParser(), self.endpoint.dialect.assembler()
@@ -283,7 +307,10 @@ class Caller:
             )
             if refusal.is_retryable and settled.was_refused:
                 return settled, refusal
-            return settled, self._refused(request, refusal, seconds=seconds)
+            if refusal.stops_provider and (settled.was_refused or reply.status < 400):
+                raise _NotPaid(self._stopped(refusal))
+            usage = _NOTHING if settled.was_refused else None
+            return settled, self._refused(request, refusal, seconds=seconds, usage=usage)
         answer = self._read(request, reply.body, seconds)
         usage = answer.usage if _is_told(answer.usage) else None
         cost_usd = answer.usage.cost_usd
@@ -327,7 +354,9 @@ class Caller:
         error = ItemError(type="malformed_answer", message=message, retryable=True)
         return self._failed(request, error, seconds=seconds, usage=err.usage)
 
-    def _refused(self, request: Request, refusal: Refusal, *, seconds: float) -> Answer:
+    def _refused(
+        self, request: Request, refusal: Refusal, *, seconds: float, usage: Usage | None = None
+    ) -> Answer:
         if refusal.stops_provider:
             raise self._stopped(refusal)
         error = ItemError(
@@ -335,7 +364,7 @@ class Caller:
             message=self._without_key(refusal.message),
             retryable=refusal.is_retryable,
         )
-        return self._failed(request, error, seconds=seconds)
+        return self._failed(request, error, seconds=seconds, usage=usage)
 
     def _stopped(self, refusal: Refusal) -> TeacherUnavailableError:
         endpoint = self.endpoint
@@ -358,6 +387,11 @@ class Caller:
                 f"of the account of {key or 'the key'}; what was answered is kept."
             )
         return TeacherUnavailableError(text)
+
+    def _unsent(self, request: Request) -> Answer:
+        message = "the run ended before it was worked on"
+        error = ItemError(type=_NOT_SENT, message=message, retryable=True)
+        return self._failed(request, error, usage=_NOTHING)
 
     def _failed(
         self,
@@ -391,6 +425,14 @@ class Caller:
     def _without_key(self, text: str) -> str:
         key = self.endpoint.api_key
         return text.replace(key, "***") if key else text
+
+
+class _NotPaid(Exception):
+    """The end of a run, from a call that was not sent or that was turned away."""
+
+    def __init__(self, why: StillhouseError) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 def _is_told(usage: Usage) -> bool:
