@@ -209,3 +209,12 @@ def wait_until(is_so: Callable[[], bool], *, timeout_s: float = 5.0) -> None:
     while not is_so():
         assert time.monotonic() < deadline_s, "it never came to be"
         time.sleep(0.005)
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens at a port; asked without a connection, which might just get in."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 from cli_process import run_here, start
 from mock_calls import ask
-from proxy_cases import OUR_KEY, wait_until
+from proxy_cases import OUR_KEY, is_free, wait_until
 from tests.mock_provider import MockProvider
 
 from stillhouse.runlog import Ledger
@@ -93,7 +92,7 @@ def test_a_second_signal_does_not_wait(mock: MockProvider, tmp_path: Path) -> No
         hung = pool.submit(give_up, proxy, "[[fault=late_hang]] hangs")
         wait_until(lambda: mock.count > num_before)
         proxy.process.send_signal(signal.SIGINT)
-        wait_until(lambda: is_closed(proxy.port))
+        wait_until(lambda: is_free(proxy.port))
         counts = proxy.stop()
         hung.result()
     assert counts["errors"] == {"proxy_stopped": 1}
@@ -210,12 +209,3 @@ def test_a_proxy_to_itself_is_refused(
 def give_up(proxy: Running, text: str) -> None:
     with pytest.raises(Exception, match=r"Remote end closed|reset|IncompleteRead"):
         ask(proxy, text, timeout_s=30)  # type: ignore[arg-type]
-
-
-def is_closed(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return True
-    time.sleep(0.01)
-    return False
