@@ -7,6 +7,7 @@ import pytest
 
 from stillhouse.collect._asking import Asking, Share
 from stillhouse.collect._source import START, Asked, PromptSource, Survey
+from stillhouse.collect._tally import Tally
 from stillhouse.records import ItemError, Message, Prompt, Request, Sampling
 from stillhouse.runlog import Answer, Ledger, ReadPosition
 from stillhouse.teachers import FakeTeacher
@@ -50,6 +51,7 @@ def asking(
         source,
         source.known,
         ledger,
+        Tally(),
         run_key=RUN,
         max_tries=max_tries,
         reserves_cost=False,
@@ -211,6 +213,7 @@ def test_an_answer_in_the_ledger_is_found_by_what_was_asked(ledger: Ledger) -> N
         source,
         source.known,
         ledger,
+        Tally(),
         run_key="another",
         max_tries=1,
         reserves_cost=False,

@@ -56,13 +56,13 @@ class Asking:
         source: The prompts.
         survey: Of the prompts.
         ledger: Where every request and answer goes.
+        tally: Counts this attempt's answers, those of other teachers with them.
         run_key: Names this share in the ledger, for later attempts at it.
         max_tries: Times that a request is sent at most.
         reserves_cost: Whether the ledger is told what each call can cost.
 
     Attributes:
         share: As given.
-        tally: What this attempt's answers came to.
         failures: Why requests have no answer, by id, once they are given up.
         num_requests: All of the share.
         num_settled: Requests that are answered or given up, those of earlier attempts included.
@@ -74,13 +74,14 @@ class Asking:
         source: PromptSource,
         survey: Survey,
         ledger: Ledger,
+        tally: Tally,
         *,
         run_key: str,
         max_tries: int,
         reserves_cost: bool,
     ) -> None:
         self.share = share
-        self.tally = Tally()
+        self._tally = tally
         self.failures: dict[str, ItemError] = {}
         self.num_requests = survey.num_asked(share.name) * share.samples_per_prompt
         self._source = source
@@ -189,7 +190,7 @@ class Asking:
             if answer.error is not None:
                 errors[answer.request_id] = answer.error
             elif self._is_waiting_for(answer.request_id):
-                self.tally.add(self.share.teacher.info.id, answer)
+                self._tally.add(self.share.teacher.info.id, answer)
                 self._tries.pop(answer.request_id, None)
                 self.failures.pop(answer.request_id, None)
                 self._let_go(answer.request_id)

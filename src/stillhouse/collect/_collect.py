@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from stillhouse.collect._asking import Asking, Share
 from stillhouse.collect._config import STAGE, AccessConfig, CollectConfig
 from stillhouse.collect._run import Run
 from stillhouse.collect._source import PromptSource, Survey
+from stillhouse.collect._tally import Tally
 from stillhouse.errors import ConfigError, FolderBusyError, RecordError
 from stillhouse.records import Prompt, content_hash
 from stillhouse.runlog import Ledger, Listener, ignore_progress
@@ -50,7 +51,7 @@ def collect(
     What the ledger already has an answer to is not asked again, so a stopped run goes on where
     it was; failed requests are asked again. Prompts with the same messages are asked once, and
     the later ones dropped as `duplicate_prompt`. Several processes may work on one collection:
-    each asks what no other has asked, and the last one writes the artefact.
+    each asks what no other has asked, and one of them writes the artefact.
 
     Args:
         prompts: The prompts, or a file that `read_prompts` reads; a file is not held in memory.
@@ -76,79 +77,115 @@ def collect(
         ConfigError: a path, a spec or a price is wrong.
     """
     source = PromptSource(prompts)
-    ledger_path = ledger or out.parent / "ledger.sqlite"
-    if not ledger_path.exists():
-        # A first run with a mistake in it leaves nothing behind.
-        source.survey()
-        if isinstance(teacher, str):
-            open_teacher(teacher).close()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with Ledger(ledger_path) as book:
+    path = ledger or out.parent / "ledger.sqlite"
+    with ExitStack() as stack:
+        # A first run with a mistake in it leaves nothing behind: the ledger is made last.
+        book = stack.enter_context(Ledger(path)) if path.exists() else None
         survey = _survey(source, book)
-        with _open_shares(teacher, config, book) as shares:
-            _check_routes(survey, shares)
-            resolved = _resolved_config(survey, shares, config)
+        shares = stack.enter_context(_open_shares(teacher, config, book))
+        _check_routes(survey, shares)
+        target = _Target(
+            out,
+            resolved=_resolved_config(survey, shares, config),
+            given=config_given,
             # A replayed recording is where the rows come from: the lineage goes through it.
-            parents = [
-                share.teacher.artifact
-                for share in shares
-                if isinstance(share.teacher, ReplayTeacher)
-            ]
-            if is_up_to_date(out, stage=STAGE, config=resolved, parents=parents):
-                return open_artifact(out)
-            begin = partial(
-                begin_artifact,
-                out,
+            parents=[
+                one.teacher.artifact for one in shares if isinstance(one.teacher, ReplayTeacher)
+            ],
+            replace=replace,
+        )
+        if target.is_up_to_date():
+            return open_artifact(out)
+        if book is None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            book = stack.enter_context(Ledger(path))
+        _remember(source, survey, book)
+        return _ask_and_write(target, shares, (source, survey), book, config, on_progress)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The artefact that a collection makes."""
+
+    path: Path
+    resolved: dict[str, Any]
+    given: dict[str, Any] | None
+    parents: list[Artifact]
+    replace: bool
+
+    def is_up_to_date(self) -> bool:
+        """Whether it is there, made of the same inputs."""
+        return is_up_to_date(self.path, stage=STAGE, config=self.resolved, parents=self.parents)
+
+    def begin(self) -> ArtifactWriter | None:
+        """Its writer; None while another process writes it."""
+        try:
+            return begin_artifact(
+                self.path,
                 kind="completions",
                 stage=STAGE,
-                config=resolved,
-                config_given=config_given,
-                parents=parents,
-                replace=replace,
+                config=self.resolved,
+                config_given=self.given,
+                parents=self.parents,
+                replace=self.replace,
             )
-
-            def new_run(writer: ArtifactWriter | None) -> Run:
-                book.settle_orphans()
-                askings = [
-                    _asking(share, source, survey, book, config, resolved) for share in shares
-                ]
-                return Run(askings, book, writer, config)
-
-            while True:
-                try:
-                    writer = begin()
-                except FolderBusyError:
-                    # Another process collects the same: ask with it, and let it write.
-                    new_run(None).ask(on_progress)
-                    time.sleep(_LOOK_AGAIN_S)
-                    if is_up_to_date(out, stage=STAGE, config=resolved, parents=parents):
-                        return open_artifact(out)
-                    continue
-                try:
-                    run = new_run(writer)
-                    run.ask(on_progress)
-                    return run.finish(writer, source, survey)
-                finally:
-                    writer.release()
+        except FolderBusyError:
+            return None
 
 
-def _survey(source: PromptSource, ledger: Ledger) -> Survey:
+def _ask_and_write(
+    target: _Target,
+    shares: Sequence[Share],
+    prompts: tuple[PromptSource, Survey],
+    ledger: Ledger,
+    config: CollectConfig,
+    on_progress: Listener,
+) -> Artifact:
+    while True:
+        writer = target.begin()
+        try:
+            ledger.settle_orphans()
+            tally = Tally()
+            askings = [
+                _asking(one, prompts, ledger, tally, config, target.resolved) for one in shares
+            ]
+            run = Run(askings, ledger, tally, writer, config)
+            run.ask(on_progress)
+            if writer is not None:
+                return run.finish(writer, *prompts)
+        finally:
+            if writer is not None:
+                writer.release()
+        # Another process collects the same: it was helped, and writes, unless it dies.
+        time.sleep(_LOOK_AGAIN_S)
+        if target.is_up_to_date():
+            return open_artifact(target.path)
+
+
+def _survey(source: PromptSource, ledger: Ledger | None) -> Survey:
     """The survey of the prompts; that of a file is remembered, since a large one takes a while."""
-    if source.file_sha256 is None:
-        return source.survey()
-    key = f"survey:{source.file_sha256}"
-    remembered = ledger.memo(key)
+    remembered = None
+    if ledger is not None and source.file_sha256 is not None:
+        remembered = ledger.memo(_memo_key(source))
     if remembered is not None:
         return Survey.from_text(remembered)
     survey = source.survey()
     source.check_unchanged()
-    ledger.keep_memo(key, survey.to_text())
     return survey
+
+
+def _remember(source: PromptSource, survey: Survey, ledger: Ledger) -> None:
+    if source.file_sha256 is not None and ledger.memo(_memo_key(source)) is None:
+        ledger.keep_memo(_memo_key(source), survey.to_text())
+
+
+def _memo_key(source: PromptSource) -> str:
+    return f"survey:{source.file_sha256}"
 
 
 @contextmanager
 def _open_shares(
-    teacher: str | Teacher | Mapping[str, str], config: CollectConfig, ledger: Ledger
+    teacher: str | Teacher | Mapping[str, str], config: CollectConfig, ledger: Ledger | None
 ) -> Iterator[list[Share]]:
     with ExitStack() as stack:
         teachers: dict[str, Teacher]
@@ -174,9 +211,11 @@ def _open_shares(
         ]
 
 
-def _access(config: AccessConfig, ledger: Ledger) -> Access:
+def _access(config: AccessConfig, ledger: Ledger | None) -> Access:
     budget = None
-    if config.budget_usd is not None:
+    if config.budget_usd is not None and ledger is None:
+        budget = Budget(config.budget_usd)
+    elif config.budget_usd is not None and ledger is not None:
         totals = ledger.totals()
         if totals.cost_usd is None:
             raise ConfigError(
@@ -211,17 +250,17 @@ def _check_routes(survey: Survey, shares: Sequence[Share]) -> None:
 
 def _asking(
     share: Share,
-    source: PromptSource,
-    survey: Survey,
+    prompts: tuple[PromptSource, Survey],
     ledger: Ledger,
+    tally: Tally,
     config: CollectConfig,
     resolved: dict[str, Any],
 ) -> Asking:
     return Asking(
         share,
-        source,
-        survey,
+        *prompts,
         ledger,
+        tally,
         run_key=content_hash([resolved, share.name, share.teacher.info.id]),
         max_tries=config.access.max_tries,
         reserves_cost=config.access.budget_usd is not None,

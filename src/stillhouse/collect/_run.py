@@ -13,7 +13,7 @@ from stillhouse.collect._asking import Asking
 from stillhouse.collect._batch import BatchDrive
 from stillhouse.collect._config import STAGE, CollectConfig
 from stillhouse.collect._source import PromptSource, Survey
-from stillhouse.collect._tally import Tally, merged
+from stillhouse.collect._tally import Tally, tally_metrics
 from stillhouse.collect._together import stream_together
 from stillhouse.errors import TeacherError, TooManyFailuresError
 from stillhouse.records import Completion, ItemError, Prompt, Request
@@ -69,11 +69,13 @@ class Run:
         self,
         askings: Sequence[Asking],
         ledger: Ledger,
+        tally: Tally,
         writer: ArtifactWriter | None,
         config: CollectConfig,
     ) -> None:
         self._askings = askings
         self._ledger = ledger
+        self._tally = tally
         self._writer = writer
         self._config = config
         self._num_requests = sum(asking.num_requests for asking in askings)
@@ -172,7 +174,7 @@ class Run:
         return time.monotonic() >= self._stop_s or self._has_too_many_failures()
 
     def _metrics(self, started_s: float) -> dict[str, float]:
-        metrics = merged(asking.tally for asking in self._askings).metrics(started_s)
+        metrics = tally_metrics(self._tally, started_s)
         metrics["collect/num_failed"] = len(self._failures())
         for asking in self._askings:
             for name, value in asking.share.teacher.metrics().items():
