@@ -19,6 +19,7 @@ from mock_calls import ask
 from proxy_cases import OUR_KEY, is_free, wait_until
 from tests.mock_provider import MockProvider
 
+from stillhouse.collect._proxy._upstream import Upstream
 from stillhouse.runlog import Ledger
 
 NUM_CALLERS = 12
@@ -194,16 +195,29 @@ def test_a_port_that_is_taken_is_said_at_once(
     assert "Give another --port" in ran.err
 
 
+@pytest.mark.parametrize("arguments", [(), ("--host", "0.0.0.0", "--allow-remote")])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_proxy_to_itself_is_refused(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    host: str,
+    arguments: tuple[str, ...],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
-    ran = run_here(capsys, "proxy", "--to", "openai", "--port", port)
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://{host}:{port}/v1")
+    ran = run_here(capsys, "proxy", "--to", "openai", "--port", port, *arguments)
     assert ran.code == 2
     assert "this proxy's own address" in ran.err
+
+
+def test_a_provider_whose_port_only_begins_like_ours_is_no_loop() -> None:
+    upstream = Upstream("vllm", {"VLLM_BASE_URL": "http://127.0.0.1:8000/v1"}, allows_remote=False)
+    assert upstream.is_at("localhost", 8000)
+    assert not upstream.is_at("localhost", 800)
+    assert not upstream.is_at("192.168.1.5", 8000)
 
 
 def give_up(proxy: Running, text: str) -> None:

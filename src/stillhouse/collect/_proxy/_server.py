@@ -144,7 +144,7 @@ class Proxy:
                 f"The proxy cannot listen at {config.host}:{config.port} "
                 f"({err.strerror or err}). Give another --port; 0 takes a free one."
             ) from err
-        if self.upstream.base_url.startswith(self.url):
+        if self.upstream.is_at(config.host, runner.addresses[0][1]):
             raise ConfigError(
                 f"{self.upstream.provider.base_url_variable} is this proxy's own address "
                 f"({self.url}). Set it for your application only, not for the proxy."

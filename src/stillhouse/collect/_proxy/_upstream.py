@@ -32,6 +32,7 @@ _PATHS = (
 )
 _GEMINI = re.compile(r"/(?:models/)?((?:tunedModels/)?[^/:]+):(?:generate|streamGenerate)Content$")
 _DOTS = frozenset((".", ".."))
+_EVERY_ADDRESS = ("0.0.0.0", "::")
 _LEAST_SECRET_CHARS = 16  # shorter ones are placeholders such as "EMPTY", and words of a text
 
 
@@ -97,6 +98,13 @@ class Upstream:
     def base_path(self) -> str:
         """What follows the proxy's address in the base URL of an application."""
         return self._base_path
+
+    def is_at(self, host: str, port: int) -> bool:
+        """Whether the provider is who listens at `host`, under whichever of its names."""
+        address = URL(self.base_url)
+        theirs = address.host or ""
+        is_here = is_loopback(theirs) and (is_loopback(host) or host in _EVERY_ADDRESS)
+        return address.port == port and (is_here or theirs == host)
 
     def route(self, target: str) -> Route:
         """Where a request goes whose first line names `target`.
