@@ -34,6 +34,7 @@ from stillhouse.teachers._batch._openai import OpenAIBatches
 from stillhouse.teachers._caller import Endpoint
 from stillhouse.teachers._costs import cost_usd
 from stillhouse.teachers._dialects import DIALECTS, MalformedAnswerError
+from stillhouse.teachers._transport import Reply
 
 LABEL = "0123456789abcdef"
 
@@ -231,6 +232,20 @@ def test_the_key_goes_to_no_other_host() -> None:
     for outside in ("https://other.example/up", "http://host.example/up", "/up", ""):
         with pytest.raises(TeacherUnavailableError, match="a key is never sent on"):
             _own_path(link, outside)
+
+
+def test_a_key_that_a_refusal_repeats_is_not_told_on() -> None:
+    endpoint = Endpoint(
+        provider="openai",
+        base_url="https://host.example/v1",
+        model="m",
+        dialect=DIALECTS["openai_chat"],
+        api_key=KEY,
+    )
+    body = f'{{"error": {{"message": "{KEY} asks for too much"}}}}'.encode()
+    with pytest.raises(BatchRefusedError) as caught:
+        Link(endpoint)._check(Reply(400, {}, body))
+    assert str(caught.value) == caught.value.refusal.message == "*** asks for too much"
 
 
 ROWS: list[tuple[Any, dict[str, Any], str, bool]] = [

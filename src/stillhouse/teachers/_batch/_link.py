@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, BinaryIO, TypeVar
 
 import orjson
@@ -204,7 +205,7 @@ class Link:
             raise BatchUnclearError(f"status {reply.status}: {said}")
         if refusal.stops_provider:
             raise TeacherUnavailableError(self._stopped(refusal, said))
-        raise BatchRefusedError(refusal)
+        raise BatchRefusedError(replace(refusal, message=said))
 
     def _stopped(self, refusal: Refusal, said: str) -> str:
         endpoint = self.endpoint
