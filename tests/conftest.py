@@ -1,13 +1,17 @@
 """Settings for every test: one thread per process, so that tests share a small machine fairly."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from proxy_cases import RunningProxy
     from tiny_chain import Chain
+
+    from tests.mock_provider import MockProvider
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _GIVEN = {name: os.environ.get(name) for name in _ONE_THREAD}
@@ -42,3 +46,27 @@ def chain(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> "Chain
     from tiny_chain import make_chain
 
     return make_chain(tmp_path_factory.mktemp("chain"), tiny_folder)
+
+
+@pytest.fixture(scope="module")
+def mock() -> "Iterator[MockProvider]":
+    """A provider for all tests of a module; those that need one untouched make their own."""
+    from tests.mock_provider import MockProvider
+
+    with MockProvider() as mock:
+        yield mock
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """Where a ledger may be made."""
+    return tmp_path / "ledger.sqlite"
+
+
+@pytest.fixture
+def proxy(mock: "MockProvider", ledger: Path) -> "Iterator[RunningProxy]":
+    """A proxy to `mock` that records in `ledger`."""
+    from proxy_cases import proxy_for
+
+    with proxy_for(mock, "openai_chat", ledger) as proxy:
+        yield proxy

@@ -1,11 +1,10 @@
-"""Plain HTTP calls to the mock provider, for the tests of the provider itself."""
+"""Plain HTTP calls to the mock provider, straight or through a proxy."""
 
 import http.client
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
-from tests.mock_provider import MockProcess, MockProvider
 
 HEADERS = {
     "authorization": "Bearer test-key",
@@ -19,6 +18,15 @@ PATHS = {
     "anthropic": "/v1/messages",
     "gemini": "/v1beta/models/mock-small:generateContent",
 }
+
+
+class Listening(Protocol):
+    """Who can be called: a mock provider, or a proxy in front of it."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on this machine."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ def headers_of(dialect: str) -> dict[str, str]:
 
 
 def call(
-    provider: MockProvider | MockProcess,
+    provider: Listening,
     method: str,
     path: str,
     body: Any = None,
@@ -75,7 +83,7 @@ def body_of(dialect: str, text: str, *, stream: bool = False, **more: Any) -> di
 
 
 def ask(
-    provider: MockProvider | MockProcess,
+    provider: Listening,
     text: str = "rain tonight",
     *,
     dialect: str = "openai_chat",

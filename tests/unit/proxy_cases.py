@@ -30,6 +30,7 @@ VARIABLES = {
     "vllm": ("VLLM_BASE_URL", ""),
 }
 OUR_KEY = "sk-the-key-of-the-proxy-0123456789"
+CALLERS_KEY = "sk-the-key-of-the-caller-9876543210"
 
 
 class RunningProxy:
@@ -100,11 +101,6 @@ class RunningProxy:
 def proxy_for(mock: MockProvider, dialect: str, ledger: Path, **given: Any) -> RunningProxy:
     """A proxy to the mock provider under the name of one that speaks `dialect`."""
     return RunningProxy(mock.base_url(dialect), ledger, to=PROVIDER_OF[dialect], **given)
-
-
-def paths_prefix(dialect: str) -> str:
-    """What the mock's paths have before the proxy's."""
-    return "/v1" if dialect.startswith("openai") else ""
 
 
 class ScriptedServer:

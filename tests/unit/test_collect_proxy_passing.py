@@ -6,7 +6,6 @@ import http.client
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,23 +38,6 @@ TOOL = {
 OF_THE_MOMENT = {"date", "x-request-id", "request-id"}
 
 
-@pytest.fixture(scope="module")
-def mock() -> Iterator[MockProvider]:
-    with MockProvider() as mock:
-        yield mock
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite"
-
-
-@pytest.fixture
-def proxy(mock: MockProvider, ledger: Path) -> Iterator[RunningProxy]:
-    with proxy_for(mock, "openai_chat", ledger) as proxy:
-        yield proxy
-
-
 def post(port: int, body: bytes = CHAT, *headers: str, path: str = "/v1/chat/completions") -> bytes:
     """A request as a text, on a connection that ends with its answer."""
     lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Connection: close", *headers]
@@ -80,7 +62,7 @@ def test_bodies_and_headers_are_the_same_to_the_byte(
     given: dict[str, Any] = {"dialect": dialect, "stream": is_streamed, "fault": fault, **more}
     direct = ask(mock, "storm \U0001f32a over the bay", **given)
     with proxy_for(mock, dialect, ledger) as proxy:
-        through = ask(proxy, "storm \U0001f32a over the bay", **given)  # type: ignore[arg-type]
+        through = ask(proxy, "storm \U0001f32a over the bay", **given)
     assert through.status == direct.status == 200
     assert sha(through) == sha(direct)
     assert stable(through.headers) == stable(direct.headers)
@@ -93,7 +75,7 @@ def test_tools_and_structured_outputs_pass_both_ways(
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     named = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     for more in ({"tools": [TOOL], "tool_choice": "required"}, {"response_format": named}):
-        through = ask(proxy, "weather", stream=is_streamed, **more)  # type: ignore[arg-type]
+        through = ask(proxy, "weather", stream=is_streamed, **more)
         assert sha(through) == sha(ask(mock, "weather", stream=is_streamed, **more))
         assert mock.requests[-1].body == mock.requests[-2].body
 
@@ -109,7 +91,7 @@ def test_tools_and_structured_outputs_pass_both_ways(
 def test_errors_arrive_with_their_status_headers_and_body(
     mock: MockProvider, proxy: RunningProxy, fault: str, status: int
 ) -> None:
-    direct, through = ask(mock, fault=fault), ask(proxy, fault=fault)  # type: ignore[arg-type]
+    direct, through = ask(mock, fault=fault), ask(proxy, fault=fault)
     assert through.status == direct.status == status
     assert through.body == direct.body
     expected = stable(direct.headers)
@@ -124,14 +106,14 @@ def test_errors_arrive_with_their_status_headers_and_body(
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_an_answer_that_is_cut_arrives_as_a_cut(proxy: RunningProxy, is_streamed: bool) -> None:
     with pytest.raises(http.client.IncompleteRead) as failure:
-        ask(proxy, "a cut", stream=is_streamed, fault="cut:at=0.5")  # type: ignore[arg-type]
+        ask(proxy, "a cut", stream=is_streamed, fault="cut:at=0.5")
     assert failure.value.partial  # and what came before it
 
 
 def test_a_connection_that_the_provider_drops_is_an_error_that_says_so(
     proxy: RunningProxy,
 ) -> None:
-    through = ask(proxy, fault="reset")  # type: ignore[arg-type]
+    through = ask(proxy, fault="reset")
     assert through.status == 502
     assert through.json["error"]["type"] == "proxy_error"
     assert "did not answer" in through.json["error"]["message"]
@@ -141,7 +123,7 @@ def test_a_provider_that_is_not_there_is_an_error_that_says_so(ledger: Path) -> 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with RunningProxy(f"http://127.0.0.1:{port}/v1", ledger) as proxy:
-        through = ask(proxy)  # type: ignore[arg-type]
+        through = ask(proxy)
     assert through.status == 502
     assert proxy.counts.errors == {"connection": 1}
 
@@ -177,11 +159,11 @@ def test_the_head_of_an_answer_does_not_wait_for_its_body(ledger: Path) -> None:
 
 def test_large_bodies_pass_whole_both_ways(mock: MockProvider, proxy: RunningProxy) -> None:
     user = "ferry " * 1_500_000  # 9 MB that the mock does not count
-    direct, through = ask(mock, user=user), ask(proxy, user=user)  # type: ignore[arg-type]
+    direct, through = ask(mock, user=user), ask(proxy, user=user)
     assert mock.requests[-1].body == mock.requests[-2].body
     assert sha(through) == sha(direct)
     fault = "oversized:size_bytes=9000000"
-    direct, through = ask(mock, fault=fault), ask(proxy, fault=fault)  # type: ignore[arg-type]
+    direct, through = ask(mock, fault=fault), ask(proxy, fault=fault)
     assert len(through.body) > 9_000_000
     assert sha(through) == sha(direct)
 
@@ -189,9 +171,7 @@ def test_large_bodies_pass_whole_both_ways(mock: MockProvider, proxy: RunningPro
 def test_two_hundred_streams_at_once_stay_apart(mock: MockProvider, proxy: RunningProxy) -> None:
     texts = [f"[[tokens=40]] boat number {n}" for n in range(200)]
     with ThreadPoolExecutor(200) as pool:
-        through = list(
-            pool.map(lambda text: ask(proxy, text, stream=True, timeout_s=30), texts)  # type: ignore[arg-type]
-        )
+        through = list(pool.map(lambda text: ask(proxy, text, stream=True, timeout_s=30), texts))
     direct = [ask(mock, text, stream=True) for text in texts]
     assert [sha(got) for got in through] == [sha(got) for got in direct]
     recorded = proxy.recorded()
@@ -207,7 +187,7 @@ def test_two_hundred_streams_at_once_stay_apart(mock: MockProvider, proxy: Runni
 def test_every_other_path_and_method_passes_unrecorded(
     mock: MockProvider, proxy: RunningProxy, method: str, path: str
 ) -> None:
-    direct, through = call(mock, method, path), call(proxy, method, path)  # type: ignore[arg-type]
+    direct, through = call(mock, method, path), call(proxy, method, path)
     assert (through.status, through.body) == (direct.status, direct.body)
     ours, theirs = mock.requests[-1], mock.requests[-2]
     assert (ours.method, ours.path, ours.query) == (theirs.method, theirs.path, theirs.query)
@@ -219,7 +199,7 @@ def test_every_other_path_and_method_passes_unrecorded(
     "path", ["/v1/chat/completions", "/chat/completions", "/v1/chat/completions?api-version=7"]
 )
 def test_the_base_url_may_or_may_not_be_in_the_path(proxy: RunningProxy, path: str) -> None:
-    got = call(proxy, "POST", path, CHAT)  # type: ignore[arg-type]
+    got = call(proxy, "POST", path, CHAT)
     assert got.status == 200
 
 

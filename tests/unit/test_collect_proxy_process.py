@@ -15,20 +15,14 @@ from typing import Any
 
 import pytest
 from cli_process import run_here, start
-from mock_calls import ask
-from proxy_cases import OUR_KEY, is_free, wait_until
+from mock_calls import PATHS, ask, body_of, call
+from proxy_cases import CALLERS_KEY, OUR_KEY, is_free, wait_until
 from tests.mock_provider import MockProvider
 
 from stillhouse.collect._proxy._upstream import Upstream
 from stillhouse.runlog import Ledger
 
 NUM_CALLERS = 12
-
-
-@pytest.fixture(scope="module")
-def mock() -> Iterator[MockProvider]:
-    with MockProvider() as mock:
-        yield mock
 
 
 class Running:
@@ -56,8 +50,10 @@ class Running:
 
 
 @contextmanager
-def running(mock: MockProvider, folder: Path, *arguments: str) -> Iterator[Running]:
-    env = {"OPENAI_BASE_URL": mock.base_url("openai_chat"), "OPENAI_API_KEY": OUR_KEY}
+def running(
+    mock: MockProvider, folder: Path, *arguments: str, key: str = OUR_KEY
+) -> Iterator[Running]:
+    env = {"OPENAI_BASE_URL": mock.base_url("openai_chat"), "OPENAI_API_KEY": key}
     process = start(
         "proxy", "--to", "openai", "--port", "0", "--json", *arguments, cwd=folder, env=env
     )
@@ -75,7 +71,7 @@ def test_a_signal_lets_calls_end_and_then_gives_the_counts(
     with running(mock, tmp_path) as proxy, ThreadPoolExecutor(1) as pool:
         text = "[[fault=drip:delay_s=0.02]] slow"
         num_before = mock.count
-        slow = pool.submit(ask, proxy, text, stream=True)  # type: ignore[arg-type]
+        slow = pool.submit(ask, proxy, text, stream=True)
         wait_until(lambda: mock.count > num_before)
         counts = proxy.stop(number)
         assert slow.result().body == ask(mock, text, stream=True).body
@@ -112,7 +108,7 @@ def test_a_kill_loses_only_what_was_under_way_and_lists_it(
             with lock:
                 sent.append(text)
             try:
-                ask(proxy, text, stream=turn % 2 == 1)  # type: ignore[arg-type]
+                ask(proxy, text, stream=turn % 2 == 1)
             except (OSError, http.client.IncompleteRead):
                 return
             with lock:
@@ -148,9 +144,29 @@ def test_a_kill_loses_only_what_was_under_way_and_lists_it(
         assert ledger.totals().num_lost == len(left_open)
 
 
+def test_without_a_key_of_its_own_it_says_so_and_passes_on_the_callers(
+    mock: MockProvider, tmp_path: Path
+) -> None:
+    own = {"authorization": f"Bearer {CALLERS_KEY}"}
+    with running(mock, tmp_path, key="") as proxy:
+        assert "OPENAI_API_KEY is not set" in proxy.said
+        statuses = [
+            call(proxy, "POST", PATHS["openai_chat"], body_of("openai_chat", text), own).status
+            for text in ("rain tonight", "[[fault=server_error]] storms")
+        ]
+        counts = proxy.stop()
+    assert statuses == [200, 500]
+    assert (counts["num_calls"], counts["num_answers"]) == (2, 1)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        totals = ledger.totals()
+        assert (totals.num_answered, totals.num_failed, totals.num_open) == (1, 1, 0)
+    assert CALLERS_KEY not in proxy.said
+    assert not any(CALLERS_KEY.encode() in path.read_bytes() for path in tmp_path.iterdir())
+
+
 def test_json_and_quiet_say_what_they_should(mock: MockProvider, tmp_path: Path) -> None:
     with running(mock, tmp_path, "--record-fraction", "0") as proxy:
-        ask(proxy)  # type: ignore[arg-type]
+        ask(proxy)
         counts = proxy.stop()
     assert (counts["num_calls"], counts["num_passed"], counts["num_answers"]) == (1, 1, 0)
     assert "next:" not in proxy.said
@@ -222,4 +238,4 @@ def test_a_provider_whose_port_only_begins_like_ours_is_no_loop() -> None:
 
 def give_up(proxy: Running, text: str) -> None:
     with pytest.raises(Exception, match=r"Remote end closed|reset|IncompleteRead"):
-        ask(proxy, text, timeout_s=30)  # type: ignore[arg-type]
+        ask(proxy, text, timeout_s=30)

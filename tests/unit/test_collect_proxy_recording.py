@@ -7,7 +7,6 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ import orjson
 import pyarrow as pa
 import pytest
 from ledger_cases import select
-from mock_calls import Got, body_of, call, headers_of
-from mock_calls import ask as ask_provider
+from mock_calls import ask, body_of, call, headers_of
 from proxy_cases import (
+    CALLERS_KEY,
     OUR_KEY,
     PROVIDER_OF,
     RunningProxy,
@@ -36,28 +35,6 @@ from stillhouse.teachers import read_answer
 from stillhouse.teachers._dialects import DIALECTS
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
-CALLERS_KEY = "sk-the-key-of-the-caller-9876543210"
-
-
-@pytest.fixture(scope="module")
-def mock() -> Iterator[MockProvider]:
-    with MockProvider() as mock:
-        yield mock
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite"
-
-
-@pytest.fixture
-def proxy(mock: MockProvider, ledger: Path) -> Iterator[RunningProxy]:
-    with proxy_for(mock, "openai_chat", ledger) as proxy:
-        yield proxy
-
-
-def ask(proxy: RunningProxy, text: str = "rain tonight", **given: Any) -> Got:
-    return ask_provider(proxy, text, **given)  # type: ignore[arg-type]
 
 
 def completion_of(body: bytes, dialect: str, request: Request) -> Completion:
@@ -86,7 +63,7 @@ def test_what_is_recorded_reads_as_a_direct_call_does(
     with proxy_for(mock, dialect, ledger) as proxy:
         assert ask(proxy, text, dialect=dialect, stream=is_streamed, **more).status == 200
     (row,) = proxy.recorded()
-    direct = ask_provider(mock, text, dialect=dialect).body
+    direct = ask(mock, text, dialect=dialect).body
     read, wanted = read_answer(row.answer, row.request), completion_of(direct, dialect, row.request)
     assert comparable(read) == comparable(wanted)
     assert row.answer.usage.seconds > 0
@@ -110,9 +87,9 @@ def test_tool_calls_are_recorded_with_the_tools(proxy: RunningProxy, is_streamed
 def test_gemini_s_stream_without_sse_is_read_as_well(mock: MockProvider, ledger: Path) -> None:
     with proxy_for(mock, "gemini", ledger) as proxy:
         path = "/v1beta/models/mock-small:streamGenerateContent"
-        call(proxy, "POST", path, body_of("gemini", "rain"), headers_of("gemini"))  # type: ignore[arg-type]
+        call(proxy, "POST", path, body_of("gemini", "rain"), headers_of("gemini"))
     (row,) = proxy.recorded()
-    direct = ask_provider(mock, "rain", dialect="gemini").body
+    direct = ask(mock, "rain", dialect="gemini").body
     wanted = completion_of(direct, "gemini", row.request)
     assert comparable(read_answer(row.answer, row.request)) == comparable(wanted)
 
@@ -304,11 +281,11 @@ def test_no_key_is_in_the_ledger_nor_in_the_log(
     text = f"Our keys are {CALLERS_KEY} and {OUR_KEY}."
     with ScriptedServer(answer) as server, RunningProxy(server.url, ledger) as proxy:
         given = {"authorization": f"Bearer {CALLERS_KEY}"}
-        call(proxy, "POST", url, body_of("openai_chat", text), given)  # type: ignore[arg-type]
+        call(proxy, "POST", url, body_of("openai_chat", text), given)
         given = {"authorization": ""}
         text = f"Our key is {OUR_KEY}."
-        call(proxy, "POST", url, body_of("openai_chat", text), given)  # type: ignore[arg-type]
-        call(proxy, "POST", f"{url}?key={CALLERS_KEY}", b"not JSON", given)  # type: ignore[arg-type]
+        call(proxy, "POST", url, body_of("openai_chat", text), given)
+        call(proxy, "POST", f"{url}?key={CALLERS_KEY}", b"not JSON", given)
     assert proxy.counts.errors == {"key_refused": 2}
     kept = b"".join([*bodies(ledger), *(path.read_bytes() for path in ledger.parent.iterdir())])
     kept += b"".join(bodies(ledger, "requests") + bodies(ledger, "raw_requests"))
@@ -338,7 +315,7 @@ def test_a_fraction_of_the_traffic_can_be_recorded(mock: MockProvider, ledger: P
 )  # fmt: skip
 def test_what_cannot_be_read_passes_and_is_counted(proxy: RunningProxy, body: bytes) -> None:
     path = "/v1/responses" if b"background" in body else "/v1/chat/completions"
-    got = call(proxy, "POST", path, body)  # type: ignore[arg-type]
+    got = call(proxy, "POST", path, body)
     assert got.status == (200 if b"background" in body else 400)
     proxy.close()
     assert proxy.counts.num_unreadable == 1
@@ -427,7 +404,7 @@ def test_strict_refuses_calls_that_could_not_be_recorded_and_no_others(
         assert refused.status == 503
         assert "cannot record" in refused.json["error"]["message"]
         assert mock.count == num_asked
-        assert call(proxy, "GET", "/v1/models").status == 200  # type: ignore[arg-type]
+        assert call(proxy, "GET", "/v1/models").status == 200
         mend_ledger(ledger)
         wait_until(lambda: ask(proxy).status == 200)
 
@@ -476,7 +453,7 @@ def test_recorded_traffic_becomes_completions_scrubbed_of_what_is_private(
         ask(proxy, "with choices", n=2)
         ask(proxy, "failing", fault="server_error")
         body = {"model": "mock-small", "messages": [{"role": "user", "content": image}]}
-        of_image = call(proxy, "POST", "/v1/chat/completions", body)  # type: ignore[arg-type]
+        of_image = call(proxy, "POST", "/v1/chat/completions", body)
         ask(proxy, "streamed", stream=True, stream_options={"include_usage": True})
     proxy.close()
     artifact = import_completions(ledger, tmp_path / "out", config=ImportConfig())

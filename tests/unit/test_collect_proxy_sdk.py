@@ -27,11 +27,6 @@ def provider() -> Iterator[MockProvider]:
         yield provider
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite"
-
-
 def texts_of(proxy: RunningProxy) -> list[str]:
     return [read_answer(row.answer, row.request).text for row in proxy.recorded()]
 
