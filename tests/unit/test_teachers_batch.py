@@ -31,6 +31,7 @@ from stillhouse.teachers._batch._client import BatchClient
 from stillhouse.teachers._batch._gemini import GeminiBatches, _own_path
 from stillhouse.teachers._batch._link import Link
 from stillhouse.teachers._batch._openai import OpenAIBatches
+from stillhouse.teachers._batch._protocol import time_of
 from stillhouse.teachers._caller import Endpoint
 from stillhouse.teachers._costs import cost_usd
 from stillhouse.teachers._dialects import DIALECTS, MalformedAnswerError
@@ -337,6 +338,13 @@ def test_a_failed_row_says_why_and_whether_it_may_pass(
 def test_a_row_that_is_none_is_malformed(wire: Any, line: dict[str, Any]) -> None:
     with pytest.raises(MalformedAnswerError):
         wire.row(line)
+
+
+def test_a_time_that_is_none_is_not_believed() -> None:
+    noon = datetime(2026, 1, 2, 12, tzinfo=UTC)
+    assert time_of("2026-01-02T12:00:00Z") == time_of(int(noon.timestamp())) == noon
+    for strange in (None, "today", "2026-01-02T12:00:00", [], int(noon.timestamp() * 1e6)):
+        assert time_of(strange) is None
 
 
 def test_a_broken_answer_in_a_batch_is_a_retryable_error(

@@ -1,7 +1,6 @@
 """Anthropic's Message Batches: requests inline, results in one file, in any order."""
 
 from collections.abc import AsyncGenerator
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +12,8 @@ from stillhouse.teachers._batch._protocol import (
     RemoteBatch,
     ResultRow,
     Upload,
+    item_error,
+    time_of,
 )
 from stillhouse.teachers._dialects import MalformedAnswerError
 from stillhouse.teachers._dialects._json import dump, object_in, objects_in, text_in
@@ -69,11 +70,7 @@ class AnthropicBatches(BatchWire):
             return ResultRow(name, error=ItemError(type=kind, message=message, retryable=True))
         if kind != "errored":
             raise MalformedAnswerError(f"a result of the type {kind!r}")
-        refusal = late_refusal(result.get("error"))
-        error = ItemError(
-            type=refusal.kind, message=refusal.message, retryable=refusal.is_retryable
-        )
-        return ResultRow(name, error=error)
+        return ResultRow(name, error=item_error(late_refusal(result.get("error"))))
 
 
 def _path(remote_id: str) -> str:
@@ -94,16 +91,8 @@ def _remote(batch: dict[str, Any]) -> RemoteBatch:
         dialect="anthropic",
         num_requests=sum(counts.values()),
         num_done=sum(counts.values()) - counts.get("processing", 0),
-        created_utc=_time(batch.get("created_at")),
+        created_utc=time_of(batch.get("created_at")),
         # By its own path, not by `results_url`: the key goes to the host that was named.
         result_paths=(f"{_path(remote_id)}/results",) if has_ended else (),
         note=shown,
     )
-
-
-def _time(value: Any) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    return time if time.tzinfo is not None else None

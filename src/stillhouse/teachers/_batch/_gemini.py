@@ -1,7 +1,6 @@
 """Gemini's batches: a file of requests up, a file of results down, both for two days."""
 
 from collections.abc import AsyncGenerator
-from datetime import datetime
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
@@ -18,6 +17,8 @@ from stillhouse.teachers._batch._protocol import (
     RemoteBatch,
     ResultRow,
     Upload,
+    item_error,
+    time_of,
 )
 from stillhouse.teachers._dialects import MalformedAnswerError
 from stillhouse.teachers._dialects._json import dump, object_in, objects_in, text_in
@@ -79,11 +80,7 @@ class GeminiBatches(BatchWire):
         error = object_in(line["error"], "error")
         code = error.get("code")
         status = _STATUS_OF_RPC.get(code, code) if isinstance(code, int) else code
-        refusal = late_refusal({"error": {**error, "code": status}})
-        kind, is_retryable = refusal.kind, refusal.is_retryable
-        return ResultRow(
-            name, error=ItemError(type=kind, message=refusal.message, retryable=is_retryable)
-        )
+        return ResultRow(name, error=item_error(late_refusal({"error": {**error, "code": status}})))
 
 
 async def _upload(link: Link, label: str, file: BinaryIO) -> str:
@@ -149,7 +146,7 @@ def _remote(operation: dict[str, Any]) -> RemoteBatch:
         num_requests=_number(stats.get("requestCount")),
         num_done=_number(stats.get("successfulRequestCount"))
         + _number(stats.get("failedRequestCount")),
-        created_utc=_time(metadata.get("createTime")),
+        created_utc=time_of(metadata.get("createTime")),
         result_paths=(f"/download/v1beta/{quote(file_name)}:download?alt=media",)
         if file_name
         else (),
@@ -172,10 +169,3 @@ def _unanswered(state: str, operation: dict[str, Any]) -> ItemError | None:
 def _number(value: Any) -> int:
     """A count, which Google writes as text."""
     return int(value) if isinstance(value, int | str) and str(value).isdecimal() else 0
-
-
-def _time(value: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None

@@ -1,7 +1,6 @@
 """OpenAI's Batch API: a file of requests up, one file of answers and one of errors down."""
 
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +13,8 @@ from stillhouse.teachers._batch._protocol import (
     RemoteBatch,
     ResultRow,
     Upload,
+    item_error,
+    time_of,
 )
 from stillhouse.teachers._dialects import MalformedAnswerError
 from stillhouse.teachers._dialects._json import dump, object_in, objects_in, text_in
@@ -82,7 +83,7 @@ class OpenAIBatches(BatchWire):
             refusal = late_refusal({"error": error})
         else:
             raise MalformedAnswerError("a result with neither response nor error")
-        return ResultRow(name, error=_error(refusal.kind, refusal.message, refusal.is_retryable))
+        return ResultRow(name, error=item_error(refusal))
 
 
 def _remote(batch: dict[str, Any]) -> RemoteBatch:
@@ -96,7 +97,6 @@ def _remote(batch: dict[str, Any]) -> RemoteBatch:
     unanswered = _failure(batch) if is_failed else None
     if status in ("expired", "cancelled"):
         unanswered = _unanswered(status)
-    created = batch.get("created_at")
     return RemoteBatch(
         id=remote_id,
         state="running" if status in _RUNNING else "failed" if is_failed else "ended",
@@ -104,7 +104,7 @@ def _remote(batch: dict[str, Any]) -> RemoteBatch:
         label=str(metadata.get(_LABEL, "")),
         num_requests=_number(counts.get("total")),
         num_done=_number(counts.get("completed")) + _number(counts.get("failed")),
-        created_utc=datetime.fromtimestamp(created, UTC) if isinstance(created, int) else None,
+        created_utc=time_of(batch.get("created_at")),
         result_paths=tuple(
             f"/files/{quote(name, safe='')}/content" for name in files if isinstance(name, str)
         ),

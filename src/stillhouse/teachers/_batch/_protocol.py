@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 from stillhouse.records import ItemError
@@ -177,6 +177,22 @@ class BatchWire(Protocol):
             MalformedAnswerError: it is none.
         """
         ...
+
+
+def item_error(refusal: Refusal) -> ItemError:
+    """A refusal as the error of a request."""
+    return ItemError(type=refusal.kind, message=refusal.message, retryable=refusal.is_retryable)
+
+
+def time_of(value: Any) -> datetime | None:
+    """A moment as a provider writes it: RFC 3339, or seconds since 1970; None for anything else."""
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return moment if moment.tzinfo is not None else None
+        return datetime.fromtimestamp(value, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
 
 
 def name_of(batch_id: str, request_id: str) -> str:
