@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from stillhouse.records import ItemError
-from stillhouse.teachers._batch._link import Link
+from stillhouse.teachers._batch._link import Link, listed_by_id
 from stillhouse.teachers._batch._protocol import (
     BatchLimits,
     BatchWire,
@@ -16,11 +16,10 @@ from stillhouse.teachers._batch._protocol import (
     time_of,
 )
 from stillhouse.teachers._dialects import MalformedAnswerError
-from stillhouse.teachers._dialects._json import dump, object_in, objects_in, text_in
+from stillhouse.teachers._dialects._json import dump, object_in, text_in
 from stillhouse.teachers._dialects._refusals import late_refusal
 
 _START = "/v1/messages/batches"
-_PAGE = 100
 _COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 
 
@@ -46,17 +45,9 @@ class AnthropicBatches(BatchWire):
         """`POST /v1/messages/batches/{id}/cancel`."""
         await link.post(f"{_path(remote_id)}/cancel", {}, may_repeat=True)
 
-    async def listed(self, link: Link) -> AsyncGenerator[RemoteBatch, None]:
+    def listed(self, link: Link) -> AsyncGenerator[RemoteBatch, None]:
         """`GET /v1/messages/batches`, page by page."""
-        after = ""
-        while True:
-            page = await link.get(f"{_START}?limit={_PAGE}{after}")
-            rows = objects_in(page.get("data"), "data")
-            for row in rows:
-                yield _remote(row)
-            if not rows or page.get("has_more") is not True:
-                return
-            after = f"&after_id={quote(text_in(rows[-1].get('id'), 'id'), safe='')}"
+        return listed_by_id(link, _START, "after_id", _remote)
 
     def row(self, line: dict[str, Any]) -> ResultRow:
         """A line of the results."""

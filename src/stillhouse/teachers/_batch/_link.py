@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, BinaryIO, TypeVar
+from urllib.parse import quote
 
 import orjson
 
@@ -14,10 +15,11 @@ from stillhouse.teachers._batch._protocol import (
     BatchMissingError,
     BatchRefusedError,
     BatchUnclearError,
+    RemoteBatch,
 )
 from stillhouse.teachers._caller import Endpoint
 from stillhouse.teachers._dialects import MalformedAnswerError, Refusal
-from stillhouse.teachers._dialects._json import parse_object
+from stillhouse.teachers._dialects._json import objects_in, parse_object, text_in
 from stillhouse.teachers._transport import Reply, Transport, TransportError
 
 _T = TypeVar("_T")
@@ -27,6 +29,7 @@ _BASE_DELAY_S = 0.5
 _LONGEST_DELAY_S = 30.0
 _UNSURE_STATUSES = (408, 409, 499)  # below 500, and yet work may have been done
 _MOST_PEEK_BYTES = 4 << 20
+_PAGE = 100
 
 
 class Link:
@@ -229,3 +232,29 @@ class Link:
     def _without_key(self, text: str) -> str:
         key = self.endpoint.api_key
         return text.replace(key, "***") if key else text
+
+
+async def listed_by_id(
+    link: Link, path: str, after: str, read: Callable[[dict[str, Any]], RemoteBatch]
+) -> AsyncGenerator[RemoteBatch, None]:
+    """Every batch of a list whose next page is asked for with the last id of this one.
+
+    Args:
+        link: Whose account.
+        path: Of the list.
+        after: The name of the query's field for that id.
+        read: What one row says.
+
+    Raises:
+        As `Link.get`; MalformedAnswerError: a row is no batch.
+    """
+    start = f"{path}?limit={_PAGE}"
+    following = start
+    while True:
+        page = await link.get(following)
+        rows = objects_in(page.get("data"), "data")
+        for row in rows:
+            yield read(row)
+        if not rows or page.get("has_more") is not True:
+            return
+        following = f"{start}&{after}={quote(text_in(rows[-1].get('id'), 'id'), safe='')}"

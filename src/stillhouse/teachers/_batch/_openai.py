@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from stillhouse.records import ItemError
-from stillhouse.teachers._batch._link import Link
+from stillhouse.teachers._batch._link import Link, listed_by_id
 from stillhouse.teachers._batch._protocol import (
     QUEUE_FULL,
     BatchLimits,
@@ -23,7 +23,6 @@ from stillhouse.teachers._dialects._refusals import late_refusal, one_line, read
 _LABEL = "stillhouse_batch"
 _DIALECTS = {"/v1/chat/completions": "openai_chat", "/v1/responses": "openai_responses"}
 _RUNNING = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
-_PAGE = 100
 
 
 class OpenAIBatches(BatchWire):
@@ -55,17 +54,9 @@ class OpenAIBatches(BatchWire):
         """`POST /batches/{id}/cancel`."""
         await link.post(f"/batches/{quote(remote_id, safe='')}/cancel", {}, may_repeat=True)
 
-    async def listed(self, link: Link) -> AsyncGenerator[RemoteBatch, None]:
+    def listed(self, link: Link) -> AsyncGenerator[RemoteBatch, None]:
         """`GET /batches`, page by page."""
-        after = ""
-        while True:
-            page = await link.get(f"/batches?limit={_PAGE}{after}")
-            rows = objects_in(page.get("data"), "data")
-            for row in rows:
-                yield _remote(row)
-            if not rows or page.get("has_more") is not True:
-                return
-            after = f"&after={quote(text_in(rows[-1].get('id'), 'id'), safe='')}"
+        return listed_by_id(link, "/batches", "after", _remote)
 
     def row(self, line: dict[str, Any]) -> ResultRow:
         """A line of the output file, or of the error file."""
