@@ -12,6 +12,7 @@ from stillhouse.teachers._dialects._facts import (
     name_in,
     no_logprobs,
     outcome_of,
+    read_with_usage,
 )
 from stillhouse.teachers._dialects._json import (
     count_in,
@@ -177,12 +178,7 @@ def _thinking(
 
 
 def _read(data: dict[str, Any]) -> Reading:
-    usage = _usage(object_in(data.get("usage"), "usage"))
-    try:
-        return _reading(data, usage)
-    except MalformedAnswerError as err:
-        err.usage = usage if data.get("usage") else None
-        raise
+    return read_with_usage(data, "usage", _usage, _reading)
 
 
 def _reading(data: dict[str, Any], usage: Usage) -> Reading:

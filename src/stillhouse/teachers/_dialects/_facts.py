@@ -1,5 +1,6 @@
 """What a reading of an answer holds, whatever its dialect, and the records made of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,8 @@ from stillhouse.records import (
     ToolCall,
     Usage,
 )
-from stillhouse.teachers._dialects._protocol import Outcome
+from stillhouse.teachers._dialects._json import object_in
+from stillhouse.teachers._dialects._protocol import MalformedAnswerError, Outcome
 
 _LATEST_EPOCH_S = 32_503_680_000  # the year 3000; what is later is no time
 
@@ -34,6 +36,26 @@ class Reading:
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     created: Any = None
+
+
+def read_with_usage(
+    data: dict[str, Any],
+    usage_field: str,
+    usage_of: Callable[[dict[str, Any]], Usage],
+    reading_of: Callable[[dict[str, Any], Usage], Reading],
+) -> Reading:
+    """The reading of `data`; the error of one that cannot be read tells what it used all the same.
+
+    Raises:
+        MalformedAnswerError: it is not an answer.
+    """
+    given = object_in(data.get(usage_field), usage_field)
+    usage = usage_of(given)
+    try:
+        return reading_of(data, usage)
+    except MalformedAnswerError as err:
+        err.usage = usage if given else None
+        raise
 
 
 def outcome_of(reading: Reading) -> Outcome:

@@ -22,6 +22,7 @@ from stillhouse.teachers._dialects._facts import (
     name_in,
     no_logprobs,
     outcome_of,
+    read_with_usage,
 )
 from stillhouse.teachers._dialects._gemini_logprobs import read_logprobs
 from stillhouse.teachers._dialects._gemini_stream import GeminiAssembler
@@ -223,12 +224,7 @@ def _thinking(effort: str, *, has_budget: bool) -> dict[str, Any]:
 
 
 def _read(data: dict[str, Any]) -> Reading:
-    usage = _usage(object_in(data.get("usageMetadata"), "usageMetadata"))
-    try:
-        return _reading(data, usage)
-    except MalformedAnswerError as err:
-        err.usage = usage if data.get("usageMetadata") else None
-        raise
+    return read_with_usage(data, "usageMetadata", _usage, _reading)
 
 
 def _reading(data: dict[str, Any], usage: Usage) -> Reading:

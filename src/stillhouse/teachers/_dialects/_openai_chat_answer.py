@@ -3,7 +3,7 @@
 from typing import Any
 
 from stillhouse.records import FinishReason, TokenLogprobs, ToolCall, Usage
-from stillhouse.teachers._dialects._facts import Reading, name_in, no_logprobs
+from stillhouse.teachers._dialects._facts import Reading, name_in, no_logprobs, read_with_usage
 from stillhouse.teachers._dialects._json import (
     count_in,
     dump,
@@ -34,15 +34,11 @@ _USD_PER_TICK = 1e-10  # xAI
 
 def read_chat(data: dict[str, Any]) -> Reading:
     """The answer in a chat completion, all but its log-probabilities."""
-    usage = _usage(object_in(data.get("usage"), "usage"))
-    try:
-        return _reading(data, _first_choice(data), usage)
-    except MalformedAnswerError as err:
-        err.usage = usage if data.get("usage") else None
-        raise
+    return read_with_usage(data, "usage", _usage, _reading)
 
 
-def _reading(data: dict[str, Any], choice: dict[str, Any], usage: Usage) -> Reading:
+def _reading(data: dict[str, Any], usage: Usage) -> Reading:
+    choice = _first_choice(data)
     message = choice.get("message")
     if not isinstance(message, dict):
         raise MalformedAnswerError("choices[0] has no message")
