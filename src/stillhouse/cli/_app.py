@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from stillhouse import __version__
 from stillhouse.cli._chat import chat
+from stillhouse.cli._estimate import estimate
 from stillhouse.cli._import import import_
 from stillhouse.cli._proxy import proxy
 from stillhouse.cli._runs import demo, run
@@ -23,6 +24,7 @@ _COMMANDS = (
     init,
     doctor,
     run,
+    estimate,
     collect,
     proxy,
     import_,

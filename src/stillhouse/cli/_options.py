@@ -13,6 +13,15 @@ TeacherOption = Annotated[
         help="Who answers: local:[DIR], gguf:[FILE], http(s)://host/v1#model, replay:DIR, fake:.",
     ),
 ]
+TeachersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--teacher",
+        metavar="[NAME=]SPEC",
+        help="Who answers: local:[DIR], gguf:[FILE], PROVIDER:MODEL (docs/providers.md), "
+        "http(s)://host/v1#model, replay:DIR, fake:. Repeat it to ask several.  [default: local:]",
+    ),
+]
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Replace a finished artefact of other inputs in --out.")

@@ -170,6 +170,10 @@ def _metric_text(name: str, value: float) -> str:
         return f"{value:.0f} batches running" if value else ""
     if name == "num_done_in_batches":
         return f"{value:,.0f} done there" if value else ""
+    if name == "budget_usd":
+        return f"of ${value:,.2f}"
+    if name == "num_rate_limited":
+        return f"{value:,.0f} x 429" if value else ""
     if name == "num_failed":
         return f"{value:.0f} failed" if value else ""
     return ""

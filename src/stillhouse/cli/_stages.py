@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stillhouse.cli._collection import named_teachers, outcomes_text
 from stillhouse.cli._options import (
     ForceOption,
     JsonOption,
@@ -16,6 +17,7 @@ from stillhouse.cli._options import (
     QuietOption,
     SetOption,
     TeacherOption,
+    TeachersOption,
 )
 from stillhouse.cli._output import Output, artifact_document, artifact_text
 from stillhouse.cli._settings import stage_settings
@@ -38,6 +40,11 @@ class Objective(StrEnum):
     sft = "sft"
 
 
+BudgetOption = Annotated[
+    float | None, typer.Option(metavar="USD", help="The most that it may cost.")
+]
+
+
 class Tier(StrEnum):
     """How an API teacher is asked."""
 
@@ -50,7 +57,7 @@ def collect(
     prompts: Annotated[
         Path, typer.Argument(metavar="PROMPTS", help="JSONL, CSV, Parquet or a YAML recipe.")
     ],
-    teacher: TeacherOption = "local:",
+    teacher: TeachersOption = None,
     out: OutOption = Path("completions"),
     ledger: Annotated[
         Path | None,
@@ -65,15 +72,19 @@ def collect(
     tier: Annotated[
         Tier | None, typer.Option(help="batch takes up to a day and costs half; see docs/batch.md.")
     ] = None,
+    budget: BudgetOption = None,
+    rpm: Annotated[int | None, typer.Option(help="Requests per minute at most.")] = None,
+    tpm: Annotated[int | None, typer.Option(help="Tokens per minute at most.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Requests under way at once.")] = None,
     settings: SetOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Ask a teacher every prompt and keep the completions.
+    """Ask teachers every prompt and keep the completions.
 
     Every request and answer goes through the ledger, so that a stopped collection asks nothing
-    twice.
+    twice. A prompt with `teacher: NAME` goes to that teacher only.
     """
     from stillhouse.collect import CollectConfig
     from stillhouse.collect import collect as stage
@@ -84,14 +95,19 @@ def collect(
         "sampling.top_logprobs": top_logprobs,
         "samples_per_prompt": samples,
         "access.tier": tier.value if tier else None,
+        "access.budget_usd": budget,
+        "access.requests_per_minute": rpm,
+        "access.tokens_per_minute": tpm,
+        "access.concurrency": concurrency,
     }
     _run_stage(
-        partial(stage, prompts, out, teacher=teacher, ledger=ledger),
+        partial(stage, prompts, out, teacher=named_teachers(teacher), ledger=ledger),
         CollectConfig,
         stage_settings(flags, settings),
         Output(is_json=json, is_quiet=quiet),
         force=force,
         then=f"stillhouse curate {out}",
+        describe=outcomes_text,
     )
 
 
@@ -256,13 +272,14 @@ def _run_stage(
     *,
     force: bool,
     then: str,
+    describe: "Callable[[Artifact], str]" = artifact_text,
 ) -> None:
     from stillhouse.settings import check_settings
 
     config = check_settings(config_type, given, where="settings")
     with output.progress() as listener:
         artifact = stage(config=config, config_given=given, replace=force, on_progress=listener)
-    output.result(artifact_document(artifact), artifact_text(artifact))
+    output.result(artifact_document(artifact), describe(artifact))
     output.say(f"next: {then}")
 
 

@@ -2,48 +2,16 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
+from stillhouse.collect._shares import Share
 from stillhouse.collect._source import START, PromptSource, Survey
 from stillhouse.collect._tally import Tally
-from stillhouse.records import ItemError, Prompt, Request, Sampling
+from stillhouse.records import ItemError, Request
 from stillhouse.runlog import Answer, Batch, Ledger, ReadPosition
-from stillhouse.teachers import Teacher
 
 _READ_AT_ONCE = 256  # requests are looked up in the ledger, and claimed, in groups
 _NOTE_EVERY_ROWS = 5_000
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one teacher is asked.
-
-    Attributes:
-        teacher: Who is asked.
-        name: What prompts call it that are for one teacher only.
-        sampling: How it answers.
-        samples_per_prompt: How often it answers each prompt.
-    """
-
-    teacher: Teacher
-    name: str
-    sampling: Sampling
-    samples_per_prompt: int
-
-    def requests_for(self, prompt: Prompt) -> list[Request]:
-        """One request per sample; none where the prompt is for another teacher."""
-        if prompt.teacher not in (None, self.name):
-            return []
-        return [
-            Request.of(
-                prompt,
-                teacher=self.teacher.info.id,
-                sampling=self.sampling,
-                sample_index=sample_index,
-            )
-            for sample_index in range(self.samples_per_prompt)
-        ]
 
 
 class Asking:

@@ -1,8 +1,8 @@
 """Collect: prompts and teachers in, a completions artefact out."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,18 @@ from stillhouse.artifacts import (
     is_up_to_date,
     open_artifact,
 )
-from stillhouse.collect._asking import Asking, Share
-from stillhouse.collect._config import STAGE, AccessConfig, CollectConfig
+from stillhouse.collect._asking import Asking
+from stillhouse.collect._config import STAGE, CollectConfig
 from stillhouse.collect._run import Run
+from stillhouse.collect._shares import Share, check_routes, open_shares
 from stillhouse.collect._source import PromptSource, Survey
 from stillhouse.collect._tally import Tally
-from stillhouse.errors import ConfigError, FolderBusyError, RecordError
+from stillhouse.errors import FolderBusyError
 from stillhouse.records import Prompt, content_hash
 from stillhouse.runlog import Ledger, Listener, ignore_progress
 from stillhouse.teachers import (
-    Access,
-    Budget,
     ReplayTeacher,
     Teacher,
-    check_top_logprobs,
-    open_teacher,
-    read_prices,
 )
 
 _LOOK_AGAIN_S = 0.5
@@ -82,8 +78,8 @@ def collect(
         # A first run with a mistake in it leaves nothing behind: the ledger is made last.
         book = stack.enter_context(Ledger(path)) if path.exists() else None
         survey = _survey(source, book)
-        shares = stack.enter_context(_open_shares(teacher, config, book))
-        _check_routes(survey, shares)
+        shares = stack.enter_context(open_shares(teacher, config, book))
+        check_routes(survey, shares)
         target = _Target(
             out,
             resolved=_resolved_config(survey, shares, config),
@@ -181,71 +177,6 @@ def _remember(source: PromptSource, survey: Survey, ledger: Ledger) -> None:
 
 def _memo_key(source: PromptSource) -> str:
     return f"survey:{source.file_sha256}"
-
-
-@contextmanager
-def _open_shares(
-    teacher: str | Teacher | Mapping[str, str], config: CollectConfig, ledger: Ledger | None
-) -> Iterator[list[Share]]:
-    with ExitStack() as stack:
-        teachers: dict[str, Teacher]
-        if isinstance(teacher, str | Mapping):
-            specs = {"": teacher} if isinstance(teacher, str) else dict(teacher)
-            access = _access(config.access, ledger)
-            teachers = {
-                name: stack.enter_context(open_teacher(spec, access))
-                for name, spec in specs.items()
-            }
-        else:
-            teachers = {"": teacher}
-        ids = [one.info.id for one in teachers.values()]
-        if not ids:
-            raise ConfigError("There is no teacher to ask. Give at least one.")
-        if len(set(ids)) < len(ids):
-            raise ConfigError(f"Two teachers are {max(ids, key=ids.count)!r}. Give each once.")
-        for one in teachers.values():
-            check_top_logprobs(one.info, config.sampling)
-        yield [
-            Share(one, name, config.sampling, config.samples_per_prompt)
-            for name, one in teachers.items()
-        ]
-
-
-def _access(config: AccessConfig, ledger: Ledger | None) -> Access:
-    budget = None
-    if config.budget_usd is not None and ledger is None:
-        budget = Budget(config.budget_usd)
-    elif config.budget_usd is not None and ledger is not None:
-        totals = ledger.totals()
-        if totals.cost_usd is None:
-            raise ConfigError(
-                f"budget_usd is {config.budget_usd:g}, but {ledger.path} holds answers whose price "
-                "is not known. Collect into another ledger, or run without a budget."
-            )
-        budget = Budget(
-            config.budget_usd, spent_usd=totals.cost_usd, unknown_usd=totals.unsettled_usd
-        )
-    return Access(
-        requests_per_minute=config.requests_per_minute,
-        tokens_per_minute=config.tokens_per_minute,
-        concurrency=config.concurrency,
-        budget=budget,
-        prices=read_prices(Path(config.prices)) if config.prices else {},
-        timeout_s=config.timeout_s,
-        deadline_s=config.deadline_s,
-        is_streamed=config.stream,
-    )
-
-
-def _check_routes(survey: Survey, shares: Sequence[Share]) -> None:
-    names = [share.name for share in shares]
-    unknown = sorted(set(survey.num_routed) - set(names))
-    if unknown:
-        known = ", ".join(name for name in names if name) or "not named"
-        raise RecordError(
-            f"{survey.num_routed[unknown[0]]} prompts are for the teacher {unknown[0]!r}, but the "
-            f"teachers of this run are {known}. Name it: --teacher {unknown[0]}=SPEC."
-        )
 
 
 def _asking(

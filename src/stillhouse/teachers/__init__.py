@@ -19,7 +19,7 @@ from stillhouse.teachers._batch import (
 from stillhouse.teachers._budget import Budget
 from stillhouse.teachers._dialects import MalformedAnswerError
 from stillhouse.teachers._fake import FakeOptions, FakeTeacher, ScriptedAnswer
-from stillhouse.teachers._prices import read_prices
+from stillhouse.teachers._prices import PriceTable, price_table, read_prices
 from stillhouse.teachers._reading import read_answer
 from stillhouse.teachers._replay import ReplayTeacher
 from stillhouse.teachers._spec import open_teacher
@@ -32,6 +32,8 @@ __all__ = [
     "Access",
     "Budget",
     "read_prices",
+    "price_table",
+    "PriceTable",
     "read_answer",
     "MalformedAnswerError",
     "Teacher",

@@ -9,7 +9,7 @@ from time import monotonic, sleep
 from stillhouse.errors import StillhouseError
 from stillhouse.records import Request
 from stillhouse.runlog import Answer
-from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
+from stillhouse.teachers._base import Account, Pull, Teacher, TeacherInfo
 from stillhouse.teachers._batch._client import BatchClient
 from stillhouse.teachers._caller import Caller
 from stillhouse.teachers._loop import enter_loop, leave_loop
@@ -20,7 +20,7 @@ _AHEAD = 2  # times the concurrency are handed over: the next are there when an 
 
 
 class ApiTeacher(Teacher):
-    """Keeps up to `concurrency` requests under way.
+    """Keeps up to `account.concurrency` requests under way.
 
     The loop does not run on the caller's thread, so a notebook's own loop is no obstacle and
     answers keep arriving while the caller stores the last ones; `pull` is called by the caller.
@@ -28,7 +28,7 @@ class ApiTeacher(Teacher):
     Args:
         caller: Who answers a request.
         info: What answers.
-        concurrency: What the gate lets through at most; so many more wait in front of it.
+        account: What it costs and allows; twice its concurrency wait at the gate.
         batches: Its batch API, where it has one.
     """
 
@@ -37,20 +37,25 @@ class ApiTeacher(Teacher):
         caller: Caller,
         info: TeacherInfo,
         *,
-        concurrency: int,
+        account: Account,
         batches: BatchClient | None = None,
     ) -> None:
         self._caller = caller
         self._batches = batches
         self._info = info
-        self._room = _AHEAD * concurrency
+        self._account = account
+        self._room = _AHEAD * account.concurrency
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
 
     @property
     def info(self) -> TeacherInfo:
         """What answers."""
         return self._info
+
+    @property
+    def account(self) -> Account:
+        """What asking it costs and allows."""
+        return self._account
 
     @property
     def caller(self) -> Caller:

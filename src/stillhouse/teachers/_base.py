@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from stillhouse.records import Request
 from stillhouse.runlog import Answer
+from stillhouse.teachers._costs import FREE, Price
 
 if TYPE_CHECKING:
     from stillhouse.teachers._batch._client import BatchClient
@@ -38,6 +39,23 @@ class TeacherInfo:
     chat_template_sha256: str | None = None
 
 
+@dataclass(frozen=True)
+class Account:
+    """What asking a teacher costs and allows, as far as it is known before anything is sent.
+
+    Attributes:
+        price: None where no price is known.
+        concurrency: Requests under way at once.
+        requests_per_minute: What the user allows; None leaves it to the provider.
+        tokens_per_minute: The same, of prompts and completions together.
+    """
+
+    price: Price | None = FREE
+    concurrency: int = 1
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+
 class Teacher(Protocol):
     """Anything that answers prompts.
 
@@ -52,6 +70,11 @@ class Teacher(Protocol):
     def info(self) -> TeacherInfo:
         """What answers."""
         ...
+
+    @property
+    def account(self) -> Account:
+        """What asking it costs and allows."""
+        return Account()
 
     def stream(self, pull: Pull) -> Iterator[list[Answer]]:
         """Answer everything that `pull` hands out.

@@ -11,7 +11,7 @@ from stillhouse.errors import ConfigError
 from stillhouse.records import Usage
 from stillhouse.teachers._access import Access
 from stillhouse.teachers._api import ApiTeacher
-from stillhouse.teachers._base import TeacherInfo
+from stillhouse.teachers._base import Account, TeacherInfo
 from stillhouse.teachers._batch._client import WIRES, BatchClient
 from stillhouse.teachers._caller import Caller, CostOf, Endpoint, WorstCostOf
 from stillhouse.teachers._costs import FREE, Price, Tier, cost_usd, worst_cost_usd
@@ -117,13 +117,18 @@ def api_teacher(
         concurrency: Where `access` gives none.
         is_free: Whether calls cost nothing: a server of the user's own.
     """
-    at_once = access.concurrency or concurrency
-    limits = Limits(
+    price = FREE if is_free else price_of(endpoint.provider, endpoint.model, access.prices)
+    account = Account(
+        price=price,
+        concurrency=access.concurrency or concurrency,
         requests_per_minute=access.requests_per_minute,
         tokens_per_minute=access.tokens_per_minute,
-        concurrency=at_once,
     )
-    price = FREE if is_free else price_of(endpoint.provider, endpoint.model, access.prices)
+    limits = Limits(
+        requests_per_minute=account.requests_per_minute,
+        tokens_per_minute=account.tokens_per_minute,
+        concurrency=account.concurrency,
+    )
     cost_of, worst_cost_of = _costs(price, "standard")
     caller = Caller(
         endpoint,
@@ -141,7 +146,7 @@ def api_teacher(
             worst_cost_of=worst_cost_of,
             budget=access.budget,
         )
-    return ApiTeacher(caller, info, concurrency=at_once, batches=batches)
+    return ApiTeacher(caller, info, account=account, batches=batches)
 
 
 def _costs(price: Price | None, tier: Tier) -> tuple[CostOf, WorstCostOf]:
