@@ -23,7 +23,7 @@ from stillhouse.records import (
     messages_identity,
 )
 
-_ID_HEX_DIGITS = 16  # 64 bits: a collision is less likely than a disk error at any number of rows
+ID_HEX_DIGITS = 16  # 64 bits: a collision is less likely than a disk error at any number of rows
 _UNNAMED = "unnamed"  # until what the row asks is known
 _UTF8_BOM = b"\xef\xbb\xbf"
 
@@ -133,7 +133,7 @@ def iterate_prompts(path: Path, *, num_before: int = 0, start: int = 0) -> Itera
             teacher=row.teacher,
         )
         if not row.id:
-            id_ = asked_identity(prompt)[:_ID_HEX_DIGITS]
+            id_ = asked_identity(prompt)[:ID_HEX_DIGITS]
             prompt = prompt.model_copy(update={"id": id_})
         yield Row(where, prompt, bool(row.id), end)
 

@@ -16,10 +16,11 @@ from stillhouse.collect._imports._asked_gemini import read_contents, read_declar
 from stillhouse.collect._imports._asked_sampling import read_sampling
 from stillhouse.collect._imports._exchange import BadRowError, placeholder
 from stillhouse.collect._imports._messages import read_messages, read_output_schema, read_tools
+from stillhouse.collect._prompts import ID_HEX_DIGITS, asked_identity
 from stillhouse.errors import RecordError
-from stillhouse.records import Message, Prompt, Request, Sampling, content_hash
+from stillhouse.records import Message, Prompt, Request, Sampling
 
-_ID_HEX_DIGITS = 16
+_UNNAMED = "unnamed"  # until what is asked is known
 _READ_PARTS = frozenset(
     (
         "text", "input_text", "output_text", "refusal", "thinking", "redacted_thinking",
@@ -97,17 +98,8 @@ def _prompt(body: Mapping[str, Any], dialect: str, lacks: set[str]) -> Prompt:
     else:
         messages = _messages(body, lacks)
         tools, schema = read_tools(body.get("tools")), read_output_schema(body)
-    asked = {
-        "messages": [message.model_dump(mode="json") for message in messages],
-        "tools": [tool.model_dump(mode="json") for tool in tools],
-        "output_schema": schema,
-    }
-    return Prompt(
-        id=content_hash(asked)[:_ID_HEX_DIGITS],
-        messages=messages,
-        tools=tools,
-        output_schema=schema,
-    )
+    prompt = Prompt(id=_UNNAMED, messages=messages, tools=tools, output_schema=schema)
+    return prompt.model_copy(update={"id": asked_identity(prompt)[:ID_HEX_DIGITS]})
 
 
 def _messages(body: Mapping[str, Any], lacks: set[str]) -> tuple[Message, ...]:

@@ -25,6 +25,7 @@ from stillhouse.collect._imports._origin import Origin, open_origin
 from stillhouse.collect._imports._plain import PlainFields
 from stillhouse.collect._imports._source import Row
 from stillhouse.collect._imports._tally import Tally
+from stillhouse.collect._prompts import ID_HEX_DIGITS, asked_identity
 from stillhouse.collect._scrub import scrub, scrub_row
 from stillhouse.errors import DataError, LogprobsUnavailableError, RecordError, TooManyFailuresError
 from stillhouse.records import (
@@ -34,7 +35,6 @@ from stillhouse.records import (
     Request,
     Sampling,
     canonical_json,
-    content_hash,
 )
 from stillhouse.runlog import Listener, Ticker, ignore_progress
 from stillhouse.teachers import read_answer
@@ -42,7 +42,6 @@ from stillhouse.teachers._dialects import DIALECTS, MalformedAnswerError
 
 _STAGE = "import"
 _PROMPTS_NAME = "prompts.jsonl"
-_ID_HEX_DIGITS = 16
 # The rows do not say how they were drawn in terms that could be compared.
 _UNKNOWN_SAMPLING = Sampling()
 
@@ -133,8 +132,8 @@ class _Import:
         self._config = config
         self._writer = writer
         self._tally = Tally()
-        self._num_samples: Counter[bytes] = Counter()
-        self._held_out: set[bytes] = set()
+        self._num_samples: Counter[str] = Counter()
+        self._held_out: set[str] = set()
         self._groups: dict[str, str] = {}
 
     def finish(self, ticker: Ticker) -> Artifact:
@@ -172,10 +171,9 @@ class _Import:
                 self._tally.num_rows += 1
                 ticker.advance()
                 for prompt, completion in self._read(row):
-                    key = _identity(prompt)
-                    if not self._num_samples[key]:
+                    if not self._num_samples[prompt.id]:
                         prompts.write(canonical_json(prompt) + b"\n")
-                    self._num_samples[key] += 1
+                    self._num_samples[prompt.id] += 1
                     self._tally.add(completion)
                     yield completion
 
@@ -213,17 +211,15 @@ class _Import:
             row = scrub_row(prompt, completion)
             self._tally.scrubbed.update(row.counts)
             prompt, completion = row.prompt, row.completion
-        key = _identity(prompt)
-        self._check_split(key, prompt)
-        prompt = prompt.model_copy(
-            update={"id": key.hex()[:_ID_HEX_DIGITS], "group": self._group(prompt.group)}
-        )
+        prompt_id = asked_identity(prompt)[:ID_HEX_DIGITS]
+        self._check_split(prompt_id, prompt)
+        prompt = prompt.model_copy(update={"id": prompt_id, "group": self._group(prompt.group)})
         # Choices of one row are counted before the first of them is written.
         request = Request.of(
             prompt,
             teacher=completion.teacher,
             sampling=exchange.kept.sampling if exchange.kept else _UNKNOWN_SAMPLING,
-            sample_index=self._num_samples[key] + index,
+            sample_index=self._num_samples[prompt_id] + index,
         )
         update = {
             "request_id": request.id,
@@ -250,11 +246,11 @@ class _Import:
         created = _time_of(body, self._origin.made_utc)
         return completion.model_copy(update={"usage": usage, "created_utc": created})
 
-    def _check_split(self, key: bytes, prompt: Prompt) -> None:
-        if not self._num_samples[key]:
+    def _check_split(self, prompt_id: str, prompt: Prompt) -> None:
+        if not self._num_samples[prompt_id]:
             if prompt.split == "held_out":
-                self._held_out.add(key)
-        elif (key in self._held_out) != (prompt.split == "held_out"):
+                self._held_out.add(prompt_id)
+        elif (prompt_id in self._held_out) != (prompt.split == "held_out"):
             raise BadRowError(
                 "both_splits", "an earlier row has the same prompt on the other side of the split"
             )
@@ -301,12 +297,6 @@ def _recorded_answer(kept: Kept, prompt: Prompt) -> Completion:
         request = Request.of(prompt, teacher=kept.teacher, sampling=sampling)
         completion = read_answer(kept.answer, request)
     return completion.model_copy(update={"created_utc": kept.answered_utc})
-
-
-def _identity(prompt: Prompt) -> bytes:
-    """What makes two prompts the same: all that a teacher is asked, and neither id nor split."""
-    asked = prompt.model_dump(mode="json", include={"messages", "tools", "output_schema"})
-    return bytes.fromhex(content_hash(asked))
 
 
 def _time_of(body: dict[str, Any], otherwise: datetime) -> datetime:
