@@ -83,8 +83,8 @@ def collect(
 ) -> None:
     """Ask teachers every prompt and keep the completions.
 
-    Every request and answer goes through the ledger, so that a stopped collection asks nothing
-    twice. A prompt with `teacher: NAME` goes to that teacher only.
+    Every request and answer goes through the ledger, so that a stopped collection asks for no
+    answer again that came. A prompt with `teacher: NAME` goes to that teacher only.
     """
     from stillhouse.collect import CollectConfig
     from stillhouse.collect import collect as stage
