@@ -1,6 +1,5 @@
 """Anthropic Messages: body out, completion in."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,9 +7,9 @@ from stillhouse.records import Completion, FinishReason, Message, Request, ToolC
 from stillhouse.teachers._dialects._anthropic_stream import MessageAssembler
 from stillhouse.teachers._dialects._facts import (
     Reading,
+    check_may_lack_logprobs,
     completion_of,
     name_in,
-    no_logprobs,
     outcome_of,
     read_with_usage,
 )
@@ -32,7 +31,7 @@ from stillhouse.teachers._dialects._protocol import (
     Refusal,
     StreamAssembler,
 )
-from stillhouse.teachers._dialects._refusals import error_of, read_refusal
+from stillhouse.teachers._dialects._refusals import read_refusal, words_of
 from stillhouse.teachers._dialects._sampling import sampling_fields
 from stillhouse.teachers._dialects._schemas import (
     arguments_of,
@@ -109,8 +108,8 @@ class Anthropic:
     def completion(self, body: bytes, request: Request) -> Completion:
         """The whole answer, thinking apart from text."""
         reading = _read(parse_object(body))
-        if request.sampling.top_logprobs and reading.text:
-            raise no_logprobs(request.sampling.top_logprobs)
+        if asked := request.sampling.top_logprobs:
+            check_may_lack_logprobs(reading, asked)
         return completion_of(reading, request)
 
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
@@ -168,7 +167,7 @@ def _thinking(
         return {}, {}
     if effort == "none":
         return {"type": "disabled"}, {}
-    if quirks.budget_models is not None and re.match(quirks.budget_models, model):
+    if quirks.has_thinking_budget(model):
         return {"type": "enabled", "budget_tokens": _BUDGET_TOKENS[effort]}, {}
     # Without `summarized` newer models bill the thinking and do not show it.
     return (
@@ -183,8 +182,7 @@ def _read(data: dict[str, Any]) -> Reading:
 
 def _reading(data: dict[str, Any], usage: Usage) -> Reading:
     if not isinstance(data.get("content"), list):
-        said = f"; it says: {error_of(data).message}" if data.get("error") else ""
-        raise MalformedAnswerError(f"no content{said}")
+        raise MalformedAnswerError(f"no content{words_of(data.get('error'))}")
     stated = data.get("stop_reason")
     reason = _FINISH_REASONS.get(name_in(stated))
     if reason is None:

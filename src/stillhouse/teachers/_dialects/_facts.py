@@ -88,12 +88,19 @@ def completion_of(
     )
 
 
-def no_logprobs(asked: int) -> LogprobsUnavailableError:
-    """The error for an answer without the log-probabilities that were asked for."""
-    return LogprobsUnavailableError(
-        f"top_logprobs={asked} but the endpoint answers without log-probabilities. "
-        "Set top_logprobs to 0, or use a teacher that gives them."
-    )
+def check_may_lack_logprobs(reading: Reading, asked: int) -> None:
+    """Refuse an answer without the log-probabilities that were asked for.
+
+    One without text has none, and refusals come without them everywhere.
+
+    Raises:
+        LogprobsUnavailableError: there is text of the model.
+    """
+    if reading.text and reading.finish_reason != "content_filter":
+        raise LogprobsUnavailableError(
+            f"top_logprobs={asked} but the endpoint answers without log-probabilities. "
+            "Set top_logprobs to 0, or use a teacher that gives them."
+        )
 
 
 def name_in(value: Any) -> str:

@@ -1,6 +1,5 @@
 """Gemini generateContent: body out, completion in."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -18,9 +17,9 @@ from stillhouse.records import (
 )
 from stillhouse.teachers._dialects._facts import (
     Reading,
+    check_may_lack_logprobs,
     completion_of,
     name_in,
-    no_logprobs,
     outcome_of,
     read_with_usage,
 )
@@ -43,7 +42,7 @@ from stillhouse.teachers._dialects._protocol import (
     Refusal,
     StreamAssembler,
 )
-from stillhouse.teachers._dialects._refusals import error_of, read_refusal
+from stillhouse.teachers._dialects._refusals import read_refusal, words_of
 from stillhouse.teachers._dialects._sampling import sampling_fields, seed_of
 from stillhouse.teachers._dialects._schemas import (
     arguments_of,
@@ -69,7 +68,6 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 }
 _LEVELS = {"max": "xhigh"}
 _BUDGET_TOKENS = {
-    "none": 0,
     "minimal": 512,  # the least that all models with a budget take
     "low": 2048,
     "medium": 8192,
@@ -101,9 +99,7 @@ class Gemini:
         self, request: Request, *, model: str, quirks: Quirks, stream: bool = False
     ) -> dict[str, Any]:
         """One candidate; all system messages go into `systemInstruction`."""
-        has_budget = quirks.budget_models is not None and bool(
-            re.match(quirks.budget_models, model)
-        )
+        has_budget = quirks.has_thinking_budget(model)
         body: dict[str, Any] = {
             "contents": _contents(request, signs=not has_budget),
             "generationConfig": _generation(request, quirks, has_budget=has_budget),
@@ -264,8 +260,7 @@ def _blocked(data: dict[str, Any]) -> FinishReason:
     feedback = object_in(data.get("promptFeedback"), "promptFeedback")
     if feedback.get("blockReason"):
         return "content_filter"
-    said = f"; it says: {error_of(data).message}" if data.get("error") else ""
-    raise MalformedAnswerError(f"no candidates{said}")
+    raise MalformedAnswerError(f"no candidates{words_of(data.get('error'))}")
 
 
 def _joined(parts: list[dict[str, Any]], *, is_thought: bool) -> str:
@@ -314,6 +309,6 @@ def _logprobs(data: dict[str, Any], asked: int, reading: Reading) -> TokenLogpro
     candidates = data.get("candidates") or [{}]
     given = object_in(candidates[0].get("logprobsResult"), "logprobsResult")
     logprobs = read_logprobs(given, asked)
-    if logprobs is None and reading.text and reading.finish_reason != "content_filter":
-        raise no_logprobs(asked)
+    if logprobs is None:
+        check_may_lack_logprobs(reading, asked)
     return logprobs

@@ -3,7 +3,12 @@
 from typing import Any
 
 from stillhouse.records import FinishReason, TokenLogprobs, ToolCall, Usage
-from stillhouse.teachers._dialects._facts import Reading, name_in, no_logprobs, read_with_usage
+from stillhouse.teachers._dialects._facts import (
+    Reading,
+    check_may_lack_logprobs,
+    name_in,
+    read_with_usage,
+)
 from stillhouse.teachers._dialects._json import (
     count_in,
     dump,
@@ -14,7 +19,7 @@ from stillhouse.teachers._dialects._json import (
 )
 from stillhouse.teachers._dialects._logprobs import columns_to_logprobs, entries_to_logprobs
 from stillhouse.teachers._dialects._protocol import MalformedAnswerError
-from stillhouse.teachers._dialects._refusals import error_of
+from stillhouse.teachers._dialects._refusals import words_of
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -64,8 +69,7 @@ def _first_choice(data: dict[str, Any]) -> dict[str, Any]:
     choices = data.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         # Gateways report errors under status 200 as well.
-        said = f"; it says: {error_of(data).message}" if data.get("error") else ""
-        raise MalformedAnswerError(f"no choices{said}")
+        raise MalformedAnswerError(f"no choices{words_of(data.get('error'))}")
     return choices[0]
 
 
@@ -73,8 +77,7 @@ def _finish_reason(choice: dict[str, Any], *, has_calls: bool, is_refused: bool)
     stated = choice.get("finish_reason")
     reason = _FINISH_REASONS.get(stated) if isinstance(stated, str) else None
     if reason is None:
-        error = choice.get("error")  # OpenRouter
-        said = f"; it says: {error_of(error).message}" if error else ""
+        said = words_of(choice.get("error"))  # OpenRouter
         raise MalformedAnswerError(f"finish_reason {shown(stated)} is not known{said}")
     if is_refused:
         return "content_filter"
@@ -196,6 +199,5 @@ def read_logprobs(data: dict[str, Any], asked: int, reading: Reading) -> TokenLo
     columns = columns_to_logprobs(given, asked, "logprobs")
     if columns is not None:
         return columns
-    if not reading.text or reading.finish_reason == "content_filter":
-        return None
-    raise no_logprobs(asked)
+    check_may_lack_logprobs(reading, asked)
+    return None

@@ -14,9 +14,9 @@ from stillhouse.records import (
 )
 from stillhouse.teachers._dialects._facts import (
     Reading,
+    check_may_lack_logprobs,
     completion_of,
     name_in,
-    no_logprobs,
     outcome_of,
     read_with_usage,
 )
@@ -42,7 +42,7 @@ from stillhouse.teachers._dialects._protocol import (
     StreamAssembler,
     StreamRefusedError,
 )
-from stillhouse.teachers._dialects._refusals import error_of, late_refusal, read_refusal
+from stillhouse.teachers._dialects._refusals import late_refusal, read_refusal, words_of
 from stillhouse.teachers._dialects._sampling import bearer, sampling_fields
 from stillhouse.teachers._dialects._schemas import is_strict, output_schema, tool_schemas
 
@@ -235,8 +235,9 @@ def _finish_reason(data: dict[str, Any], *, has_calls: bool, is_refused: bool) -
                 f"incomplete_details.reason {shown(details.get('reason'))} is not known"
             )
         return reason
-    said = f"; it says: {error_of(data).message}" if data.get("error") else ""
-    raise MalformedAnswerError(f"status {shown(status)} is no end of a response{said}")
+    raise MalformedAnswerError(
+        f"status {shown(status)} is no end of a response{words_of(data.get('error'))}"
+    )
 
 
 def _texts(items: list[dict[str, Any]]) -> tuple[str, str]:
@@ -301,6 +302,5 @@ def _logprobs(data: dict[str, Any], asked: int, reading: Reading) -> TokenLogpro
                 entries += list_in(part.get("logprobs"), place)
     if entries:
         return entries_to_logprobs(entries, asked, place)
-    if not reading.text or reading.finish_reason == "content_filter":
-        return None
-    raise no_logprobs(asked)
+    check_may_lack_logprobs(reading, asked)
+    return None

@@ -4,6 +4,7 @@ A dialect is pure: it opens no connection, waits for nothing and keeps no state.
 connection asks it what to send, and what came back.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -61,6 +62,10 @@ class Quirks:
     has_integer_logprobs: bool = False
     stream_options: Mapping[str, Any] = field(default_factory=lambda: {"include_usage": True})
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def has_thinking_budget(self, model: str) -> bool:
+        """Whether `model` takes a number of thinking tokens, not an effort."""
+        return self.budget_models is not None and bool(re.match(self.budget_models, model))
 
 
 @dataclass(frozen=True, slots=True)

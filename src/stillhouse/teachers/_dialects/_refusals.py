@@ -140,6 +140,11 @@ def error_of(data: Any) -> ErrorBody:
     )
 
 
+def words_of(error: Any) -> str:
+    """What an answer that is none says of an error, to be put behind our own words; maybe empty."""
+    return f"; it says: {error_of(error).message}" if error else ""
+
+
 def read_refusal(status: int, headers: Mapping[str, str], raw: bytes) -> Refusal:
     """What an answer with another status than 200 means."""
     error = parse_error(raw)
