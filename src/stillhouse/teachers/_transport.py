@@ -7,7 +7,7 @@ proxies from the environment nor `~/.netrc` are used (`trust_env=False`).
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import aiohttp
@@ -99,12 +99,7 @@ class Transport:
         try:
             response = await self._open(path, headers, body)
             try:
-                if response.status == 200:
-                    head = Reply(response.status, response.headers, b"")
-                    yield head, response.content.iter_chunked(_PIECE_BYTES)
-                else:
-                    whole = Reply(response.status, response.headers, await _read(response))
-                    yield whole, _no_pieces()
+                yield await _begin(response)
             finally:
                 response.close()  # what is left of a stream is not wanted
         except _FAILURES as err:
@@ -159,12 +154,7 @@ class Transport:
         """
         try:
             async with self._request("GET", path, headers, None) as response:
-                if response.status == 200:
-                    head = Reply(response.status, response.headers, b"")
-                    yield head, response.content.iter_chunked(_PIECE_BYTES)
-                else:
-                    whole = Reply(response.status, response.headers, await _read(response))
-                    yield whole, _no_pieces()
+                yield await _begin(response)
         except _FAILURES as err:
             raise self._failure(err) from err
 
@@ -262,6 +252,14 @@ def _reopened(file: BinaryIO) -> Iterator[BinaryIO]:
     with open(os.dup(file.fileno()), "rb") as again:
         again.seek(0)
         yield again
+
+
+async def _begin(response: aiohttp.ClientResponse) -> tuple[Reply, AsyncIterator[bytes]]:
+    """The head and the pieces of a body; that of another status than 200 is read whole."""
+    head = Reply(response.status, response.headers, b"")
+    if response.status == 200:
+        return head, response.content.iter_chunked(_PIECE_BYTES)
+    return replace(head, body=await _read(response)), _no_pieces()
 
 
 async def _no_pieces() -> AsyncIterator[bytes]:
