@@ -1,22 +1,13 @@
 """Contents and declarations of a Gemini request, in either spelling of its fields."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stillhouse.collect._imports._exchange import BadRowError, json_text, placeholder
+from stillhouse.collect._imports._exchange import BadRowError, field_of, json_text, placeholder
 from stillhouse.records import Message, Role, Tool, ToolCall
 
 _ROLES: dict[str, Role] = {"user": "user", "model": "assistant", "function": "user"}
-_UPPER = re.compile("[A-Z]")
 _NO_DATA = frozenset(("thought", "thoughtSignature", "thought_signature", "partMetadata"))
-
-
-def field(value: Mapping[str, Any], name: str) -> Any:
-    """The field `name` (camelCase), or its snake_case form, which the API takes as well."""
-    if name in value:
-        return value[name]
-    return value.get(_UPPER.sub(lambda match: f"_{match[0].lower()}", name))
 
 
 def read_contents(body: Mapping[str, Any], lacks: set[str]) -> tuple[Message, ...]:
@@ -29,7 +20,7 @@ def read_contents(body: Mapping[str, Any], lacks: set[str]) -> tuple[Message, ..
     Raises:
         BadRowError: there are none, or they are something else.
     """
-    system = field(body, "systemInstruction")
+    system = field_of(body, "systemInstruction")
     messages: list[Message] = []
     if system:
         text = "".join(_text(part, lacks) for part in _parts(system))
@@ -51,7 +42,7 @@ def read_declarations(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], str | 
         function
         for group in groups
         if isinstance(group, Mapping)
-        for function in field(group, "functionDeclarations") or ()
+        for function in field_of(group, "functionDeclarations") or ()
         if isinstance(function, Mapping)
     ]
     tools = tuple(
@@ -59,14 +50,14 @@ def read_declarations(body: Mapping[str, Any]) -> tuple[tuple[Tool, ...], str | 
             name=function.get("name", ""),
             description=function.get("description") or "",
             parameters=json_text(
-                field(function, "parametersJsonSchema") or function.get("parameters") or {}
+                field_of(function, "parametersJsonSchema") or function.get("parameters") or {}
             ),
         )
         for function in declared
     )
-    config = field(body, "generationConfig")
+    config = field_of(body, "generationConfig")
     config = config if isinstance(config, Mapping) else {}
-    schema = field(config, "responseJsonSchema") or field(config, "responseSchema")
+    schema = field_of(config, "responseJsonSchema") or field_of(config, "responseSchema")
     return tools, json_text(schema) if schema else None
 
 
@@ -77,12 +68,12 @@ def _messages(content: Any, lacks: set[str]) -> Iterator[Message]:
     role = _ROLES.get(given) if isinstance(given, str) else None
     if role is None:
         raise BadRowError("unknown_role", f"the role {given!r:.40} is not known")
-    results = [part for part in parts if field(part, "functionResponse")]
-    yield from (_result(field(part, "functionResponse")) for part in results)
-    said = [part for part in parts if not field(part, "functionResponse")]
+    results = [part for part in parts if field_of(part, "functionResponse")]
+    yield from (_result(field_of(part, "functionResponse")) for part in results)
+    said = [part for part in parts if not field_of(part, "functionResponse")]
     if not said and results:
         return
-    calls = tuple(_call(field(part, "functionCall")) for part in said if _is_call(part))
+    calls = tuple(_call(field_of(part, "functionCall")) for part in said if _is_call(part))
     texts = [part for part in said if not _is_call(part)]
     thoughts = "".join(_text(part, lacks) for part in texts if part.get("thought") is True)
     yield Message(
@@ -118,7 +109,7 @@ def _text(part: Mapping[str, Any], lacks: set[str]) -> str:
 
 
 def _is_call(part: Mapping[str, Any]) -> bool:
-    return isinstance(field(part, "functionCall"), Mapping)
+    return isinstance(field_of(part, "functionCall"), Mapping)
 
 
 def _call(call: Mapping[str, Any]) -> ToolCall:

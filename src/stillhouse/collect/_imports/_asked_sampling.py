@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stillhouse.collect._imports._asked_gemini import field
+from stillhouse.collect._imports._exchange import field_of
 from stillhouse.records import Sampling
 
 _MOST = 2**53  # what every reader of JSON holds exactly
@@ -55,19 +55,19 @@ def _effort(body: Mapping[str, Any]) -> Any:
 
 
 def _gemini(body: Mapping[str, Any]) -> dict[str, Any]:
-    config = field(body, "generationConfig")
+    config = field_of(body, "generationConfig")
     config = config if isinstance(config, Mapping) else {}
-    thinking = field(config, "thinkingConfig")
+    thinking = field_of(config, "thinkingConfig")
     thinking = thinking if isinstance(thinking, Mapping) else {}
-    level = field(thinking, "thinkingLevel")
+    level = field_of(thinking, "thinkingLevel")
     effort = level.lower() if isinstance(level, str) else None
     return {
         "temperature": config.get("temperature"),
-        "top_p": field(config, "topP"),
-        "max_tokens": field(config, "maxOutputTokens"),
+        "top_p": field_of(config, "topP"),
+        "max_tokens": field_of(config, "maxOutputTokens"),
         "seed": config.get("seed"),
-        "top_logprobs": config.get("logprobs") if field(config, "responseLogprobs") else None,
-        "reasoning_effort": "none" if field(thinking, "thinkingBudget") == 0 else effort,
+        "top_logprobs": config.get("logprobs") if field_of(config, "responseLogprobs") else None,
+        "reasoning_effort": "none" if field_of(thinking, "thinkingBudget") == 0 else effort,
     }
 
 

@@ -1,5 +1,6 @@
 """What a row of a foreign export comes down to: a prompt, and the answer in a dialect we read."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ from stillhouse.records import Message, Sampling, Split, Tool, content_hash
 from stillhouse.runlog import Answer
 
 ReadRow = Mapping[str, Any]
+_UPPER = re.compile("[A-Z]")
 _REASONS = {"tool_use": "tool_calls", "max_output_tokens": "length", "refusal": "content_filter"}
 
 
@@ -108,6 +110,13 @@ def chat_body(
         "usage": {name: value for name, value in (usage or {}).items() if value is not None},
         "created": created,
     }
+
+
+def field_of(value: Mapping[str, Any], name: str) -> Any:
+    """What is under `name` (camelCase), or under its snake_case form; None where nothing is."""
+    if name in value:
+        return value[name]
+    return value.get(_UPPER.sub(lambda match: f"_{match[0].lower()}", name))
 
 
 def object_at(row: Mapping[str, Any], name: str) -> dict[str, Any]:

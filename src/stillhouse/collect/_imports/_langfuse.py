@@ -5,7 +5,6 @@ hold `input`, `output` and the details as JSON text.
 """
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from stillhouse.collect._imports._exchange import (
     NoAnswerError,
     ReadRow,
     chat_body,
+    field_of,
     json_text,
     object_at,
     parsed,
@@ -23,7 +23,6 @@ from stillhouse.collect._imports._messages import read_output_schema, read_promp
 from stillhouse.collect._imports._openai import dialect_of
 
 _MODEL_NAMES = ("model", "providedModelName")
-_UPPER = re.compile("[A-Z]")
 
 
 def read_observation(row: ReadRow) -> list[Exchange]:
@@ -50,16 +49,9 @@ def read_observation(row: ReadRow) -> list[Exchange]:
             dialect=dialect,
             tools=read_tools(request.get("tools")),
             output_schema=read_output_schema(request),
-            seconds=_number(_field(row, "latency")) or 0.0,
+            seconds=_number(field_of(row, "latency")) or 0.0,
         )
     ]
-
-
-def _field(row: ReadRow, name: str) -> Any:
-    """The value under a camelCase name or the snake_case form of it."""
-    if name in row:
-        return row[name]
-    return row.get(_UPPER.sub(lambda match: f"_{match[0].lower()}", name))
 
 
 def _is_message(value: Any) -> bool:
@@ -67,8 +59,8 @@ def _is_message(value: Any) -> bool:
 
 
 def _body(row: ReadRow, output: Any) -> tuple[dict[str, Any], str]:
-    model = next((name for name in (_field(row, key) for key in _MODEL_NAMES) if name), None)
-    usage, created = _usage(row), _field(row, "startTime")
+    model = next((name for name in (field_of(row, key) for key in _MODEL_NAMES) if name), None)
+    usage, created = _usage(row), field_of(row, "startTime")
     if isinstance(output, Mapping) and (dialect := dialect_of(output)):
         own = {"model": model, "created": created, "usage": usage}
         return {**own, **{name: value for name, value in output.items() if value}}, dialect
@@ -96,7 +88,7 @@ def _message(output: Any) -> dict[str, Any]:
 
 def _usage(row: ReadRow) -> dict[str, Any]:
     """Tokens in the terms of Chat Completions; Langfuse counts cached ones apart."""
-    details = parsed(_field(row, "usageDetails")) or {}
+    details = parsed(field_of(row, "usageDetails")) or {}
     if not isinstance(details, Mapping):
         raise BadRowError("malformed", "usageDetails is no object")
     old = object_at(row, "usage") if isinstance(row.get("usage"), dict) else {}
@@ -105,8 +97,8 @@ def _usage(row: ReadRow) -> dict[str, Any]:
     fresh = _sum(details, lambda name: name.startswith("input") and "cache" not in name)
     output = _sum(details, lambda name: name.startswith("output"))
     reasoning = _sum(details, lambda name: name.startswith("output") and "reasoning" in name)
-    asked = fresh + cached + written or old.get("input") or _field(row, "promptTokens")
-    answered = output or old.get("output") or _field(row, "completionTokens")
+    asked = fresh + cached + written or old.get("input") or field_of(row, "promptTokens")
+    answered = output or old.get("output") or field_of(row, "completionTokens")
     return {
         "prompt_tokens": _count(asked),
         "completion_tokens": _count(answered),
@@ -125,9 +117,9 @@ def _sum(details: Mapping[str, Any], is_wanted: Any) -> int:
 
 
 def _cost(row: ReadRow) -> float | None:
-    details = parsed(_field(row, "costDetails"))
+    details = parsed(field_of(row, "costDetails"))
     total = details.get("total") if isinstance(details, Mapping) else None
-    costs = (_field(row, "totalCost"), total, _field(row, "calculatedTotalCost"))
+    costs = (field_of(row, "totalCost"), total, field_of(row, "calculatedTotalCost"))
     return next((cost for cost in map(_number, costs) if cost), None)
 
 
