@@ -1,6 +1,5 @@
 """From the spec of an API teacher to the teacher: `provider:model`, or the URL of an endpoint."""
 
-import ipaddress
 import logging
 import os
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from stillhouse.teachers._dialects import DIALECTS, Quirks
 from stillhouse.teachers._gate import Gate, Limits
 from stillhouse.teachers._options import Options, split_options
 from stillhouse.teachers._prices import price_of
-from stillhouse.teachers._providers import PROVIDERS, api_key_of, base_url_of
+from stillhouse.teachers._providers import PROVIDERS, api_key_of, base_url_of, is_loopback
 from stillhouse.teachers._transport import Timeouts
 
 logger = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ def open_url_teacher(spec: str, access: Access) -> ApiTeacher:
     base_url = _checked_base_url(spec, url)
     key = _url_key(os.environ)
     host = url.hostname or ""
-    if key and url.scheme == "http" and not _is_loopback(host):
+    if key and url.scheme == "http" and not is_loopback(host):
         logger.warning("The key in %s goes to %s unencrypted; use https.", KEY_VARIABLE, host)
     endpoint = Endpoint(
         provider=host,
@@ -101,7 +100,7 @@ def open_url_teacher(spec: str, access: Access) -> ApiTeacher:
         deadline_s=access.deadline_s,
     )
     info = TeacherInfo(
-        id=f"http:{url.fragment}@{'localhost' if _is_loopback(host) else host}",
+        id=f"http:{url.fragment}@{'localhost' if is_loopback(host) else host}",
         provider="http",
         max_top_logprobs=Quirks().max_top_logprobs,
     )
@@ -191,12 +190,3 @@ def _url_key(environ: Mapping[str, str]) -> str | None:
             f"{KEY_VARIABLE} holds characters that no HTTP header can carry. Copy the key again."
         )
     return key
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -3,6 +3,7 @@
 Keys come from the environment and go nowhere else.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -290,3 +291,13 @@ def api_key_of(provider: Provider, environ: Mapping[str, str]) -> str | None:
             f"{variable} holds characters that no HTTP header can carry. Copy the key again."
         )
     return key
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,10 +1,10 @@
 """How a proxy is set up, and what it says at its end."""
 
-import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stillhouse.errors import ConfigError
+from stillhouse.teachers._providers import is_loopback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +80,3 @@ class ProxyCounts:
     completion_tokens: int = 0
     cost_usd: float = 0.0
     num_unpriced: int = 0
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

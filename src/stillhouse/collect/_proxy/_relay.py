@@ -8,17 +8,17 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from stillhouse.collect._proxy._call import Call
+from stillhouse.collect._proxy._encoding import MOST_BYTES
 from stillhouse.collect._proxy._upstream import passed_on
-
-MOST_RECORDED_BYTES = 64 << 20
-"""Of a request; a larger one is passed on and not recorded."""
 
 Body = bytes | AsyncIterator[bytes] | None
 """Of a request as it is sent on; None where there is none."""
 
+LONGEST_LINE = 1 << 16
+"""Of a head, in bytes: eight times what aiohttp takes by itself."""
+
 _PIECE_BYTES = 1 << 18
 _MOST_IN_ONE_PIECE = 1 << 20
-_LONGEST_LINE = 1 << 16
 _CONNECT_S = 30.0
 # What a client of ours would add to what the caller sent.
 _NOTHING_ADDED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -45,8 +45,8 @@ def open_session() -> aiohttp.ClientSession:
         auto_decompress=False,
         skip_auto_headers=_NOTHING_ADDED,
         trust_env=False,
-        max_line_size=_LONGEST_LINE,
-        max_field_size=_LONGEST_LINE,
+        max_line_size=LONGEST_LINE,
+        max_field_size=LONGEST_LINE,
     )
 
 
@@ -59,7 +59,7 @@ async def read_body(request: web.BaseRequest) -> tuple[bytes, bool]:
     pieces: list[bytes] = []
     num_bytes = 0
     try:
-        while num_bytes <= MOST_RECORDED_BYTES:
+        while num_bytes <= MOST_BYTES:
             piece = await request.content.readany()
             if not piece:
                 return b"".join(pieces), True

@@ -18,6 +18,7 @@ from stillhouse.collect._proxy._call import Call, CostOf
 from stillhouse.collect._proxy._config import ProxyConfig, ProxyCounts
 from stillhouse.collect._proxy._recorder import Recorder
 from stillhouse.collect._proxy._relay import (
+    LONGEST_LINE,
     Body,
     CallerLeftError,
     UnreachableError,
@@ -37,7 +38,6 @@ from stillhouse.teachers._prices import price_of
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_LINE = 1 << 16
 _BACKLOG = 1024
 _CLOSE_S = 1.0  # for connections, once their requests have ended
 
@@ -157,8 +157,8 @@ class Proxy:
             handler_cancellation=True,
             access_log=None,
             auto_decompress=False,
-            max_line_size=_LONGEST_LINE,
-            max_field_size=_LONGEST_LINE,
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
         )
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -8,10 +8,9 @@ from urllib.parse import unquote, urlsplit
 from multidict import CIMultiDict
 from yarl import URL
 
-from stillhouse.collect._proxy._config import is_loopback
 from stillhouse.errors import ConfigError
 from stillhouse.teachers._dialects import DIALECTS
-from stillhouse.teachers._providers import PROVIDERS, Provider, api_key_of, base_url_of
+from stillhouse.teachers._providers import PROVIDERS, Provider, api_key_of, base_url_of, is_loopback
 
 NO_KEY = "stillhouse"
 """What an SDK that insists on a key may be given: it counts as none."""
