@@ -8,14 +8,21 @@ from typing import Any
 _ROWS, _INNER, _COLUMNS = 2048, 576, 4096  # the shapes of a student's MLP
 
 
+def host() -> dict[str, Any]:
+    """For what computes nothing: without torch."""
+    return {
+        "cores": os.cpu_count(),
+        "processor": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
 def machine() -> dict[str, Any]:
     import torch
     import transformers
 
     return {
-        "cores": os.cpu_count(),
-        "processor": platform.machine(),
-        "python": platform.python_version(),
+        **host(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "threads": torch.get_num_threads(),

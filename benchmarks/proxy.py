@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import random
 import re
 import signal
@@ -30,6 +29,8 @@ from typing import Any
 
 import aiohttp
 import orjson
+
+from _machine import host
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.mock_provider import MockProcess
@@ -48,12 +49,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the result")
     arguments = parser.parse_args()
     result = {
-        "machine": {
-            "cores": os.cpu_count(),
-            "processor": platform.machine(),
-            "python": platform.python_version(),
-            "aiohttp": aiohttp.__version__,
-        },
+        "machine": {**host(), "aiohttp": aiohttp.__version__},
         "callers": AT_ONCE,
         "calls": arguments.calls,
         "rounds": arguments.rounds,
