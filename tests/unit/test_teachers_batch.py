@@ -165,6 +165,20 @@ def test_without_labels_a_running_batch_of_the_same_size_leaves_it_open(
         assert client.find(sought("f" * 16)).remote is None  # older than what is sought
 
 
+def test_a_listed_batch_that_cannot_be_looked_at_leaves_it_open(
+    provider: MockProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = APIS["anthropic"]
+    point_at(monkeypatch, api, provider)
+    with open_client(api) as (client, _):
+        mine = create(client, requests_for("a", "b", "c", teacher=api.spec))
+        provider.change(faults=["not_found:method=GET,path=/v1/messages/batches/,first=1"])
+        assert client.find(sought()).is_unclear
+        found = client.find(sought())
+        assert found.remote is not None
+        assert found.remote.id == mine.id
+
+
 def test_a_batch_can_be_cancelled(provider: MockProvider, api: Api, tmp_path: Path) -> None:
     provider.change(batch={"polls": 9})
     with open_client(api) as (client, _):

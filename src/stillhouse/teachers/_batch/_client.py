@@ -241,13 +241,12 @@ class BatchClient:
         return usage.model_copy(update={"cost_usd": self._cost_of(usage)})
 
     async def _find(self, sought: SoughtBatch) -> Found:
-        link, is_unclear, found = self._open_link(), False, None
+        link, is_unclear = self._open_link(), False
         async with aclosing(self._wire.listed(link)) as listed:
             async for remote in listed:
                 if remote.label is not None:
                     if remote.label == sought.label:
-                        found = remote
-                        break
+                        return Found(remote)
                     continue
                 if remote.created_utc is not None and (
                     remote.created_utc < sought.opened_utc - _CLOCKS_APART
@@ -255,13 +254,16 @@ class BatchClient:
                     break
                 if not self._may_be(remote, sought):
                     continue
-                candidate = await self._wire.look(link, remote.id)  # a list may lag behind
+                try:
+                    candidate = await self._wire.look(link, remote.id)  # a list may lag behind
+                except BatchMissingError:  # gone since, or not there yet
+                    is_unclear = True
+                    continue
                 if candidate.state == "running":
                     is_unclear = True
                 elif await self._is_named(candidate, sought.label):
-                    found = candidate
-                    break
-        return Found(found, is_unclear and found is None)
+                    return Found(candidate)
+        return Found(is_unclear=is_unclear)
 
     def _may_be(self, remote: RemoteBatch, sought: SoughtBatch) -> bool:
         """Whether a batch without a label can be the one that is sought."""

@@ -107,7 +107,8 @@ class Found:
 
     Attributes:
         remote: The batch, if it is there.
-        is_unclear: Whether one that is still running may turn out to be it.
+        is_unclear: Whether one that is still running, or could not be looked at, may turn out to
+            be it.
     """
 
     remote: RemoteBatch | None = None
