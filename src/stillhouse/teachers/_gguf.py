@@ -23,14 +23,14 @@ from stillhouse.teachers._access import Access
 from stillhouse.teachers._api import ApiTeacher
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
 from stillhouse.teachers._caller import Endpoint
-from stillhouse.teachers._dialects import DIALECTS, Quirks
+from stillhouse.teachers._dialects import DIALECTS
 from stillhouse.teachers._open_api import api_teacher
 from stillhouse.teachers._options import Options, split_options
+from stillhouse.teachers._providers import PROVIDERS
 from stillhouse.teachers._transport import Timeouts
 
 _TOTAL_TIMEOUT_S = 3600.0  # a long completion on two busy cores is slow, not lost
-# The server samples with top_k 40 and min_p 0.05 unless told: another distribution than asked for.
-_QUIRKS = Quirks(extra={"top_k": 0, "min_p": 0.0})
+_QUIRKS = PROVIDERS["llamacpp"].quirks  # the same server, within this process
 
 
 class GgufOptions(Options):

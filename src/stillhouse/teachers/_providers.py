@@ -53,7 +53,7 @@ _OPENAI_QUIRKS = Quirks(
     reasoning_summary="auto",
     stream_options={"include_usage": True, "include_obfuscation": False},
 )
-# The server's own filters are off, so that what is sampled is what `Sampling` says.
+# The server samples with top_k 40 and min_p 0.05 unless told: another distribution than asked for.
 _LLAMACPP_EXTRA = {"top_k": 0, "min_p": 0.0}
 
 _ROWS = (
