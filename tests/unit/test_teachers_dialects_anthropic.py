@@ -215,6 +215,7 @@ def test_cached_tokens_are_part_of_the_prompt() -> None:
 def test_logprobs_are_not_made_up() -> None:
     with pytest.raises(LogprobsUnavailableError, match="top_logprobs=1"):
         read("anthropic", answer(), top_logprobs=1)
+    assert read("anthropic", answer(stop_reason="refusal"), top_logprobs=1).text == "hi"
 
 
 @pytest.mark.parametrize(
