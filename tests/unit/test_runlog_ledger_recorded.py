@@ -1,11 +1,14 @@
 """What a ledger hands out again: first answers in order, with the application's own bytes."""
 
+import re
 from pathlib import Path
 
 import pytest
 from ledger_cases import a_failure, a_request, an_answer, ask, ids_of, select
 
 from stillhouse.runlog import Ledger
+
+FORMAT_PAGE = Path(__file__).resolve().parents[2] / "docs" / "format.md"
 
 
 @pytest.fixture
@@ -76,9 +79,10 @@ def test_the_extent_says_what_was_answered_and_not_where_the_file_is(path: Path)
         assert ledger.extent()[1] != before[1]
 
 
-def test_a_ledger_without_raw_requests_has_no_table_for_them(path: Path) -> None:
-    request = a_request("plain")
-    with Ledger(path) as ledger:
-        ask(ledger, (request, an_answer(request)))
-        assert len(list(ledger.recorded(up_to=ledger.extent()[0]))) == 1
-    assert select(path, "SELECT 1 FROM sqlite_master WHERE name = 'raw_requests'") == []
+def test_the_format_page_lists_every_table_of_a_ledger(path: Path) -> None:
+    with Ledger(path):
+        pass
+    tables = select(path, "SELECT name FROM sqlite_master WHERE type = 'table'")
+    section = FORMAT_PAGE.read_text("utf-8").partition("\n## 6. ")[2].partition("\n## ")[0]
+    described = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert sorted(described) == sorted(name for (name,) in tables)

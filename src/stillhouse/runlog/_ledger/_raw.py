@@ -14,14 +14,6 @@ from stillhouse.runlog._ledger._packing import key_of, load, load_requests, pack
 from stillhouse.runlog._ledger._records import Recorded, utc_of
 from stillhouse.runlog._ledger._schema import IS_ANSWER
 
-_TABLE = """
-    CREATE TABLE IF NOT EXISTS raw_requests (
-        request INTEGER PRIMARY KEY,
-        segment INTEGER NOT NULL,
-        offset INTEGER NOT NULL,
-        length INTEGER NOT NULL
-    )
-"""
 _BODIES_AT_ONCE = 128
 _FIRST = (
     f"c.{IS_ANSWER} AND c.number = "
@@ -30,10 +22,9 @@ _FIRST = (
 _PAGE = (
     "SELECT c.number, c.answered_utc_ms, q.segment, q.offset, q.length, r.segment, r.offset, "
     f"r.length, r.id, {ANSWER_COLUMNS} FROM calls c JOIN requests r ON r.number = c.request "
-    "LEFT JOIN {raw} q ON q.request = c.request "
+    "LEFT JOIN raw_requests q ON q.request = c.request "
     f"WHERE c.number > ? AND c.number <= ? AND {_FIRST} ORDER BY c.number LIMIT {_BODIES_AT_ONCE}"
 )
-_NO_RAW = "(SELECT NULL AS request, NULL AS segment, NULL AS offset, NULL AS length)"
 
 
 def keep_raw(db: Database, bodies: Mapping[str, bytes]) -> None:
@@ -43,7 +34,6 @@ def keep_raw(db: Database, bodies: Mapping[str, bytes]) -> None:
     """
     if not bodies:
         return
-    db.rows(_TABLE)  # made when first needed: ledgers of collections have none
     keys = [key_of(request_id) for request_id in bodies]
     found = dict(db.rows_for("SELECT id, number FROM requests WHERE id IN ({marks})", keys))
     places = store(db, pack(bodies.values()))
@@ -55,9 +45,8 @@ def keep_raw(db: Database, bodies: Mapping[str, bytes]) -> None:
 
 def recorded(db: Database, *, up_to: int) -> Iterator[Recorded]:
     """The first answer to every request, in the order of recording, up to a call's number."""
-    page = _PAGE.format(raw="raw_requests" if _has_raw(db) else _NO_RAW)
     after = 0
-    while rows := db.rows(page, (after, up_to)):
+    while rows := db.rows(_PAGE, (after, up_to)):
         yield from _read_page(db, rows)
         after = rows[-1][0]
 
@@ -78,10 +67,6 @@ def extent(db: Database) -> tuple[int, str]:
             digest.update(b"%d;" % answered_utc_ms)
         after = rows[-1][0]
     return int(last), digest.hexdigest()
-
-
-def _has_raw(db: Database) -> bool:
-    return bool(db.rows("SELECT 1 FROM sqlite_master WHERE name = 'raw_requests'"))
 
 
 def _read_page(db: Database, rows: list[Any]) -> Iterator[Recorded]:

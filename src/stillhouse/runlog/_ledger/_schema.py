@@ -38,6 +38,14 @@ SCHEMA = (
     )
     """,
     """
+    CREATE TABLE raw_requests (
+        request INTEGER PRIMARY KEY,
+        segment INTEGER NOT NULL,
+        offset INTEGER NOT NULL,
+        length INTEGER NOT NULL
+    )
+    """,
+    """
     CREATE TABLE open_calls (
         request INTEGER PRIMARY KEY,
         teacher INTEGER NOT NULL,
