@@ -24,14 +24,7 @@ async def send(
     """Send an answer without faults; a stream waits `pause_s` before each event."""
     if outgoing.events is None:
         return _whole(outgoing, outgoing.body)
-    response = _begun(outgoing)
-    await response.prepare(request)
-    for event in outgoing.events:
-        if pause_s:
-            await asyncio.sleep(pause_s)
-        await response.write(event)
-    await response.write_eof()
-    return response
+    return await _written(request, outgoing, _slowly(outgoing.events, pause_s))
 
 
 async def send_instead(
@@ -113,7 +106,8 @@ def _begun(outgoing: Outgoing) -> web.StreamResponse:
 
 async def _slowly(parts: Iterable[bytes], delay_s: float) -> AsyncIterator[bytes]:
     for part in parts:
-        await asyncio.sleep(delay_s)
+        if delay_s:
+            await asyncio.sleep(delay_s)
         yield part
 
 
