@@ -1,5 +1,6 @@
 """What goes into the next batch: as much as the provider and the budget allow."""
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from stillhouse.collect._asking import Asking
@@ -25,9 +26,6 @@ class Chunks:
         ledger: Tells what is spent.
         access: Sizes and budget.
         taken: Ids of requests that are in batches already.
-
-    Attributes:
-        is_between: Whether nothing is read that was not handed out.
     """
 
     def __init__(
@@ -45,7 +43,7 @@ class Chunks:
         self._taken = taken
         self._most_requests = min(client.limits.num_requests, access.batch_size or 1 << 40)
         self._most_bytes = min(client.limits.num_bytes, _MOST_BYTES) - _FRAME_BYTES
-        self._next: list[Request] = []
+        self._next: deque[Request] = deque()
 
     @property
     def is_between(self) -> bool:
@@ -66,38 +64,32 @@ class Chunks:
         chunk: list[Request] = []
         reserves: list[float] = []
         while len(chunk) < self._most_requests:
-            group = self._next or self._read(self._most_requests - len(chunk))
-            self._next = []
-            if not group:
+            request = self._peek(self._most_requests - len(chunk))
+            if request is None:
                 break
-            for place, request in enumerate(group):
-                num_bytes = self._num_bytes(request)
-                if num_bytes is None:
-                    continue
-                worst_usd = self._worst_usd(request)
-                if (
-                    len(chunk) == self._most_requests
-                    or num_bytes > bytes_left
-                    or worst_usd > usd_left
-                ):
-                    self._next = group[place:]
-                    break
-                chunk.append(request)
-                reserves.append(worst_usd)
-                bytes_left -= num_bytes
-                usd_left -= worst_usd
-            if self._next:
+            num_bytes = self._num_bytes(request)
+            if num_bytes is None:
+                self._next.popleft()
+                continue
+            worst_usd = self._worst_usd(request)
+            if num_bytes > bytes_left or worst_usd > usd_left:
                 break
+            chunk.append(self._next.popleft())
+            reserves.append(worst_usd)
+            bytes_left -= num_bytes
+            usd_left -= worst_usd
         if self._next and not chunk and not may_wait_for_money:
             raise self._too_dear(self._next[0], usd_left)
         return chunk, reserves
 
-    def _read(self, num_wanted: int) -> list[Request]:
-        while group := self._asking.read_requests(num_wanted):
-            free = [request for request in group if request.id not in self._taken]
-            if free:
-                return free
-        return []
+    def _peek(self, num_wanted: int) -> Request | None:
+        """The next request that is in no batch yet, None when there are no more."""
+        while not self._next:
+            group = self._asking.read_requests(num_wanted)
+            if not group:
+                return None
+            self._next.extend(request for request in group if request.id not in self._taken)
+        return self._next[0]
 
     def _num_bytes(self, request: Request) -> int | None:
         """What a request takes; None where it cannot be sent, which is then written down."""
