@@ -22,7 +22,6 @@ from stillhouse.teachers._dialects._facts import (
 )
 from stillhouse.teachers._dialects._json import (
     count_in,
-    dump,
     list_in,
     object_in,
     objects_in,
@@ -32,17 +31,16 @@ from stillhouse.teachers._dialects._json import (
 )
 from stillhouse.teachers._dialects._limits import OPENAI_LIMITS, read_limits
 from stillhouse.teachers._dialects._logprobs import entries_to_logprobs
+from stillhouse.teachers._dialects._openai_responses_stream import ResponseAssembler
 from stillhouse.teachers._dialects._protocol import (
     LimitReading,
     MalformedAnswerError,
     Outcome,
     Quirks,
     Refusal,
-    SseEvent,
     StreamAssembler,
-    StreamRefusedError,
 )
-from stillhouse.teachers._dialects._refusals import late_refusal, read_refusal, words_of
+from stillhouse.teachers._dialects._refusals import read_refusal, words_of
 from stillhouse.teachers._dialects._sampling import bearer, sampling_fields
 from stillhouse.teachers._dialects._schemas import is_strict, output_schema, tool_schemas
 
@@ -51,7 +49,6 @@ _FINISH_REASON_OF_DETAILS: dict[str, FinishReason] = {
     "max_tokens": "length",
     "content_filter": "content_filter",
 }
-_LAST_EVENTS = frozenset({"response.completed", "response.incomplete"})
 
 
 class OpenAIResponses:
@@ -123,46 +120,6 @@ class OpenAIResponses:
     def assembler(self) -> StreamAssembler:
         """Of typed response events."""
         return ResponseAssembler()
-
-
-class ResponseAssembler:
-    """A streamed response: its last event holds it whole."""
-
-    def __init__(self) -> None:
-        self._response: dict[str, Any] = {}
-        self._items: dict[int, dict[str, Any]] = {}
-        self._is_complete = False
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether `response.completed` or `response.incomplete` was seen."""
-        return self._is_complete
-
-    def feed(self, event: SseEvent) -> None:
-        """Take the next event; pieces are read over, as items come whole when they are done."""
-        data = event.data.strip()
-        if not data or data == "[DONE]":
-            return
-        given = parse_object(data)
-        kind = name_in(given.get("type")) or event.name
-        if kind == "error" or (given.get("error") and "response" not in given):
-            raise StreamRefusedError(late_refusal(given))
-        response = object_in(given.get("response"), "response")
-        if kind == "response.failed":
-            raise StreamRefusedError(late_refusal({"error": response.get("error") or response}))
-        if response:
-            self._response = response
-        if kind == "response.output_item.done":
-            index = count_in(given.get("output_index"), "output_index")
-            self._items[index] = object_in(given.get("item"), "item")
-        self._is_complete = self._is_complete or kind in _LAST_EVENTS
-
-    def result(self) -> bytes:
-        """The response; of one that was cut, the items that were done."""
-        if self._response.get("output") or not self._items:
-            return dump(self._response)
-        output = [self._items[index] for index in sorted(self._items)]
-        return dump(self._response | {"output": output})
 
 
 def _instructions(messages: tuple[Message, ...]) -> tuple[str, tuple[Message, ...]]:
