@@ -76,6 +76,8 @@ class ApiError(Exception):
         wait_s: float | None = None,
         form: str = "seconds",
     ) -> None:
+        if form not in WAIT_FORMS:
+            raise ValueError(f"no such form of a wait: {form!r}. There are {WAIT_FORMS}")
         super().__init__(message or f"The mock was told to say {kind}.")
         self.kind = kind
         self.param = param
