@@ -32,9 +32,9 @@ from stillhouse.teachers._batch._gemini import GeminiBatches, _own_path
 from stillhouse.teachers._batch._link import Link
 from stillhouse.teachers._batch._openai import OpenAIBatches
 from stillhouse.teachers._batch._protocol import time_of
-from stillhouse.teachers._caller import Endpoint
 from stillhouse.teachers._costs import cost_usd
 from stillhouse.teachers._dialects import DIALECTS, MalformedAnswerError
+from stillhouse.teachers._endpoint import Endpoint
 from stillhouse.teachers._transport import Reply
 
 LABEL = "0123456789abcdef"

@@ -62,11 +62,11 @@ def _asked(
     return AskedTeacher(
         name=teacher.info.id,
         requests=_unanswered(share, prompts, ledger),
-        price=teacher.account.price,
+        price=teacher.allowance.price,
         tier="batch" if is_batched else "standard",
-        concurrency=teacher.account.concurrency,
-        requests_per_minute=teacher.account.requests_per_minute,
-        tokens_per_minute=teacher.account.tokens_per_minute,
+        concurrency=teacher.allowance.concurrency,
+        requests_per_minute=teacher.allowance.requests_per_minute,
+        tokens_per_minute=teacher.allowance.tokens_per_minute,
         expected_tokens=expected_tokens,
         pilot=list(islice(_answered(share, prompts, ledger), _MOST_PILOT)),
     )

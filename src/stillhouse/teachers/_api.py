@@ -9,7 +9,7 @@ from time import monotonic, sleep
 from stillhouse.errors import StillhouseError
 from stillhouse.records import Request
 from stillhouse.runlog import Answer
-from stillhouse.teachers._base import Account, Pull, Teacher, TeacherInfo
+from stillhouse.teachers._base import Allowance, Pull, Teacher, TeacherInfo
 from stillhouse.teachers._batch._client import BatchClient
 from stillhouse.teachers._caller import Caller
 from stillhouse.teachers._loop import enter_loop, leave_loop
@@ -20,7 +20,7 @@ _AHEAD = 2  # times the concurrency are handed over: the next are there when an 
 
 
 class ApiTeacher(Teacher):
-    """Keeps up to `account.concurrency` requests under way.
+    """Keeps up to `allowance.concurrency` requests under way.
 
     The loop does not run on the caller's thread, so a notebook's own loop is no obstacle and
     answers keep arriving while the caller stores the last ones; `pull` is called by the caller.
@@ -28,7 +28,7 @@ class ApiTeacher(Teacher):
     Args:
         caller: Who answers a request.
         info: What answers.
-        account: What it costs and allows; twice its concurrency wait at the gate.
+        allowance: What it costs and allows; twice its concurrency wait at the gate.
         batches: Its batch API, where it has one.
     """
 
@@ -37,14 +37,14 @@ class ApiTeacher(Teacher):
         caller: Caller,
         info: TeacherInfo,
         *,
-        account: Account,
+        allowance: Allowance,
         batches: BatchClient | None = None,
     ) -> None:
         self._caller = caller
         self._batches = batches
         self._info = info
-        self._account = account
-        self._room = _AHEAD * account.concurrency
+        self._allowance = allowance
+        self._room = _AHEAD * allowance.concurrency
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -53,9 +53,9 @@ class ApiTeacher(Teacher):
         return self._info
 
     @property
-    def account(self) -> Account:
+    def allowance(self) -> Allowance:
         """What asking it costs and allows."""
-        return self._account
+        return self._allowance
 
     @property
     def caller(self) -> Caller:

@@ -24,7 +24,8 @@ class TeacherInfo:
     Attributes:
         id: Names the model that answers, stable over processes and machines: part of each
             request's identity. Never holds a key, a port or a path of this machine.
-        provider: `local`, `gguf`, `http`, `replay` or `fake`.
+        provider: Who runs it: a name of the providers' table, or `local`, `gguf`, `http` (an
+            address of which nothing is known), `replay` or `fake`.
         revision: Weights' fingerprint or the API's dated model name; None where unknown.
         max_top_logprobs: The largest `Sampling.top_logprobs` it can give; 0 means none.
         tokenizer_sha256: Fingerprint of its id-to-bytes map, where it gives token ids.
@@ -40,7 +41,7 @@ class TeacherInfo:
 
 
 @dataclass(frozen=True)
-class Account:
+class Allowance:
     """What asking a teacher costs and allows, as far as it is known before anything is sent.
 
     Attributes:
@@ -72,9 +73,9 @@ class Teacher(Protocol):
         ...
 
     @property
-    def account(self) -> Account:
+    def allowance(self) -> Allowance:
         """What asking it costs and allows."""
-        return Account()
+        return Allowance()
 
     def stream(self, pull: Pull) -> Iterator[list[Answer]]:
         """Answer everything that `pull` hands out.

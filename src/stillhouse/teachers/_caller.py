@@ -7,8 +7,7 @@ comes back as an answer with a retryable error: the ledger has it before the req
 
 import asyncio
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from time import monotonic
 
 import orjson
@@ -22,25 +21,28 @@ from stillhouse.errors import (
 from stillhouse.records import ItemError, Request, Usage
 from stillhouse.runlog import Answer
 from stillhouse.teachers._dialects import (
-    Dialect,
     MalformedAnswerError,
-    Quirks,
     Refusal,
     SseParser,
     StreamRefusedError,
+)
+from stillhouse.teachers._endpoint import (
+    CostOf,
+    Endpoint,
+    WorstCostOf,
+    backoff_s,
+    is_told,
+    priced,
 )
 from stillhouse.teachers._gate import Admission, Gate, Need, Settled
 from stillhouse.teachers._transport import (
     MAX_ANSWER_BYTES,
     Reply,
-    Timeouts,
     Transport,
     TransportError,
 )
 
 _BYTES_PER_TOKEN = 3.0  # on the safe side of English (4) and near that of code; only buckets use it
-_BASE_DELAY_S = 0.5
-_LONGEST_DELAY_S = 30.0
 _MOST_REFUSALS = 5  # of one request, for reasons of its own; then the run counts it as a try
 _NOTHING = Usage(cost_usd=0.0)  # of what was never sent, or turned away before any work
 _LONGEST_WAIT_S = 300.0  # an endpoint that asks for more ends the run, which can go on later
@@ -48,46 +50,6 @@ _OTHER_FIELD = "other_field"
 _NOT_SENT = "not_sent"
 _HELD_KINDS = frozenset({"rate_limited", "overloaded"})
 _WORK_DONE_KINDS = frozenset({"timeout", "server_error"})  # refused late: it may be on the bill
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A model at an address, and how to ask it.
-
-    Attributes:
-        provider: The name that messages and prices use.
-        base_url: What the dialect's path follows, without a slash at the end.
-        model: As the endpoint knows it.
-        dialect: What it speaks.
-        api_key: Sent to that address only; never shown.
-        key_variable: Where the key came from, for messages.
-        quirks: Where it differs from other hosts of its dialect.
-        is_streamed: Whether answers are asked for piece by piece: long ones survive proxies so.
-        timeouts: How long to wait for each try.
-        deadline_s: For one request with its waits and repeats; None waits as long as it takes.
-    """
-
-    provider: str
-    base_url: str
-    model: str
-    dialect: Dialect
-    api_key: str | None = None
-    key_variable: str | None = None
-    quirks: Quirks = field(default_factory=Quirks)
-    is_streamed: bool = False
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    deadline_s: float | None = None
-
-    def __repr__(self) -> str:
-        return f"Endpoint({self.provider}, {self.base_url}, {self.model})"
-
-
-CostOf = Callable[[Usage], float | None]
-"""What a call with this usage costs, None where no price is known."""
-
-
-WorstCostOf = Callable[[int, int], float | None]
-"""What a call costs at most with so many prompt tokens and so many of the completion."""
 
 
 class Caller:
@@ -147,7 +109,7 @@ class Caller:
         try:
             async with asyncio.timeout(endpoint.deadline_s):
                 if request.id in self._failures:
-                    await asyncio.sleep(self._delay_s(self._failures[request.id]))
+                    await asyncio.sleep(backoff_s(self._random, self._failures[request.id]))
                 answer = await self._until_worked_on(request, body)
         except _NotPaid as err:
             self.ended_by = self.ended_by or err.why
@@ -222,14 +184,15 @@ class Caller:
                 num_refused += 1
                 if num_refused == _MOST_REFUSALS:
                     return self._refused(request, outcome, seconds=0.0, usage=_NOTHING)
-                await asyncio.sleep(self._delay_s(num_refused))
+                await asyncio.sleep(backoff_s(self._random, num_refused))
 
     def _check_wait(self, refusal: Refusal) -> None:
         if refusal.wait_s is not None and refusal.wait_s > _LONGEST_WAIT_S:
+            said = self.endpoint.without_key(refusal.message)
             text = (
                 f"{self.endpoint.provider} ({self.endpoint.base_url}) asks to wait "
-                f"{refusal.wait_s:.0f} s ({self._without_key(refusal.message)}). Run the same "
-                "command again later; it goes on where it stopped."
+                f"{refusal.wait_s:.0f} s ({said}). Run the same command again later; it goes on "
+                "where it stopped."
             )
             raise _NotPaid(RateLimitedError(text))
 
@@ -247,7 +210,7 @@ class Caller:
             settled = Settled(status=None, cost_usd=0.0, is_server_trouble=True)
             raise
         except TransportError as err:
-            message = self._without_key(str(err))
+            message = self.endpoint.without_key(str(err))
             error = ItemError(type=err.kind, message=message, retryable=err.kind != "too_large")
             return self._failed(request, error, seconds=monotonic() - started_s)
         except MalformedAnswerError as err:
@@ -312,7 +275,7 @@ class Caller:
             usage = _NOTHING if settled.was_refused else None
             return settled, self._refused(request, refusal, seconds=seconds, usage=usage)
         answer = self._read(request, reply.body, seconds)
-        usage = answer.usage if _is_told(answer.usage) else None
+        usage = answer.usage if is_told(answer.usage) else None
         cost_usd = answer.usage.cost_usd
         return Settled(status=200, usage=usage, cost_usd=cost_usd, limits=limits), answer
 
@@ -345,12 +308,12 @@ class Caller:
             body=body,
             finish_reason=facts.finish_reason,
             model=facts.model,
-            usage=self._priced(facts.usage, seconds),
+            usage=self._priced_in(facts.usage, seconds),
             response_id=facts.response_id,
         )
 
     def _malformed(self, request: Request, err: MalformedAnswerError, seconds: float) -> Answer:
-        message = self._without_key(f"not an answer of {self.endpoint.dialect.name}: {err}")
+        message = self.endpoint.without_key(f"not an answer of {self.endpoint.dialect.name}: {err}")
         error = ItemError(type="malformed_answer", message=message, retryable=True)
         return self._failed(request, error, seconds=seconds, usage=err.usage)
 
@@ -361,14 +324,14 @@ class Caller:
             raise self._stopped(refusal)
         error = ItemError(
             type=refusal.kind,
-            message=self._without_key(refusal.message),
+            message=self.endpoint.without_key(refusal.message),
             retryable=refusal.is_retryable,
         )
         return self._failed(request, error, seconds=seconds, usage=usage)
 
     def _stopped(self, refusal: Refusal) -> TeacherUnavailableError:
         endpoint = self.endpoint
-        said = self._without_key(refusal.message)
+        said = self.endpoint.without_key(refusal.message)
         who, key = f"{endpoint.provider} ({endpoint.base_url})", endpoint.key_variable
         if refusal.kind == "model_missing":
             text = (
@@ -407,24 +370,12 @@ class Caller:
             body=b"",
             finish_reason="error",
             model=self.endpoint.model,
-            usage=Usage(seconds=seconds) if usage is None else self._priced(usage, seconds),
+            usage=Usage(seconds=seconds) if usage is None else self._priced_in(usage, seconds),
             error=error,
         )
 
-    def _priced(self, usage: Usage, seconds: float) -> Usage:
-        cost_usd = usage.cost_usd
-        if cost_usd is None and _is_told(usage):
-            cost_usd = self._cost_of(usage)
-        return usage.model_copy(update={"cost_usd": cost_usd, "seconds": seconds})
-
-    def _delay_s(self, num_failures: int) -> float:
-        """Exponential backoff with full jitter."""
-        longest_s = min(_LONGEST_DELAY_S, _BASE_DELAY_S * 2.0 ** (num_failures - 1))
-        return self._random.uniform(0.0, longest_s)
-
-    def _without_key(self, text: str) -> str:
-        key = self.endpoint.api_key
-        return text.replace(key, "***") if key else text
+    def _priced_in(self, usage: Usage, seconds: float) -> Usage:
+        return priced(usage, self._cost_of).model_copy(update={"seconds": seconds})
 
 
 class _NotPaid(Exception):
@@ -433,8 +384,3 @@ class _NotPaid(Exception):
     def __init__(self, why: StillhouseError) -> None:
         super().__init__(str(why))
         self.why = why
-
-
-def _is_told(usage: Usage) -> bool:
-    """Whether the endpoint said what it counted: a stream may end before it does."""
-    return bool(usage.prompt_tokens or usage.completion_tokens)

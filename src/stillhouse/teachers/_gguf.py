@@ -22,8 +22,8 @@ from stillhouse.runlog import Answer
 from stillhouse.teachers._access import Access
 from stillhouse.teachers._api import ApiTeacher
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
-from stillhouse.teachers._caller import Endpoint
 from stillhouse.teachers._dialects import DIALECTS
+from stillhouse.teachers._endpoint import Endpoint
 from stillhouse.teachers._open_api import api_teacher
 from stillhouse.teachers._options import Options, split_options
 from stillhouse.teachers._providers import PROVIDERS

@@ -10,11 +10,12 @@ from stillhouse.errors import ConfigError
 from stillhouse.records import Usage
 from stillhouse.teachers._access import Access
 from stillhouse.teachers._api import ApiTeacher
-from stillhouse.teachers._base import Account, TeacherInfo
+from stillhouse.teachers._base import Allowance, TeacherInfo
 from stillhouse.teachers._batch._client import WIRES, BatchClient
-from stillhouse.teachers._caller import Caller, CostOf, Endpoint, WorstCostOf
+from stillhouse.teachers._caller import Caller
 from stillhouse.teachers._costs import FREE, Price, Tier, cost_usd, worst_cost_usd
 from stillhouse.teachers._dialects import DIALECTS, Quirks
+from stillhouse.teachers._endpoint import CostOf, Endpoint, WorstCostOf
 from stillhouse.teachers._gate import Gate, Limits
 from stillhouse.teachers._options import Options, split_options
 from stillhouse.teachers._prices import price_of
@@ -117,16 +118,16 @@ def api_teacher(
         is_free: Whether calls cost nothing: a server of the user's own.
     """
     price = FREE if is_free else price_of(endpoint.provider, endpoint.model, access.prices)
-    account = Account(
+    allowance = Allowance(
         price=price,
         concurrency=access.concurrency or concurrency,
         requests_per_minute=access.requests_per_minute,
         tokens_per_minute=access.tokens_per_minute,
     )
     limits = Limits(
-        requests_per_minute=account.requests_per_minute,
-        tokens_per_minute=account.tokens_per_minute,
-        concurrency=account.concurrency,
+        requests_per_minute=allowance.requests_per_minute,
+        tokens_per_minute=allowance.tokens_per_minute,
+        concurrency=allowance.concurrency,
     )
     cost_of, worst_cost_of = _costs(price, "standard")
     caller = Caller(
@@ -145,7 +146,7 @@ def api_teacher(
             worst_cost_of=worst_cost_of,
             budget=access.budget,
         )
-    return ApiTeacher(caller, info, account=account, batches=batches)
+    return ApiTeacher(caller, info, allowance=allowance, batches=batches)
 
 
 def _costs(price: Price | None, tier: Tier) -> tuple[CostOf, WorstCostOf]:

@@ -31,9 +31,9 @@ from stillhouse.teachers._batch._protocol import (
     name_of,
 )
 from stillhouse.teachers._budget import Budget
-from stillhouse.teachers._caller import CostOf, Endpoint, WorstCostOf
 from stillhouse.teachers._dialects import DIALECTS, MalformedAnswerError
 from stillhouse.teachers._dialects._json import parse_object
+from stillhouse.teachers._endpoint import CostOf, Endpoint, WorstCostOf, priced
 from stillhouse.teachers._loop import enter_loop, leave_loop
 
 _T = TypeVar("_T")
@@ -169,7 +169,8 @@ class BatchClient:
     def answer(self, row: ResultRow, request_id: str, remote: RemoteBatch) -> Answer:
         """What a result is in the ledger; errors cost nothing."""
         if row.error is not None:
-            return self.failed(request_id, row.error)
+            said = self._endpoint.without_key(row.error.message)
+            return self.failed(request_id, row.error.model_copy(update={"message": said}))
         dialect = DIALECTS[remote.dialect]
         try:
             facts = dialect.outcome(row.body)
@@ -178,14 +179,14 @@ class BatchClient:
             error = ItemError(type="malformed_answer", message=message, retryable=True)
             failed = self.failed(request_id, error)
             # The provider may have charged for it, and says so or does not.
-            return replace(failed, usage=self._priced(err.usage or Usage()))
+            return replace(failed, usage=priced(err.usage or Usage(), self._cost_of))
         return Answer(
             request_id=request_id,
             dialect=dialect.name,
             body=row.body,
             finish_reason=facts.finish_reason,
             model=facts.model,
-            usage=self._priced(facts.usage),
+            usage=priced(facts.usage, self._cost_of),
             response_id=facts.response_id,
         )
 
@@ -233,12 +234,6 @@ class BatchClient:
                 num_bytes, group = 0, []
         if group:
             yield group
-
-    def _priced(self, usage: Usage) -> Usage:
-        is_told = usage.prompt_tokens or usage.completion_tokens
-        if usage.cost_usd is not None or not is_told:
-            return usage
-        return usage.model_copy(update={"cost_usd": self._cost_of(usage)})
 
     async def _find(self, sought: SoughtBatch) -> Found:
         link, is_unclear = self._open_link(), False

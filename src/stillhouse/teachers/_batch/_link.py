@@ -17,16 +17,14 @@ from stillhouse.teachers._batch._protocol import (
     BatchUnclearError,
     RemoteBatch,
 )
-from stillhouse.teachers._caller import Endpoint
 from stillhouse.teachers._dialects import MalformedAnswerError, Refusal
 from stillhouse.teachers._dialects._json import objects_in, parse_object, text_in
+from stillhouse.teachers._endpoint import LONGEST_DELAY_S, Endpoint, backoff_s
 from stillhouse.teachers._transport import Reply, Transport, TransportError
 
 _T = TypeVar("_T")
 
 _NUM_TRIES = 4
-_BASE_DELAY_S = 0.5
-_LONGEST_DELAY_S = 30.0
 _UNSURE_STATUSES = (408, 409, 499)  # below 500, and yet work may have been done
 _MOST_PEEK_BYTES = 4 << 20
 _PAGE = 100
@@ -77,7 +75,7 @@ class Link:
             try:
                 reply = await self._transport.upload(path, self._headers, fields, file)
             except TransportError as err:
-                raise BatchUnclearError(self._without_key(str(err))) from err
+                raise BatchUnclearError(self.endpoint.without_key(str(err))) from err
             return self._read(reply)
 
         return await self.repeat(once)
@@ -179,7 +177,7 @@ class Link:
         try:
             return await self._transport.call(method, path, given, body)
         except TransportError as err:
-            raise BatchUnclearError(self._without_key(str(err))) from err
+            raise BatchUnclearError(self.endpoint.without_key(str(err))) from err
 
     async def _pieces(self, path: str) -> AsyncGenerator[bytes, None]:
         try:
@@ -188,7 +186,7 @@ class Link:
                 async for piece in pieces:
                     yield piece
         except TransportError as err:
-            raise BatchUnclearError(self._without_key(str(err))) from err
+            raise BatchUnclearError(self.endpoint.without_key(str(err))) from err
 
     def _read(self, reply: Reply) -> dict[str, Any]:
         self._check(reply)
@@ -201,7 +199,7 @@ class Link:
         if reply.status == 200:
             return
         refusal = self.endpoint.dialect.refusal(reply.status, reply.headers, reply.body)
-        said = self._without_key(refusal.message)
+        said = self.endpoint.without_key(refusal.message)
         if reply.status == 404:
             raise BatchMissingError(said)
         if reply.status >= 500 or reply.status in _UNSURE_STATUSES:
@@ -223,15 +221,10 @@ class Link:
         return f"{who} refuses a batch ({said}). Check {key} and what it may use, and the model."
 
     def _delay_s(self, attempt: int, wait_s: float | None) -> float:
-        """What the provider asks for, or exponential backoff with full jitter."""
+        """What the provider asks for, as far as that is short; else a backoff."""
         if wait_s is not None:
-            return min(wait_s, _LONGEST_DELAY_S)
-        longest_s = min(_LONGEST_DELAY_S, _BASE_DELAY_S * 2.0 ** (attempt - 1))
-        return self._random.uniform(0.0, longest_s)
-
-    def _without_key(self, text: str) -> str:
-        key = self.endpoint.api_key
-        return text.replace(key, "***") if key else text
+            return min(wait_s, LONGEST_DELAY_S)
+        return backoff_s(self._random, attempt)
 
 
 async def listed_by_id(
