@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stillhouse.artifacts import Artifact
 
 _DEFAULT = "local:"
+_MOST_LISTED = 10
 
 
 def named_teachers(given: Sequence[str] | None) -> str | dict[str, str]:
@@ -51,7 +52,13 @@ def outcomes_text(artifact: "Artifact") -> str:
         ]
         lines += ["", table_text(header, table)]
     if maybe_paid := artifact.manifest.results["calls_maybe_paid"]:
-        lines += ["", f"{maybe_paid:,} calls of processes that were killed may have been paid"]
+        lines += ["", f"{len(maybe_paid):,} calls of processes that are gone, maybe paid:"]
+        lines += [
+            f"  {call['sent_utc'][:19]} prompt {call['prompt_id']} to {call['teacher']}"
+            for call in maybe_paid[:_MOST_LISTED]
+        ]
+        if len(maybe_paid) > _MOST_LISTED:
+            lines.append("  ... all of them are in manifest.json, under results")
     return "\n".join(lines)
 
 

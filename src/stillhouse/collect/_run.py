@@ -17,7 +17,7 @@ from stillhouse.collect._tally import Tally, tally_metrics
 from stillhouse.collect._together import stream_together
 from stillhouse.errors import TeacherError, TooManyFailuresError
 from stillhouse.records import Completion, ItemError, Prompt, Request
-from stillhouse.runlog import Ledger, Listener, MetricsLog, Ticker, read_metrics
+from stillhouse.runlog import Ledger, Listener, MetricsLog, OpenCall, Ticker, read_metrics
 from stillhouse.teachers import MalformedAnswerError, TeacherInfo, read_answer
 
 _REPEATED = "duplicate_prompt"
@@ -135,7 +135,7 @@ class Run:
             seeds={"sampling": self._config.sampling.seed},
             results={
                 "by_teacher": [row.model_dump(mode="json") for row in tally.outcomes()],
-                "calls_maybe_paid": self._ledger.totals().num_lost,
+                "calls_maybe_paid": _listed(self._ledger.lost_calls()),
             },
         )
 
@@ -256,6 +256,19 @@ class Run:
             f"{example.message}. Mend the cause and run the same command again; the answers so far "
             f"are kept in {self._ledger.path}."
         )
+
+
+def _listed(calls: Sequence[OpenCall]) -> list[dict[str, str]]:
+    """Calls that nobody heard of again, so that their bill can be looked up."""
+    return [
+        {
+            "request_id": call.request_id,
+            "prompt_id": call.prompt_id,
+            "teacher": call.teacher,
+            "sent_utc": call.sent_utc.isoformat(),
+        }
+        for call in calls
+    ]
 
 
 def _teacher_ref(infos: Sequence[TeacherInfo], models: set[str]) -> TeacherRef:
