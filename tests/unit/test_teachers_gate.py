@@ -255,6 +255,21 @@ async def test_trouble_of_the_server_stops_growth_but_cuts_nothing() -> None:
 
 
 @virtual
+async def test_an_overloaded_server_holds_everybody_back_and_cuts_nothing() -> None:
+    gate = Gate(Limits(concurrency=64), seed=1)
+    for _ in range(3):
+        for admission in [await admit_now(gate) for _ in range(gate.state().window)]:
+            gate.settle(admission, DONE)
+    num_before = gate.state().window
+    for admission in [await admit_now(gate) for _ in range(num_before)]:
+        gate.settle(admission, Settled(529, is_overloaded=True))
+    state = gate.state()
+    assert (state.window, state.num_rate_limited) == (num_before, 0)
+    assert state.num_server_trouble == num_before
+    assert 0.5 <= await waits_for_s(gate, NEED) <= 1.1  # one episode, however many it met
+
+
+@virtual
 async def test_limits_per_second_and_per_day_are_read_off_their_resets() -> None:
     for window_s in (1.0, 86_400.0):
         gate = Gate()
@@ -390,7 +405,7 @@ async def test_a_thousand_refusals_in_a_row_wait_no_longer_than_the_longest() ->
 @virtual
 async def test_an_overloaded_server_says_nothing_about_the_accounts_counters() -> None:
     gate = Gate(Limits(tokens_per_minute=6_000), seed=1)
-    outcome = Settled(529, is_rate_limited=True, wait_s=0.5)
+    outcome = Settled(529, is_overloaded=True, wait_s=0.5)
     gate.settle(await admit_now(gate, Need(100, 100)), outcome)
     assert await waits_for_s(gate, Need(5_000, 100)) < 1.0
     gate.settle(await gate.admit(Need(100, 100)), Settled(429, is_rate_limited=True, wait_s=0.5))

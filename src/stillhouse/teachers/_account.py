@@ -56,6 +56,7 @@ class Settled:
         limits: What the headers say of the account.
         wait_s: How long the provider asks to wait, None where it does not.
         is_rate_limited: It was refused for coming too fast.
+        is_overloaded: It was refused as the server has too much to do, whoever asks.
         is_server_trouble: It failed for reasons of the server's own (5xx, timeout, cut).
     """
 
@@ -65,12 +66,13 @@ class Settled:
     limits: tuple[LimitReading, ...] = ()
     wait_s: float | None = None
     is_rate_limited: bool = False
+    is_overloaded: bool = False
     is_server_trouble: bool = False
 
     @property
     def was_refused(self) -> bool:
         """Whether it was turned away before any work was done, which no provider charges for."""
-        if self.is_rate_limited or self.status in (503, 529):
+        if self.is_rate_limited or self.is_overloaded or self.status in (503, 529):
             return True
         return self.status is not None and 400 <= self.status < 500 and self.status not in _TIMEOUTS
 

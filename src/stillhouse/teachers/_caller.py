@@ -48,7 +48,8 @@ _NOTHING = Usage(cost_usd=0.0)  # of what was never sent, or turned away before 
 _LONGEST_WAIT_S = 300.0  # an endpoint that asks for more ends the run, which can go on later
 _OTHER_FIELD = "other_field"
 _NOT_SENT = "not_sent"
-_HELD_KINDS = frozenset({"rate_limited", "overloaded"})
+_RATE_LIMITED, _OVERLOADED = "rate_limited", "overloaded"
+_HELD_KINDS = frozenset({_RATE_LIMITED, _OVERLOADED})
 _WORK_DONE_KINDS = frozenset({"timeout", "server_error"})  # refused late: it may be on the bill
 
 
@@ -265,7 +266,8 @@ class Caller:
                 status=reply.status,
                 limits=limits,
                 wait_s=refusal.wait_s,
-                is_rate_limited=refusal.kind in _HELD_KINDS,
+                is_rate_limited=refusal.kind == _RATE_LIMITED,
+                is_overloaded=refusal.kind == _OVERLOADED,
                 is_server_trouble=refusal.kind in _WORK_DONE_KINDS,
             )
             if refusal.is_retryable and settled.was_refused:
@@ -375,7 +377,7 @@ class Caller:
         )
 
     def _priced_in(self, usage: Usage, seconds: float) -> Usage:
-        return priced(usage, self._cost_of).model_copy(update={"seconds": seconds})
+        return priced(usage, self._cost_of, seconds=seconds)
 
 
 class _NotPaid(Exception):

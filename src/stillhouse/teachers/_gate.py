@@ -98,7 +98,7 @@ class Gate:
         if admission.reservation is not None and self._budget is not None:
             refused = outcome.cost_usd is None and outcome.was_refused
             self._budget.settle(admission.reservation, 0.0 if refused else outcome.cost_usd)
-        if outcome.is_rate_limited:
+        if outcome.is_rate_limited or outcome.is_overloaded:
             self._slow_down(admission, outcome, now_s)
         elif outcome.is_server_trouble:
             self._num_server_trouble += 1
@@ -193,8 +193,13 @@ class Gate:
         return self._lazy_account
 
     def _slow_down(self, admission: Admission, outcome: Settled, now_s: float) -> None:
-        self._num_rate_limited += 1
-        if not self._window.refused(admission.serial):
+        # An overloaded server says nothing of how much this account is allowed: all wait for it as
+        # they do after a 429, and the window stays as it is.
+        if outcome.is_rate_limited:
+            self._num_rate_limited += 1
+        else:
+            self._num_server_trouble += 1
+        if not self._window.refused(admission.serial, is_cut=outcome.is_rate_limited):
             return
         if outcome.wait_s is None:
             cooldown_s = min(

@@ -18,18 +18,16 @@ class Window:
         most: The configured maximum.
         size: How many may be under way now.
         num_under_way: How many are.
-        num_episodes: Refusals that were answered with a cut.
     """
 
     __slots__ = (
         "_ceiling",
-        "_cut_serial",
+        "_episode_serial",
         "_is_round_clean",
         "_most_in_round",
         "_round_left",
         "_serial",
         "most",
-        "num_episodes",
         "num_under_way",
         "size",
     )
@@ -38,11 +36,10 @@ class Window:
         self.most = most
         self.size = min(_FIRST, most)
         self.num_under_way = 0
-        self.num_episodes = 0
         self._ceiling: int | None = None
         self._most_in_round = 0
         self._serial = 0
-        self._cut_serial = 0
+        self._episode_serial = 0
         self._begin_round()
 
     @property
@@ -73,16 +70,17 @@ class Window:
         """One met trouble of the server's own."""
         self._is_round_clean = False
 
-    def refused(self, serial: int) -> bool:
-        """One was refused for its rate; returns whether that began an episode.
+    def refused(self, serial: int, *, is_cut: bool = True) -> bool:
+        """One was turned away; returns whether that began an episode, and cuts if it is for rate.
 
-        Those sent before the last cut tell nothing new.
+        Those sent before the last episode tell nothing new.
         """
         self._is_round_clean = False
-        if serial <= self._cut_serial:
+        if serial <= self._episode_serial:
             return False
-        self._cut_serial = self._serial
-        self.num_episodes += 1
+        self._episode_serial = self._serial
+        if not is_cut:
+            return True
         # Not `size`: where buckets hold requests back, fewer were under way than the window allows.
         self._ceiling = min(self.size, self._most_in_round)
         self.size = max(1, int(self._ceiling * _CUT))
