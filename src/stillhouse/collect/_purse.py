@@ -1,0 +1,42 @@
+"""Where a collection's budget comes from: asked before every claim, and again when it is short."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Purse(Protocol):
+    """The most that the calls of one ledger may cost; it may grow while a run goes on.
+
+    The ledger holds the sums: it claims nothing that could take it over `cap_usd`.
+    """
+
+    @property
+    def cap_usd(self) -> float | None:
+        """The limit as it stands, read before every claim; None, from first to last, is none."""
+        ...
+
+    def grow(self, short_usd: float) -> bool:
+        """Whether the limit has been raised; asked on the ledger's thread.
+
+        Asked when a claim found no room and nothing is under way here that could make some. On
+        True the claim is made again, on False the run waits for other processes, or ends.
+
+        Args:
+            short_usd: What the next call lacks, as the limit stands.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FixedPurse:
+    """A budget that was given once.
+
+    Attributes:
+        cap_usd: The limit; None sets none.
+    """
+
+    cap_usd: float | None = None
+
+    def grow(self, short_usd: float) -> bool:
+        """False: nobody gives more."""
+        return False
