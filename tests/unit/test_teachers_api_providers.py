@@ -234,11 +234,29 @@ def test_a_limit_set_by_the_user_is_kept(bench: Bench) -> None:
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["whole", "streamed"])
 def test_a_host_that_refuses_log_probabilities_says_so(bench: Bench, is_streamed: bool) -> None:
     bench.provider.change(has_logprobs=False)
-    with bench.open("openai", is_streamed=is_streamed) as teacher:
-        found = raw_answers(teacher, requests_for("a", top_logprobs=3))
-        assert found[0].error is not None
-        assert (found[0].error.type, found[0].usage.cost_usd) == ("bad_request", 0.0)
-        assert found[0].error.message == "Logprobs is not enabled for mock-small."
+    received: list[Answer] = []
+    with bench.open("openai", is_streamed=is_streamed, concurrency=2) as teacher:
+        with pytest.raises(LogprobsUnavailableError, match="Logprobs is not enabled") as caught:
+            drain(teacher, requests_for(*(f"q{n}" for n in range(50)), top_logprobs=3), received)
+        assert "\n" not in str(caught.value)
+        assert "set it to 0" in str(caught.value)
+        assert raw_answers(teacher, requests_for("a"))[0].error is None
+    # Those that were on their way together are all that were ever asked, and none of them is paid.
+    assert bench.provider.count <= 2 + 1
+    assert {answer.error.type for answer in received if answer.error} == {"not_sent"}
+    assert all(answer.usage.cost_usd == 0.0 for answer in received)
+
+
+def test_a_host_that_gave_log_probabilities_once_is_not_taken_for_one_without(
+    bench: Bench,
+) -> None:
+    with bench.open("openai") as teacher:
+        assert raw_answers(teacher, requests_for("a", top_logprobs=3))[0].error is None
+        # The word can only be quoted from the prompt now, and the next request may be sound.
+        bench.provider.change(has_logprobs=False)
+        (answer,) = raw_answers(teacher, requests_for("What are logprobs?", top_logprobs=3))
+    assert answer.error is not None
+    assert answer.error.type == "bad_request"
 
 
 @pytest.mark.parametrize("name", ["openai", "responses", "google"])

@@ -16,6 +16,7 @@ from stillhouse.teachers._dialects import (
     MalformedAnswerError,
     Refusal,
     StreamRefusedError,
+    read_refusal,
 )
 from stillhouse.teachers._providers import PROVIDERS
 
@@ -158,7 +159,7 @@ def refused(mock: MockProvider, name: str, text: str) -> Refusal:
     with pytest.raises(urllib.error.HTTPError) as caught:
         post(mock, name, request, stream=False)
     with caught.value as response:
-        return DIALECTS[name].refusal(response.code, dict(response.headers), response.read())
+        return read_refusal(response.code, dict(response.headers), response.read())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,15 +4,15 @@ from typing import Any
 import pytest
 from dialect_cases import raw
 
-from stillhouse.teachers._dialects import DIALECTS, LimitReading, Refusal
+from stillhouse.teachers._dialects import DIALECTS, LimitReading, Refusal, read_refusal
 
-CHAT, ANTHROPIC, GEMINI = (DIALECTS[name] for name in ("openai_chat", "anthropic", "gemini"))
+CHAT, ANTHROPIC = DIALECTS["openai_chat"], DIALECTS["anthropic"]
 DATE = "Tue, 24 Nov 2026 08:00:00 GMT"
 
 
 def refused(status: int, error: Any = None, **headers: str) -> Refusal:
     body = b"" if error is None else raw(error)
-    return CHAT.refusal(status, {k.replace("_", "-"): v for k, v in headers.items()}, body)
+    return read_refusal(status, {k.replace("_", "-"): v for k, v in headers.items()}, body)
 
 
 def openai_error(message: str = "m", **fields: Any) -> dict[str, Any]:
@@ -50,12 +50,11 @@ def gemini_error(code: int, status: str, *details: dict[str, Any]) -> dict[str, 
         (529, "overloaded", True, False),
     ],
 )
-@pytest.mark.parametrize("dialect", list(DIALECTS))
 def test_a_status_alone_says_whether_to_ask_again(
-    dialect: str, status: int, kind: str, is_retryable: bool, stops: bool
+    status: int, kind: str, is_retryable: bool, stops: bool
 ) -> None:
     for body in (b"", b"<html>no</html>", b"null", b'{"error":null}'):
-        refusal = DIALECTS[dialect].refusal(status, {}, body)
+        refusal = read_refusal(status, {}, body)
         assert (refusal.kind, refusal.is_retryable, refusal.stops_provider) == (
             kind,
             is_retryable,
@@ -146,6 +145,30 @@ def test_bodies_tell_apart_what_a_status_does_not(
     assert refusal.is_retryable == (kind in retryable)
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "Logprobs is not enabled for models/gemini-2.5-pro"),
+        (400, "Unable to submit request because Logprobs is not supported for this model."),
+        (400, "Unrecognized request argument supplied: logprobs"),
+        (400, "This model does not support the 'logprobs' parameter."),
+        (403, "You are not allowed to request logprobs from this model"),
+        (400, "`logprobs` is not supported with this model"),
+        (400, "deepseek-reasoner does not support the parameter `top_logprobs`"),
+        (400, "5 is greater than the maximum of 1 - 'logprobs'"),
+        (422, "body.top_logprobs: Extra inputs are not permitted"),
+    ],
+)
+def test_the_words_of_hosts_without_log_probabilities_are_known(status: int, message: str) -> None:
+    refusal = refused(status, openai_error(message))
+    assert (refusal.kind, refusal.is_retryable, refusal.stops_provider) == (
+        "no_logprobs",
+        False,
+        True,
+    )
+    assert refused(401, openai_error(message)).kind == "key_refused"
+
+
 def test_what_the_endpoint_says_of_retrying_wins() -> None:
     assert refused(500, x_should_retry="false").is_retryable is False
     assert refused(400, x_should_retry="true").is_retryable is True
@@ -173,7 +196,7 @@ def test_what_the_endpoint_says_of_retrying_wins() -> None:
 def test_the_wait_that_headers_ask_for_is_read_in_all_forms(
     headers: dict[str, str], wait_s: float | None
 ) -> None:
-    assert CHAT.refusal(429, headers, b"").wait_s == wait_s
+    assert read_refusal(429, headers, b"").wait_s == wait_s
 
 
 @pytest.mark.parametrize(
@@ -182,17 +205,17 @@ def test_the_wait_that_headers_ask_for_is_read_in_all_forms(
 def test_googles_retry_info_is_a_wait(delay: Any, wait_s: float | None) -> None:
     info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
     error = gemini_error(429, "RESOURCE_EXHAUSTED", {"@type": "x"}, info)
-    assert GEMINI.refusal(429, {}, raw(error)).wait_s == wait_s
-    assert GEMINI.refusal(429, {"retry-after": "2"}, raw(error)).wait_s == 2.0
+    assert read_refusal(429, {}, raw(error)).wait_s == wait_s
+    assert read_refusal(429, {"retry-after": "2"}, raw(error)).wait_s == 2.0
 
 
 def test_googles_words_for_every_limit_stop_only_where_no_wait_is_stated() -> None:
     words: dict[str, Any] = {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}
     words["error"]["message"] = "You exceeded your current quota, please check your plan"
-    assert GEMINI.refusal(429, {}, raw(words)).kind == "quota"
-    assert GEMINI.refusal(429, {"retry-after": "3"}, raw(words)).kind == "rate_limited"
+    assert read_refusal(429, {}, raw(words)).kind == "quota"
+    assert read_refusal(429, {"retry-after": "3"}, raw(words)).kind == "rate_limited"
     words["error"]["message"] += ". Please retry in 34.07s."
-    refusal = GEMINI.refusal(429, {}, raw(words))
+    refusal = read_refusal(429, {}, raw(words))
     assert (refusal.kind, refusal.wait_s) == ("rate_limited", 34.07)
 
 
@@ -218,7 +241,7 @@ def test_a_wait_that_is_only_said_is_taken(said: str, wait_s: float) -> None:
     ],
 )
 def test_error_bodies_of_all_shapes_are_quoted_on_one_line(body: bytes, message: str) -> None:
-    assert CHAT.refusal(400, {}, body).message.startswith(message)
+    assert read_refusal(400, {}, body).message.startswith(message)
 
 
 # Limits

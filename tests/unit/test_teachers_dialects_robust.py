@@ -16,6 +16,7 @@ from stillhouse.teachers._dialects import (
     SseEvent,
     SseParser,
     StreamRefusedError,
+    read_refusal,
 )
 
 PROMISED = (MalformedAnswerError, LogprobsUnavailableError, StreamRefusedError)
@@ -296,7 +297,7 @@ def test_any_bytes_are_read_or_malformed(name: str, body: bytes) -> None:
 def test_any_refusal_is_classified(
     name: str, status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    refusal = DIALECTS[name].refusal(status, headers, body)
+    refusal = read_refusal(status, headers, body)
     assert refusal.message
     assert len(refusal.message) <= 200
     assert not (refusal.is_retryable and refusal.stops_provider)
@@ -412,7 +413,7 @@ def test_deep_nesting_is_no_crash(name: str, depth: int) -> None:
     for place in places(SOUND[name]):
         body = with_deep(broken(SOUND[name], place, "@deep@"))
         check_reading(name, body)
-        assert DIALECTS[name].refusal(400, {}, body).message
+        assert read_refusal(400, {}, body).message
     for place in places(STREAMS[name])[1:]:
         stream = broken(STREAMS[name], place, "@deep@")
         check_assembly(name, [SseEvent("message", with_deep(event).decode()) for event in stream])

@@ -13,9 +13,11 @@ from time import monotonic
 import orjson
 
 from stillhouse.errors import (
+    LogprobsUnavailableError,
     RateLimitedError,
     RecordError,
     StillhouseError,
+    TeacherError,
     TeacherUnavailableError,
 )
 from stillhouse.records import ItemError, Request, Usage
@@ -25,6 +27,7 @@ from stillhouse.teachers._dialects import (
     Refusal,
     SseParser,
     StreamRefusedError,
+    read_refusal,
 )
 from stillhouse.teachers._endpoint import (
     CostOf,
@@ -48,6 +51,7 @@ _NOTHING = Usage(cost_usd=0.0)  # of what was never sent, or turned away before 
 _LONGEST_WAIT_S = 300.0  # an endpoint that asks for more ends the run, which can go on later
 _OTHER_FIELD = "other_field"
 _NOT_SENT = "not_sent"
+_NO_LOGPROBS = "no_logprobs"
 _RATE_LIMITED, _OVERLOADED = "rate_limited", "overloaded"
 _HELD_KINDS = frozenset({_RATE_LIMITED, _OVERLOADED})
 _WORK_DONE_KINDS = frozenset({"timeout", "server_error"})  # refused late: it may be on the bill
@@ -257,7 +261,7 @@ class Caller:
     ) -> tuple[Settled, Answer | Refusal]:
         limits = self.endpoint.dialect.limits(reply.headers)
         if reply.status != 200:
-            refusal = self.endpoint.dialect.refusal(reply.status, reply.headers, reply.body)
+            refusal = self._refusal_of(request, reply)
             if self._takes_other_field(reply, sent):
                 return Settled(status=reply.status, limits=limits), replace(
                     refusal, kind=_OTHER_FIELD, is_retryable=True
@@ -280,6 +284,14 @@ class Caller:
         usage = answer.usage if is_told(answer.usage) else None
         cost_usd = answer.usage.cost_usd
         return Settled(status=200, usage=usage, cost_usd=cost_usd, limits=limits), answer
+
+    def _refusal_of(self, request: Request, reply: Reply) -> Refusal:
+        refusal = read_refusal(reply.status, reply.headers, reply.body)
+        may_lack_them = request.sampling.top_logprobs and not self._has_shown_logprobs
+        if refusal.kind == _NO_LOGPROBS and not may_lack_them:
+            # The name was quoted from the prompt: it is this request that is wrong.
+            return replace(refusal, kind="bad_request", stops_provider=False)
+        return refusal
 
     def _takes_other_field(self, reply: Reply, sent: bytes) -> bool:
         """Whether a refusal was for the name of one field, which is then changed.
@@ -331,10 +343,15 @@ class Caller:
         )
         return self._failed(request, error, seconds=seconds, usage=usage)
 
-    def _stopped(self, refusal: Refusal) -> TeacherUnavailableError:
+    def _stopped(self, refusal: Refusal) -> TeacherError:
         endpoint = self.endpoint
         said = self.endpoint.without_key(refusal.message)
         who, key = f"{endpoint.provider} ({endpoint.base_url})", endpoint.key_variable
+        if refusal.kind == _NO_LOGPROBS:
+            return LogprobsUnavailableError(
+                f"top_logprobs is set, but {who} gives {endpoint.model!r} none or fewer ({said}). "
+                "Lower it, set it to 0, or use a teacher that gives them."
+            )
         if refusal.kind == "model_missing":
             text = (
                 f"{who} has no model {endpoint.model!r} ({said}). Check the model's name, and that "

@@ -19,6 +19,7 @@ from stillhouse.teachers._dialects import (
     SseEvent,
     SseParser,
     StreamRefusedError,
+    read_refusal,
 )
 
 Ending = Literal["whole", "cut", "client_left", "proxy_stopped", "connection"]
@@ -172,7 +173,7 @@ class _Reading:
     def _refuse(self) -> None:
         call = self._call
         assert call.status is not None
-        refusal = self._dialect.refusal(call.status, call.headers, self.body)
+        refusal = read_refusal(call.status, call.headers, self.body)
         self._fail(refusal.kind, refusal.message, is_retryable=refusal.is_retryable)
 
     def _answer(self) -> None:

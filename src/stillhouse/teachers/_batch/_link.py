@@ -17,7 +17,7 @@ from stillhouse.teachers._batch._protocol import (
     BatchUnclearError,
     RemoteBatch,
 )
-from stillhouse.teachers._dialects import MalformedAnswerError, Refusal
+from stillhouse.teachers._dialects import MalformedAnswerError, Refusal, read_refusal
 from stillhouse.teachers._dialects._json import objects_in, parse_object, text_in
 from stillhouse.teachers._endpoint import LONGEST_DELAY_S, Endpoint, backoff_s
 from stillhouse.teachers._transport import Reply, Transport, TransportError
@@ -198,7 +198,7 @@ class Link:
     def _check(self, reply: Reply) -> None:
         if reply.status == 200:
             return
-        refusal = self.endpoint.dialect.refusal(reply.status, reply.headers, reply.body)
+        refusal = read_refusal(reply.status, reply.headers, reply.body)
         said = self.endpoint.without_key(refusal.message)
         if reply.status == 404:
             raise BatchMissingError(said)

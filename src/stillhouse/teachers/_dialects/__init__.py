@@ -19,6 +19,7 @@ from stillhouse.teachers._dialects._protocol import (
     StreamAssembler,
     StreamRefusedError,
 )
+from stillhouse.teachers._dialects._refusals import read_refusal
 from stillhouse.teachers._dialects._sse import SseParser
 
 DIALECTS: dict[str, Dialect] = {
@@ -32,6 +33,7 @@ __all__ = [
     "Quirks",
     "Outcome",
     "Refusal",
+    "read_refusal",
     "LimitReading",
     "BucketName",
     "StreamAssembler",

@@ -28,10 +28,9 @@ from stillhouse.teachers._dialects._protocol import (
     MalformedAnswerError,
     Outcome,
     Quirks,
-    Refusal,
     StreamAssembler,
 )
-from stillhouse.teachers._dialects._refusals import read_refusal, words_of
+from stillhouse.teachers._dialects._refusals import words_of
 from stillhouse.teachers._dialects._sampling import sampling_fields
 from stillhouse.teachers._dialects._schemas import (
     arguments_of,
@@ -111,10 +110,6 @@ class Anthropic:
         if asked := request.sampling.top_logprobs:
             check_may_lack_logprobs(reading, asked)
         return completion_of(reading, request)
-
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
-        """From status, `error` object, `x-should-retry` and `retry-after`."""
-        return read_refusal(status, headers, body)
 
     def limits(self, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
         """From `anthropic-ratelimit-*`."""

@@ -39,10 +39,9 @@ from stillhouse.teachers._dialects._protocol import (
     MalformedAnswerError,
     Outcome,
     Quirks,
-    Refusal,
     StreamAssembler,
 )
-from stillhouse.teachers._dialects._refusals import read_refusal, words_of
+from stillhouse.teachers._dialects._refusals import words_of
 from stillhouse.teachers._dialects._sampling import sampling_fields, seed_of
 from stillhouse.teachers._dialects._schemas import (
     arguments_of,
@@ -123,10 +122,6 @@ class Gemini:
         if asked := request.sampling.top_logprobs:
             logprobs = _logprobs(data, asked, reading)
         return completion_of(reading, request, logprobs)
-
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
-        """From status, `error` object and its details."""
-        return read_refusal(status, headers, body)
 
     def limits(self, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
         """Nothing: the dialect has no such headers."""

@@ -13,10 +13,8 @@ from stillhouse.teachers._dialects._protocol import (
     LimitReading,
     Outcome,
     Quirks,
-    Refusal,
     StreamAssembler,
 )
-from stillhouse.teachers._dialects._refusals import read_refusal
 from stillhouse.teachers._dialects._sampling import bearer, sampling_fields, seed_of
 from stillhouse.teachers._dialects._schemas import is_strict, output_schema, tool_schemas
 
@@ -72,10 +70,6 @@ class OpenAIChat:
         if asked := request.sampling.top_logprobs:
             logprobs = read_logprobs(data, asked, reading)
         return completion_of(reading, request, logprobs)
-
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
-        """From status, `error` object, `x-should-retry` and `retry-after`."""
-        return read_refusal(status, headers, body)
 
     def limits(self, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
         """From `x-ratelimit-*`."""

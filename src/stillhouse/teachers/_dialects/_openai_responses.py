@@ -37,10 +37,9 @@ from stillhouse.teachers._dialects._protocol import (
     MalformedAnswerError,
     Outcome,
     Quirks,
-    Refusal,
     StreamAssembler,
 )
-from stillhouse.teachers._dialects._refusals import read_refusal, words_of
+from stillhouse.teachers._dialects._refusals import words_of
 from stillhouse.teachers._dialects._sampling import bearer, sampling_fields
 from stillhouse.teachers._dialects._schemas import is_strict, output_schema, tool_schemas
 
@@ -108,10 +107,6 @@ class OpenAIResponses:
         if asked := request.sampling.top_logprobs:
             logprobs = _logprobs(data, asked, reading)
         return completion_of(reading, request, logprobs)
-
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
-        """From status, `error` object, `x-should-retry` and `retry-after`."""
-        return read_refusal(status, headers, body)
 
     def limits(self, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:
         """From `x-ratelimit-*`."""

@@ -91,7 +91,7 @@ class Refusal:
 
     Attributes:
         kind: `rate_limited`, `server_error`, `overloaded`, `timeout`, `bad_request`, `key_refused`,
-            `payment`, `quota`, `model_missing`, `too_large`, `redirected`.
+            `payment`, `quota`, `model_missing`, `no_logprobs`, `too_large`, `redirected`.
         message: What the endpoint says, one line of at most 200 characters.
         is_retryable: Whether the same request may succeed later.
         stops_provider: Whether no other request can succeed either (key, payment, quota, model).
@@ -204,10 +204,6 @@ class Dialect(Protocol):
             MalformedAnswerError: it is not an answer of this dialect.
             LogprobsUnavailableError: log-probabilities were asked for and there are none.
         """
-        ...
-
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
-        """What an answer with another status means; any mapping of headers, in any case."""
         ...
 
     def limits(self, headers: Mapping[str, str]) -> tuple[LimitReading, ...]:

@@ -32,7 +32,9 @@ _KIND_OF_STATUS = {
     529: "overloaded",
 }
 _RETRYABLE = frozenset({"rate_limited", "server_error", "overloaded", "timeout"})
-_STOPPING = frozenset({"key_refused", "payment", "quota", "model_missing", "redirected"})
+_STOPPING = frozenset(
+    {"key_refused", "payment", "quota", "model_missing", "no_logprobs", "redirected"}
+)
 
 # An error inside a stream has no status: what its type or code would have had.
 _STATUS_OF_TYPE = {
@@ -83,6 +85,10 @@ _KIND_OF_WORDS = (
     (re.compile(r"(incorrect|invalid) api key|api key (not valid|expired)", re.I), "key_refused"),
     (re.compile(r"maximum context length|prompt is too long", re.I), "too_large"),
 )
+# OpenAI, Google, Groq, DeepSeek and Together each refuse the field in words of their own, OpenAI with
+# 400 or 403: what they share is its name.
+_NO_LOGPROBS = re.compile(r"\b(?:top_?|response_?)?log_?probs?\b", re.I)
+_STATUSES_OF_FIELDS = frozenset({400, 403, 422})
 # Google says this of every limit; one that ends by itself comes with a wait.
 _OVER_QUOTA = re.compile(r"exceeded your current quota|credits are depleted", re.I)
 _TRY_AGAIN = re.compile(r"(?:try again|retry) in ((?:\d+(?:\.\d+)?(?:h|ms|m|s))+)", re.I | re.ASCII)
@@ -199,6 +205,8 @@ def _kind(status: int, error: ErrorBody, *, is_wait_stated: bool) -> str:
     by_code = next((_KIND_OF_CODE[code] for code in error.codes if code in _KIND_OF_CODE), None)
     if by_words is not None or by_code is not None:
         return by_words or by_code or ""
+    if status in _STATUSES_OF_FIELDS and _NO_LOGPROBS.search(error.message):
+        return "no_logprobs"
     is_over = not is_wait_stated and _OVER_QUOTA.search(error.message)
     if status == 429 and (is_over or _is_daily(error)):
         return "quota"
