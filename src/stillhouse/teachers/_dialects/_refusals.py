@@ -85,8 +85,8 @@ _KIND_OF_WORDS = (
     (re.compile(r"(incorrect|invalid) api key|api key (not valid|expired)", re.I), "key_refused"),
     (re.compile(r"maximum context length|prompt is too long", re.I), "too_large"),
 )
-# OpenAI, Google, Groq, DeepSeek and Together each refuse the field in words of their own, OpenAI with
-# 400 or 403: what they share is its name.
+# OpenAI, Google, Groq, DeepSeek and Together each refuse the field in words of their own, OpenAI
+# with 400 or 403: what they share is its name.
 _NO_LOGPROBS = re.compile(r"\b(?:top_?|response_?)?log_?probs?\b", re.I)
 _STATUSES_OF_FIELDS = frozenset({400, 403, 422})
 # Google says this of every limit; one that ends by itself comes with a wait.
