@@ -26,6 +26,7 @@ How it is laid out, and why:
 """
 
 from stillhouse.runlog._ledger._book import Ledger
+from stillhouse.runlog._ledger._merge import Merged
 from stillhouse.runlog._ledger._records import (
     Batch,
     BatchState,
@@ -39,6 +40,7 @@ from stillhouse.runlog._ledger._records import (
 
 __all__ = [
     "Ledger",
+    "Merged",
     "LedgerTotals",
     "OutcomeTotals",
     "Outcome",

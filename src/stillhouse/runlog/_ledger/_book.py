@@ -7,12 +7,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import ConfigError, StillhouseError
 from stillhouse.records import Request
 from stillhouse.runlog._answer import Answer
-from stillhouse.runlog._ledger import _answers, _batches, _claims, _raw, _runs, _sums
+from stillhouse.runlog._ledger import _answers, _batches, _claims, _merge, _raw, _runs, _sums
 from stillhouse.runlog._ledger._claims import Claimant
 from stillhouse.runlog._ledger._database import Database
+from stillhouse.runlog._ledger._merge import Merged
 from stillhouse.runlog._ledger._packing import key_of, load_requests, pack
 from stillhouse.runlog._ledger._records import (
     Batch,
@@ -254,6 +255,24 @@ class Ledger:
     def batch_requests(self, batch_id: str) -> Iterator[Request]:
         """The requests of a batch that have no outcome yet, in the order they were claimed."""
         return _batches.batch_requests(self._db, batch_id)
+
+    def merge(self, source: Path) -> Merged:
+        """Add what the ledger at `source` holds, which is not changed but for its orphans.
+
+        Calls that this ledger knows are not added again, so a merge may be repeated; one that is
+        broken off has done nothing. What was open in `source` is lost in both: maybe paid.
+
+        Raises:
+            ConfigError: `source` is missing, is being written, or has batches not settled.
+            IntegrityError: `source` is no ledger, is damaged, or is this one.
+        """
+        if not source.is_file():
+            raise ConfigError(f"{source} does not exist. Give the path of a ledger.")
+        with Ledger(source) as other:
+            _merge.check_at_rest(other._db)
+            if other.open_calls():
+                other.settle_orphans()
+        return _merge.merge(self._db, source)
 
     def beat(self) -> None:
         """Say that this process is alive; every write does, so only long silences need it."""
