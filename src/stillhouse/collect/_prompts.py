@@ -24,7 +24,6 @@ from stillhouse.records import (
 )
 
 ID_HEX_DIGITS = 16  # 64 bits: a collision is less likely than a disk error at any number of rows
-_UNNAMED = "unnamed"  # until what the row asks is known
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -42,6 +41,7 @@ class _PromptRow(Record):
     teacher: str | None = None
 
 
+_ROW_FIELDS = frozenset(_PromptRow.model_fields)
 _Located = tuple[str, Any, int]
 """Where a row stands ("line 3"), the row, and the place after it."""
 
@@ -123,28 +123,30 @@ def iterate_prompts(path: Path, *, num_before: int = 0, start: int = 0) -> Itera
         return
     for where, raw, end in _ROWS[path.suffix](path, num_before, start):
         row = _checked_row(path, where, raw)
+        messages = _messages(path, where, row)
         prompt = Prompt(
-            id=row.id or _UNNAMED,
-            messages=_messages(path, where, row),
+            id=row.id or _identity(messages, row)[:ID_HEX_DIGITS],
+            messages=messages,
             split=row.split,
             group=row.group,
             tools=row.tools,
             output_schema=row.output_schema,
             teacher=row.teacher,
         )
-        if not row.id:
-            id_ = asked_identity(prompt)[:ID_HEX_DIGITS]
-            prompt = prompt.model_copy(update={"id": id_})
         yield Row(where, prompt, bool(row.id), end)
 
 
 def asked_identity(prompt: Prompt) -> str:
     """Hash of what is asked of whom, whatever the prompt is called and wherever it belongs."""
-    messages = messages_identity(prompt.messages)
-    if not prompt.tools and prompt.output_schema is None and prompt.teacher is None:
-        return messages
-    tools = [tool.model_dump(mode="json") for tool in prompt.tools]
-    return content_hash([messages, tools, prompt.output_schema, prompt.teacher])
+    return _identity(prompt.messages, prompt)
+
+
+def _identity(messages: tuple[Message, ...], asked: Prompt | _PromptRow) -> str:
+    words = messages_identity(messages)
+    if not asked.tools and asked.output_schema is None and asked.teacher is None:
+        return words
+    tools = [tool.model_dump(mode="json") for tool in asked.tools]
+    return content_hash([words, tools, asked.output_schema, asked.teacher])
 
 
 def check_prompts(prompts: Iterable[Prompt], *, where: str) -> None:
@@ -247,9 +249,9 @@ _RECIPES = (".yaml", ".yml")
 def _checked_row(path: Path, where: str, raw: Any) -> _PromptRow:
     if not isinstance(raw, dict):
         raise RecordError(f"{path}, {where}: a {type(raw).__name__}, not an object with fields.")
-    allowed = list(_PromptRow.model_fields)
     for name in raw:
-        if name not in allowed:
+        if name not in _ROW_FIELDS:
+            allowed = list(_PromptRow.model_fields)
             near = get_close_matches(name, allowed, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise RecordError(

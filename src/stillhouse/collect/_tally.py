@@ -1,7 +1,6 @@
 """What the answers of a collection came to."""
 
 import time
-from collections import Counter
 
 from stillhouse.records import Record, Usage
 from stillhouse.runlog import Answer
@@ -31,6 +30,28 @@ class OutcomeRow(Record):
     """None where the price of one of them is unknown."""
 
 
+class _Sums:
+    """Of the answers of one teacher that ended the same way; one is added per answer."""
+
+    __slots__ = ("cost_usd", "num", *_TOKENS)
+
+    def __init__(self) -> None:
+        self.num = 0
+        self.cost_usd: float | None = 0.0
+        self.prompt_tokens = self.completion_tokens = self.cached_prompt_tokens = 0
+        self.cache_write_tokens = self.reasoning_tokens = self.audio_tokens = 0
+
+    def add(self, usage: Usage) -> None:
+        self.num += 1
+        self.cost_usd = _sum(self.cost_usd, usage.cost_usd)
+        self.prompt_tokens += usage.prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+        self.cached_prompt_tokens += usage.cached_prompt_tokens
+        self.cache_write_tokens += usage.cache_write_tokens
+        self.reasoning_tokens += usage.reasoning_tokens
+        self.audio_tokens += usage.audio_tokens
+
+
 class Tally:
     """Sums over answers; a single unknown price makes the whole cost unknown.
 
@@ -40,19 +61,16 @@ class Tally:
 
     def __init__(self) -> None:
         self.models: set[str] = set()
-        self._num: Counter[_Key] = Counter()
-        self._tokens: dict[_Key, Counter[str]] = {}
-        self._cost_usd: dict[_Key, float | None] = {}
+        self._sums: dict[_Key, _Sums] = {}
 
     def add(self, teacher: str, answer: Answer) -> None:
         """Count one answer."""
-        usage, key = answer.usage, (teacher, answer.finish_reason)
         self.models.add(answer.model)
-        self._num[key] += 1
-        tokens = self._tokens.setdefault(key, Counter())
-        for name in _TOKENS:
-            tokens[name] += getattr(usage, name)
-        self._cost_usd[key] = _sum(self._cost_usd.get(key, 0.0), usage.cost_usd)
+        key = teacher, answer.finish_reason
+        sums = self._sums.get(key)
+        if sums is None:
+            sums = self._sums[key] = _Sums()
+        sums.add(answer.usage)
 
     def outcomes(self) -> list[OutcomeRow]:
         """By teacher and finish reason."""
@@ -60,20 +78,20 @@ class Tally:
             OutcomeRow(
                 teacher=key[0],
                 finish_reason=key[1],
-                num_completions=num,
-                prompt_tokens=self._tokens[key]["prompt_tokens"],
-                completion_tokens=self._tokens[key]["completion_tokens"],
-                cost_usd=self._cost_usd[key],
+                num_completions=sums.num,
+                prompt_tokens=sums.prompt_tokens,
+                completion_tokens=sums.completion_tokens,
+                cost_usd=sums.cost_usd,
             )
-            for key, num in sorted(self._num.items())
+            for key, sums in sorted(self._sums.items())
         ]
 
     def total(self, seconds: float) -> Usage:
         """All together."""
         cost_usd: float | None = 0.0
-        for cost in self._cost_usd.values():
-            cost_usd = _sum(cost_usd, cost)
-        tokens = sum(self._tokens.values(), Counter[str]())
+        for sums in self._sums.values():
+            cost_usd = _sum(cost_usd, sums.cost_usd)
+        tokens = {name: sum(getattr(s, name) for s in self._sums.values()) for name in _TOKENS}
         return Usage(**tokens, cost_usd=cost_usd, seconds=seconds)
 
 

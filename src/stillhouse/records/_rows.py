@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -117,15 +118,10 @@ _LATER_SAMPLING = ("reasoning_effort",)
 
 def request_identity(prompt: Prompt, teacher: str, sampling: Sampling, sample_index: int) -> str:
     """SHA-256 of everything that the answer depends on, and of nothing else."""
-    given = sampling.model_dump(mode="json")
     asked: dict[str, Any] = {
         "teacher": teacher,
         "messages": [_identity_of(message) for message in prompt.messages],
-        "sampling": {
-            name: value
-            for name, value in given.items()
-            if value is not None or name not in _LATER_SAMPLING
-        },
+        "sampling": _sampling_identity(sampling),
         "sample_index": sample_index,
     }
     if prompt.tools:
@@ -133,6 +129,15 @@ def request_identity(prompt: Prompt, teacher: str, sampling: Sampling, sample_in
     if prompt.output_schema is not None:
         asked["output_schema"] = prompt.output_schema
     return content_hash(asked)
+
+
+@lru_cache(maxsize=64)  # a run has one, and asks for it with every request
+def _sampling_identity(sampling: Sampling) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in sampling.model_dump(mode="json").items()
+        if value is not None or name not in _LATER_SAMPLING
+    }
 
 
 def messages_identity(messages: tuple[Message, ...]) -> str:

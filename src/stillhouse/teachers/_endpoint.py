@@ -58,11 +58,12 @@ WorstCostOf = Callable[[int, int], float | None]
 """What a call costs at most with so many prompt tokens and so many of the completion."""
 
 
-def priced(usage: Usage, cost_of: CostOf) -> Usage:
-    """A usage with its cost, which the endpoint's own word comes before; None where unknown."""
-    if usage.cost_usd is not None or not is_told(usage):
-        return usage
-    return usage.model_copy(update={"cost_usd": cost_of(usage)})
+def priced(usage: Usage, cost_of: CostOf, *, seconds: float = 0.0) -> Usage:
+    """A usage with its time, and its cost unless the endpoint said it; None where unknown."""
+    cost_usd = usage.cost_usd
+    if cost_usd is None and is_told(usage):
+        cost_usd = cost_of(usage)
+    return usage.having(cost_usd=cost_usd, seconds=seconds)
 
 
 def is_told(usage: Usage) -> bool:

@@ -16,7 +16,7 @@ def enter_loop() -> asyncio.AbstractEventLoop:
     global _shared, _num_users
     with _lock:
         if _shared is None:
-            loop = asyncio.new_event_loop()
+            loop = _new_loop()
             # A daemon: a teacher that nobody closed must not keep the process alive.
             thread = threading.Thread(target=loop.run_forever, name="stillhouse-api", daemon=True)
             thread.start()
@@ -36,3 +36,12 @@ def leave_loop() -> None:
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """One of uvloop where there is one, which saves a tenth of the time a call costs."""
+    try:
+        import uvloop
+    except ImportError:  # it is not made for Windows
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

@@ -12,8 +12,8 @@ from stillhouse.teachers._dialects import DIALECTS
 def read_answer(answer: Answer, request: Request) -> Completion:
     """The completion in `answer`, or the error that took its place, under the request that asks.
 
-    The body alone says how it is read: no provider, key or connection is needed. Usage is the
-    answer's own, as cost and seconds stand there.
+    The body alone says how it is read: no provider, key or connection is needed. Usage and time
+    are the answer's own: cost, seconds and the time of a recorded answer stand there.
 
     Raises:
         MalformedAnswerError: the body is not an answer of its dialect.
@@ -22,8 +22,12 @@ def read_answer(answer: Answer, request: Request) -> Completion:
     """
     if answer.error is not None:
         return _failed(answer, request)
-    update = {"usage": answer.usage, "teacher": request.teacher}
-    return _completion(answer, request).model_copy(update=update)
+    completion = _completion(answer, request)
+    return completion.having(
+        usage=answer.usage,
+        teacher=request.teacher,
+        created_utc=answer.answered_utc or completion.created_utc,
+    )
 
 
 def _completion(answer: Answer, request: Request) -> Completion:
@@ -48,7 +52,7 @@ def _failed(answer: Answer, request: Request) -> Completion:
         finish_reason="error",
         model=answer.model,
         usage=answer.usage,
-        created_utc=datetime.now(UTC),
+        created_utc=answer.answered_utc or datetime.now(UTC),
         error=answer.error,
         teacher=request.teacher,
     )
