@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_a_file_is_surveyed_once_and_its_survey_remembered(tmp_path: Path) -> No
     path = write_rows(tmp_path / "p.jsonl", *({"prompt": f"River {i}"} for i in range(3)))
     ledger_path = tmp_path / "l.sqlite"
     first = collect(path, tmp_path / "a", teacher="fake:", config=config(), ledger=ledger_path)
-    key = f"survey:{file_sha256(path)}"
+    key = f"survey-2:{file_sha256(path)}"
     with Ledger(ledger_path) as ledger:
         kept = orjson.loads(ledger.memo(key) or "null")
         assert kept["sha256"] == first.manifest.config["prompts_sha256"]
@@ -243,6 +244,38 @@ def test_a_prompt_for_one_teacher_is_asked_of_that_one(tmp_path: Path, two: dict
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         # `for-all` and `twin` ask the same of one teacher: one call answers both.
         assert ledger.totals().num_calls == 5
+
+
+def test_a_repeated_prompt_is_counted_for_every_teacher_that_is_not_asked_again(
+    tmp_path: Path, two: dict[str, str]
+) -> None:
+    rows = [{"prompt": "River 1 rises"}, {"prompt": "River 2 rises", "teacher": "big"}]
+    path = write_rows(tmp_path / "p.jsonl", *rows, *rows, *rows)
+    given = config(samples_per_prompt=2)
+    artifact = collect(path, tmp_path / "o", teacher=two, config=given)
+    counts = artifact.manifest.counts
+    # Two samples: the first row has four answers, the second two, and both stand there three times.
+    assert (counts.kept, counts.dropped) == (6, {"duplicate_prompt": 12})
+
+
+@pytest.mark.parametrize("name", list(APIS))
+def test_an_artefact_that_is_written_again_has_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: MockProvider, name: str
+) -> None:
+    point_at(monkeypatch, APIS[name], provider)
+    given: dict[str, Any] = {
+        "teacher": APIS[name].spec,
+        "config": config(),
+        "ledger": tmp_path / "ledger.sqlite",
+    }
+    began_utc = datetime.now(UTC) - timedelta(milliseconds=1)
+    first = collect(some_prompts(3), tmp_path / "one", **given)
+    ended_utc = datetime.now(UTC)
+    second = collect(some_prompts(3), tmp_path / "two", **given)
+    assert first.manifest.files == second.manifest.files
+    assert first.manifest.rows_root == second.manifest.rows_root
+    assert all(began_utc <= row.created_utc <= ended_utc for row in completions_of(second))
+    assert provider.count == 3
 
 
 def test_a_routed_collection_goes_on_where_it_was(tmp_path: Path, two: dict[str, str]) -> None:

@@ -172,6 +172,7 @@ def test_what_is_asked_of_one_teacher_only_is_counted_by_its_name(tmp_path: Path
     ]
     source, survey = surveyed(jsonl(tmp_path, *rows))
     assert survey.repeats == {3}
+    assert survey.num_repeated(num_teachers=3) == 1  # its own teacher's
     assert survey.num_routed == {"big": 2, "small": 1}
     assert [survey.num_asked(name) for name in ("big", "small", "other")] == [3, 2, 1]
     # Rows that ask different things have different names, also where they have none of their own.

@@ -176,7 +176,8 @@ def _remember(source: PromptSource, survey: Survey, ledger: Ledger) -> None:
 
 
 def _memo_key(source: PromptSource) -> str:
-    return f"survey:{source.file_sha256}"
+    # The number changes with the fields of a survey: older versions keep theirs.
+    return f"survey-2:{source.file_sha256}"
 
 
 def _asking(

@@ -117,7 +117,8 @@ class Run:
         num_kept = writer.write_rows("completions", answers, Completion)
         writer.write_rows("prompts", (row.prompt for row in source.iterate(survey)), Prompt)
         if survey.repeats:
-            dropped[_REPEATED] += len(survey.repeats) * self._config.samples_per_prompt
+            num_repeated = survey.num_repeated(len(self._askings))
+            dropped[_REPEATED] += num_repeated * self._config.samples_per_prompt
         infos = [asking.share.teacher.info for asking in self._askings]
         return writer.finish(
             counts=Counts.model_validate(

@@ -36,17 +36,25 @@ class Survey:
         num_prompts: Rows, repeated ones included.
         repeats: Numbers of the rows that ask what an earlier one asks; they are not asked again.
         num_routed: Of the rows that are asked, those for one teacher only, by its name.
+        num_repeats_routed: Of the repeats, those for one teacher only.
     """
 
     sha256: str
     num_prompts: int
     repeats: frozenset[int] = frozenset()
     num_routed: Mapping[str, int] = field(default_factory=dict)
+    num_repeats_routed: int = 0
 
     def num_asked(self, name: str) -> int:
         """Rows that the teacher called `name` is asked."""
         for_others = sum(self.num_routed.values()) - self.num_routed.get(name, 0)
         return self.num_prompts - len(self.repeats) - for_others
+
+    def num_repeated(self, num_teachers: int) -> int:
+        """Times that a repeat is not asked: of each of so many teachers, or of the one it names."""
+        return num_teachers * (len(self.repeats) - self.num_repeats_routed) + (
+            self.num_repeats_routed
+        )
 
     def num_asked_before(self, position: ReadPosition) -> int:
         """Rows before a position that are asked; none may be for one teacher only."""
@@ -59,6 +67,7 @@ class Survey:
             "num_prompts": self.num_prompts,
             "repeats": sorted(self.repeats),
             "num_routed": dict(self.num_routed),
+            "num_repeats_routed": self.num_repeats_routed,
         }
         return orjson.dumps(fields).decode()
 
@@ -136,7 +145,10 @@ class PromptSource:
             self._refuse_mixed_splits()
         repeated = frozenset(_repeats(np.frombuffer(contents, dtype=np.uint64)).tolist())
         num_routed = Counter(name for row, name in routed.items() if row not in repeated)
-        return Survey(digest.hexdigest(), len(names), repeated, dict(num_routed))
+        num_repeats_routed = len(repeated & routed.keys())
+        return Survey(
+            digest.hexdigest(), len(names), repeated, dict(num_routed), num_repeats_routed
+        )
 
     def iterate(self, survey: Survey, after: ReadPosition = START) -> Iterator[Asked]:
         """Each row that is asked, from a position on.

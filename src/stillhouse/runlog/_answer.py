@@ -1,6 +1,7 @@
 """What came back on one call: a few facts read at once, and the raw bytes for later."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from stillhouse.records import FinishReason, ItemError, Usage
 
@@ -23,6 +24,7 @@ class Answer:
         usage: Tokens, cost and seconds of the call.
         response_id: The endpoint's own name of the response, empty where it gives none.
         error: Why there is no answer; such calls are asked again.
+        answered_utc: When it was recorded; None while it is not.
     """
 
     request_id: str
@@ -33,3 +35,4 @@ class Answer:
     usage: Usage = field(default_factory=Usage)
     response_id: str = ""
     error: ItemError | None = None
+    answered_utc: datetime | None = field(default=None, compare=False)

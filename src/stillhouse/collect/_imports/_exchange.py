@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -48,13 +47,11 @@ class Kept:
         answer: With its usage, cost and duration.
         teacher: Who was asked.
         sampling: How.
-        answered_utc: When it was recorded.
     """
 
     answer: Answer
     teacher: str
     sampling: Sampling
-    answered_utc: datetime
 
 
 @dataclass(frozen=True, slots=True)

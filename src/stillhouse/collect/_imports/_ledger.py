@@ -41,7 +41,7 @@ def read_recorded(row: ReadRow) -> list[Exchange]:
             body={},
             tools=prompt.tools,
             output_schema=prompt.output_schema,
-            kept=Kept(answer, recorded.request.teacher, sampling, recorded.answered_utc),
+            kept=Kept(answer, recorded.request.teacher, sampling),
         )
         for answer in _one_by_one(recorded.answer)
     ]

@@ -290,13 +290,12 @@ class _Import:
 def _recorded_answer(kept: Kept, prompt: Prompt) -> Completion:
     request = Request.of(prompt, teacher=kept.teacher, sampling=kept.sampling)
     try:
-        completion = read_answer(kept.answer, request)
+        return read_answer(kept.answer, request)
     except LogprobsUnavailableError:
         # The application asked for them and got none: that is no reason to leave its answer out.
         sampling = kept.sampling.model_copy(update={"top_logprobs": 0})
         request = Request.of(prompt, teacher=kept.teacher, sampling=sampling)
-        completion = read_answer(kept.answer, request)
-    return completion.model_copy(update={"created_utc": kept.answered_utc})
+        return read_answer(kept.answer, request)
 
 
 def _time_of(body: dict[str, Any], otherwise: datetime) -> datetime:

@@ -11,7 +11,7 @@ from typing import Any
 from stillhouse.runlog._ledger._answers import ANSWER_COLUMNS, read_row
 from stillhouse.runlog._ledger._database import Database
 from stillhouse.runlog._ledger._packing import key_of, load, load_requests, pack, store
-from stillhouse.runlog._ledger._records import Recorded, utc_of
+from stillhouse.runlog._ledger._records import Recorded
 from stillhouse.runlog._ledger._schema import IS_ANSWER
 
 _BODIES_AT_ONCE = 128
@@ -20,7 +20,7 @@ _FIRST = (
     f"(SELECT min(number) FROM calls WHERE request = c.request AND {IS_ANSWER})"
 )
 _PAGE = (
-    "SELECT c.number, c.answered_utc_ms, q.segment, q.offset, q.length, r.segment, r.offset, "
+    "SELECT c.number, q.segment, q.offset, q.length, r.segment, r.offset, "
     f"r.length, r.id, {ANSWER_COLUMNS} FROM calls c JOIN requests r ON r.number = c.request "
     "LEFT JOIN raw_requests q ON q.request = c.request "
     f"WHERE c.number > ? AND c.number <= ? AND {_FIRST} ORDER BY c.number LIMIT {_BODIES_AT_ONCE}"
@@ -70,16 +70,15 @@ def extent(db: Database) -> tuple[int, str]:
 
 
 def _read_page(db: Database, rows: list[Any]) -> Iterator[Recorded]:
-    requests = load_requests(db, [row[5:8] for row in rows])
+    requests = load_requests(db, [row[4:7] for row in rows])
     bodies = load(db, [row[-3:] for row in rows])
-    with_raw = [row for row in rows if row[2] is not None]
+    with_raw = [row for row in rows if row[1] is not None]
     raw_bodies = dict(
-        zip((row[0] for row in with_raw), load(db, [row[2:5] for row in with_raw]), strict=True)
+        zip((row[0] for row in with_raw), load(db, [row[1:4] for row in with_raw]), strict=True)
     )
     for row, request, body in zip(rows, requests, bodies, strict=True):
         yield Recorded(
             request=request,
-            answer=read_row(row[8:], body),
-            answered_utc=utc_of(row[1]),
+            answer=read_row(row[7:], body),
             raw_request=raw_bodies.get(row[0]),
         )
