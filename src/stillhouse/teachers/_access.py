@@ -1,12 +1,13 @@
 """How API teachers are asked: limits, money and patience, the same for all teachers of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stillhouse.teachers._budget import Budget
     from stillhouse.teachers._costs import Price
+    from stillhouse.teachers._gate import CallGate
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Access:
         timeout_s: For each try.
         deadline_s: For one request with its waits and repeats; None has none.
         is_streamed: Whether answers come piece by piece.
+        gate_of: The gate to wait at, by the teacher's id; None makes one for each teacher.
+        num_sharing: Processes that wait at those gates: each takes its part of the requests.
     """
 
     requests_per_minute: float | None = None
@@ -32,3 +35,5 @@ class Access:
     timeout_s: float = 600.0
     deadline_s: float | None = None
     is_streamed: bool = False
+    gate_of: "Callable[[str], CallGate] | None" = None
+    num_sharing: int = 1

@@ -37,7 +37,7 @@ from stillhouse.teachers._endpoint import (
     is_told,
     priced,
 )
-from stillhouse.teachers._gate import Admission, Gate, Need, Settled
+from stillhouse.teachers._gate import Admission, CallGate, Need, Settled
 from stillhouse.teachers._transport import (
     MAX_ANSWER_BYTES,
     Reply,
@@ -74,7 +74,7 @@ class Caller:
     def __init__(
         self,
         endpoint: Endpoint,
-        gate: Gate,
+        gate: CallGate,
         *,
         cost_of: CostOf,
         worst_cost_of: WorstCostOf,
@@ -142,7 +142,7 @@ class Caller:
         return self._worst_cost_of(num_bytes, request.sampling.max_tokens)
 
     @property
-    def gate(self) -> Gate:
+    def gate(self) -> CallGate:
         """What it waits at."""
         return self._gate
 

@@ -13,13 +13,14 @@ import asyncio
 import random
 from collections import deque
 from dataclasses import dataclass
+from typing import Protocol
 
 from stillhouse.errors import ConfigError
 from stillhouse.teachers._account import Account, Admission, Limits, Need, Settled
 from stillhouse.teachers._budget import Budget, Reservation
 from stillhouse.teachers._window import Window
 
-__all__ = ["Gate", "GateState", "Limits", "Need", "Settled", "Admission"]
+__all__ = ["CallGate", "Gate", "GateState", "Limits", "Need", "Settled", "Admission"]
 
 _TICK_S = 0.001  # rounding must not leave a wait too short for the clock to see
 _COOLDOWN_S = 1.0  # after a refusal that names no wait, doubled per episode in a row
@@ -39,6 +40,27 @@ class GateState:
     num_rate_limited: int
     num_server_trouble: int
     held_for_s: float
+
+
+class CallGate(Protocol):
+    """What a caller waits at: a `Gate` of its own process, or a way to one that many share."""
+
+    @property
+    def num_rate_limited(self) -> int:
+        """Calls of this process that the provider refused for coming too fast."""
+        ...
+
+    async def admit(self, need: Need) -> Admission:
+        """Wait until one call may go; it ends with exactly one `settle` or `cancel`."""
+        ...
+
+    def settle(self, admission: Admission, outcome: Settled) -> None:
+        """Correct everything that was assumed by what happened."""
+        ...
+
+    def cancel(self, admission: Admission) -> None:
+        """Give everything back for a call that was never sent."""
+        ...
 
 
 class Gate:

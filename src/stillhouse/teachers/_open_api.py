@@ -16,7 +16,7 @@ from stillhouse.teachers._caller import Caller
 from stillhouse.teachers._costs import FREE, Price, Tier, cost_usd, worst_cost_usd
 from stillhouse.teachers._dialects import DIALECTS, Quirks
 from stillhouse.teachers._endpoint import CostOf, Endpoint, WorstCostOf
-from stillhouse.teachers._gate import Gate, Limits
+from stillhouse.teachers._gate import CallGate, Gate, Limits
 from stillhouse.teachers._options import Options, split_options
 from stillhouse.teachers._prices import price_of
 from stillhouse.teachers._providers import PROVIDERS, api_key_of, base_url_of, is_loopback
@@ -111,7 +111,7 @@ def open_url_teacher(spec: str, access: Access) -> ApiTeacher:
 def api_teacher(
     endpoint: Endpoint, info: TeacherInfo, access: Access, *, concurrency: int, is_free: bool
 ) -> ApiTeacher:
-    """A teacher at `endpoint` behind a gate of its own.
+    """A teacher at `endpoint`, behind a gate of its own unless `access` has one.
 
     Args:
         concurrency: Where `access` gives none.
@@ -120,7 +120,7 @@ def api_teacher(
     price = FREE if is_free else price_of(endpoint.provider, endpoint.model, access.prices)
     allowance = Allowance(
         price=price,
-        concurrency=access.concurrency or concurrency,
+        concurrency=-(-(access.concurrency or concurrency) // access.num_sharing),
         requests_per_minute=access.requests_per_minute,
         tokens_per_minute=access.tokens_per_minute,
     )
@@ -129,10 +129,15 @@ def api_teacher(
         tokens_per_minute=allowance.tokens_per_minute,
         concurrency=allowance.concurrency,
     )
+    gate: CallGate
+    if access.gate_of is None:
+        gate = Gate(limits, budget=access.budget)
+    else:
+        gate = access.gate_of(info.id)
     cost_of, worst_cost_of = _costs(price, "standard")
     caller = Caller(
         endpoint,
-        Gate(limits, budget=access.budget),
+        gate,
         cost_of=cost_of,
         worst_cost_of=worst_cost_of,
     )
