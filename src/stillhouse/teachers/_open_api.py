@@ -129,10 +129,8 @@ def api_teacher(
         tokens_per_minute=allowance.tokens_per_minute,
         concurrency=allowance.concurrency,
     )
-    gate: CallGate
-    if access.gate_of is None:
-        gate = Gate(limits, budget=access.budget)
-    else:
+    gate: CallGate = Gate(limits, budget=access.budget)
+    if access.gate_of is not None:
         gate = access.gate_of(info.id)
     cost_of, worst_cost_of = _costs(price, "standard")
     caller = Caller(
