@@ -31,7 +31,7 @@ def work(folder: Path, requests: list[Request], rng: random.Random) -> None:
         answers: list[Answer] = []
         while waiting or answers:
             group, waiting = waiting[:GROUP], waiting[GROUP:]
-            claimed = ledger.exchange(answers, group, run_key="run")
+            claimed = ledger.exchange(answers, group, run_key="run").requests
             write_lines(counted, [a.request_id for a in answers if a.error is None])
             write_lines(paid, [request.id for request in claimed])
             time.sleep(0.001)  # the teacher thinks

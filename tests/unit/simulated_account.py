@@ -102,7 +102,7 @@ class Account:
             self._advance(now_s)
             readings = self._readings()
         await asyncio.sleep(self.random.uniform(0.02, 0.06))
-        return Settled(200, usage, 0.0, readings)
+        return Settled(200, usage, readings)
 
     _told_at_s: float = 0.0
 

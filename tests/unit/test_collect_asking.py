@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stillhouse.collect._asking import Asking, Share
+from stillhouse.collect._purse import FixedPurse
 from stillhouse.collect._source import START, Asked, PromptSource, Survey
 from stillhouse.collect._tally import Tally
 from stillhouse.records import ItemError, Message, Prompt, Request, Sampling
@@ -54,7 +55,7 @@ def asking(
         Tally(),
         run_key=RUN,
         max_tries=max_tries,
-        reserves_cost=False,
+        purse=FixedPurse(),
     )
 
 
@@ -216,7 +217,7 @@ def test_an_answer_in_the_ledger_is_found_by_what_was_asked(ledger: Ledger) -> N
         Tally(),
         run_key="another",
         max_tries=1,
-        reserves_cost=False,
+        purse=FixedPurse(),
     )
     assert answer_all(other_run) == 0
     assert other_run.num_left == 0

@@ -13,14 +13,14 @@ def test_a_batch_of_a_process_that_is_gone_is_not_asked_again_and_can_be_adopted
     path = tmp_path / "l.sqlite"
     requests = [a_request(f"q{i}") for i in range(300)]
     gone = Ledger(path)
-    opened = gone.open_batch("openai", requests, reserved_usd=[0.01] * 300, run_key="run")
+    opened = gone.open_batch("openai", requests, reserved_usd=[0.01] * 300, run_key="run").batch
     gone.close()
     assert opened is not None
     with Ledger(path) as ledger:
         assert ledger.batches() == ledger.batches("opened") == [opened]
         assert (opened.remote_id, opened.num_requests, opened.provider) == (None, 300, "openai")
         assert ledger.open_calls() == ledger.settle_orphans() == []
-        assert ledger.claim(requests, run_key="run") == []
+        assert ledger.claim(requests, run_key="run").requests == []
         assert list(ledger.batch_requests(opened.id)) == requests
         ledger.name_batch(opened.id, "batch_abc")
         (running,) = ledger.batches("running")
@@ -35,7 +35,7 @@ def test_a_batch_of_a_process_that_is_gone_is_not_asked_again_and_can_be_adopted
         assert settled.settled_utc is not None
         totals = ledger.totals()
         assert (totals.num_answered, totals.num_failed, totals.num_open) == (200, 100, 0)
-        assert ledger.claim(requests) == requests[200:]
+        assert ledger.claim(requests).requests == requests[200:]
     assert select(path, "SELECT DISTINCT batch FROM calls") == [(1,)]
 
 
@@ -44,8 +44,8 @@ def test_a_batch_leaves_out_what_is_answered_or_being_asked(tmp_path: Path) -> N
     with Ledger(tmp_path / "l.sqlite") as ledger:
         ledger.claim([answered, asked])
         ledger.record_answers([an_answer(answered)])
-        assert ledger.open_batch("p", [answered, asked]) is None
-        batch = ledger.open_batch("p", [answered, asked, free])
+        assert ledger.open_batch("p", [answered, asked]).batch is None
+        batch = ledger.open_batch("p", [answered, asked, free]).batch
         assert batch is not None
         assert batch.num_requests == 1
         assert list(ledger.batch_requests(batch.id)) == [free]
@@ -55,30 +55,30 @@ def test_a_batch_leaves_out_what_is_answered_or_being_asked(tmp_path: Path) -> N
 def test_what_a_settled_batch_does_not_answer_is_lost(tmp_path: Path) -> None:
     request = a_request("q")
     with Ledger(tmp_path / "l.sqlite") as ledger:
-        batch = ledger.open_batch("p", [request], reserved_usd=[0.5])
+        batch = ledger.open_batch("p", [request], reserved_usd=[0.5]).batch
         assert batch is not None
         ledger.set_batch_state(batch.id, "settled")
         (call,) = ledger.lost_calls()
         assert (call.batch_id, call.reserved_usd) == (batch.id, 0.5)
-        assert ledger.claim([request]) == [request]
+        assert ledger.claim([request]).requests == [request]
 
 
 def test_what_a_failed_batch_held_is_an_error_and_asked_again(tmp_path: Path) -> None:
     request = a_request("q")
     with Ledger(tmp_path / "l.sqlite") as ledger:
-        batch = ledger.open_batch("p", [request], run_key="run")
+        batch = ledger.open_batch("p", [request], run_key="run").batch
         assert batch is not None
         ledger.set_batch_state(batch.id, "failed", note="too many enqueued tokens")
         assert ledger.totals().num_failed == 1
         assert list(ledger.unanswered("run")) == [request.id]
-        assert ledger.claim([request]) == [request]
+        assert ledger.claim([request]).requests == [request]
     rows = select(ledger.path, "SELECT error_type, error_message, is_retryable FROM calls")
     assert rows == [("batch_failed", "too many enqueued tokens", 1)]
 
 
 def test_a_batch_keeps_its_first_name_and_unknown_ones_are_refused(tmp_path: Path) -> None:
     with Ledger(tmp_path / "l.sqlite") as ledger:
-        batch = ledger.open_batch("p", [a_request("q")])
+        batch = ledger.open_batch("p", [a_request("q")]).batch
         assert batch is not None
         ledger.name_batch(batch.id, "b-1")
         ledger.name_batch(batch.id, "b-1")

@@ -25,11 +25,11 @@ ELSEWHERE = "UPDATE workers SET machine = 'elsewhere', heartbeat_utc_ms = ?"
 def test_nobody_claims_what_a_living_process_is_asking_or_what_is_answered(tmp_path: Path) -> None:
     first, second, third = (a_request(text) for text in "123")
     with Ledger(tmp_path / "l.sqlite") as one, Ledger(tmp_path / "l.sqlite") as two:
-        assert one.claim([first, second]) == [first, second]
-        assert two.claim([first, third, second]) == [third]
-        assert one.claim([first]) == []  # nor does a run ask what it is asking itself
+        assert one.claim([first, second]).requests == [first, second]
+        assert two.claim([first, third, second]).requests == [third]
+        assert one.claim([first]).requests == []  # nor does a run ask what it is asking itself
         one.record_answers([an_answer(first), a_failure(second)])
-        assert two.claim([first, second]) == [second]
+        assert two.claim([first, second]).requests == [second]
         two.record_answers([an_answer(second)])
         assert one.answer(second.id) == an_answer(second)
 
@@ -37,7 +37,7 @@ def test_nobody_claims_what_a_living_process_is_asking_or_what_is_answered(tmp_p
 def test_a_request_given_twice_is_claimed_once_with_the_first_place(tmp_path: Path) -> None:
     first, second = a_request("1"), a_request("2")
     with Ledger(tmp_path / "l.sqlite") as ledger:
-        assert ledger.claim([second, first, second]) == [second, first]
+        assert ledger.claim([second, first, second]).requests == [second, first]
         assert ledger.totals().num_calls == 2
 
 
@@ -68,9 +68,9 @@ def test_a_killed_worker_on_this_machine_is_gone_whatever_the_clock_says(tmp_pat
         dead.claim([request])
         for jump_ms in (0, 10**10, -(10**10)):
             run_sql(path, "UPDATE workers SET heartbeat_utc_ms = heartbeat_utc_ms + ?", jump_ms)
-            assert alive.claim([request]) == []
+            assert alive.claim([request]).requests == []
         run_sql(path, "UPDATE workers SET pid = ?, heartbeat_utc_ms = ?", a_dead_pid(), now_ms())
-        assert alive.claim([request]) == [request]
+        assert alive.claim([request]).requests == [request]
         assert [call.request_id for call in alive.lost_calls()] == [request.id]
         assert select(
             path, "SELECT attempt FROM calls UNION ALL SELECT attempt FROM open_calls"
@@ -107,19 +107,19 @@ def test_a_worker_elsewhere_lives_as_long_as_its_heartbeat_is_young(tmp_path: Pa
     with Ledger(path) as far, Ledger(path) as near:
         far.claim([request])
         run_sql(path, ELSEWHERE, now_ms() - 20_000)
-        assert near.claim([request]) == []
+        assert near.claim([request]).requests == []
         run_sql(path, ELSEWHERE, now_ms() - 40_000)
         assert len(near.open_calls()) == 1
         far.beat()
         assert near.open_calls() == []
         # A clock that was set back must not keep a dead worker alive for hours.
         run_sql(path, ELSEWHERE, now_ms() + 3_600_000)
-        assert near.claim([request]) == [request]
+        assert near.claim([request]).requests == [request]
         assert near.settle_orphans() == []
         # Having been taken for dead, it is back with its next write.
         second = a_request("second")
         far.claim([second])
-        assert near.claim([second]) == []
+        assert near.claim([second]).requests == []
 
 
 def test_an_answer_that_comes_after_its_call_was_given_up_is_kept(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_an_answer_that_comes_after_its_call_was_given_up_is_kept(tmp_path: Path
         assert len(quick.settle_orphans()) == 2
         slow.record_answers([an_answer(early)])
         assert quick.totals().num_lost == 1
-        assert quick.claim([early, late]) == [late]
+        assert quick.claim([early, late]).requests == [late]
         quick.record_answers([an_answer(late, "asked again")])
         slow.record_answers([an_answer(late, "slow")])
         # Both were paid; the first that was recorded stays the answer.
@@ -146,7 +146,7 @@ def test_a_late_answer_leaves_alone_the_call_of_who_asked_again(tmp_path: Path) 
     with Ledger(path) as slow, Ledger(path) as quick:
         slow.claim([request])
         run_sql(path, ELSEWHERE, 0)
-        assert quick.claim([request]) == [request]
+        assert quick.claim([request]).requests == [request]
         slow.record_answers([an_answer(request, "slow")])
         assert (quick.totals().num_open, quick.totals().num_lost) == (1, 0)
         quick.record_answers([an_answer(request, "asked again")])
@@ -159,7 +159,7 @@ def test_a_late_answer_is_to_the_call_of_who_records_it(tmp_path: Path) -> None:
     request = a_request("q")
     with Ledger(path) as first, Ledger(path) as second, Ledger(path) as third:
         for ledger in (first, second, third):
-            assert ledger.claim([request]) == [request]
+            assert ledger.claim([request]).requests == [request]
             run_sql(path, ELSEWHERE, 0)  # all of them fall silent
         second.record_answers([a_failure(request)])
         outcomes = "SELECT worker, finish_reason FROM calls ORDER BY worker"
@@ -233,11 +233,11 @@ def test_a_request_refused_for_another_runs_sake_stays_unanswered_in_this_one(
     kept, dropped = a_request("kept"), a_request("dropped")
     with Ledger(path) as one, Ledger(path) as two:
         one.claim([kept, dropped], run_key="one")
-        assert two.claim([kept, dropped], run_key="two") == []
-        assert two.claim([kept, dropped], run_key="one") == []
+        assert two.claim([kept, dropped], run_key="two").requests == []
+        assert two.claim([kept, dropped], run_key="one").requests == []
         one.record_answers([an_answer(kept), a_failure(dropped)])
         assert list(two.unanswered("two")) == [dropped.id]
-        assert two.claim([dropped], run_key="two") == [dropped]
+        assert two.claim([dropped], run_key="two").requests == [dropped]
         assert select(path, "SELECT * FROM held WHERE request <> 1") == []
         two.record_answers([an_answer(dropped)])
         assert list(two.unanswered("two")) == list(two.unanswered("one")) == []

@@ -57,7 +57,7 @@ with Ledger(Path({str(path)!r})) as ledger:
     while not Path({str(tmp_path / "go")!r}).exists(): time.sleep(0.001)
     answers = []
     for start in range(0, 400, 4):
-        answers = [an_answer(r) for r in ledger.exchange(answers, requests[start:start + 4])]
+        answers = [an_answer(r) for r in ledger.exchange(answers, requests[start:start + 4]).requests]
     ledger.record_answers(answers)
 """
     children = [subprocess.Popen([sys.executable, "-c", script]) for _ in "ab"]
@@ -147,7 +147,7 @@ class TwoWorkers(RuleBasedStateMachine):
             self._record(me, request, is_failure)
         free = self._claim(me, wanted)
         reply = a_failure if is_failure else an_answer
-        assert me.exchange([reply(request) for request in ended], wanted) == free
+        assert me.exchange([reply(request) for request in ended], wanted).requests == free
 
     @rule(who=who)
     def kill(self, who: int) -> None:

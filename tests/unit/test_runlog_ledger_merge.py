@@ -35,7 +35,7 @@ def counted(totals: LedgerTotals) -> dict[str, Any]:
 def write(ledger: Ledger, number: int, outcome: str) -> bool:
     """One call, as far as the ledger lets it be made."""
     request = a_request(f"question {number}", teacher=f"fake:{number % 3}")
-    if not ledger.claim([request], reserved_usd=[0.25]):
+    if not ledger.claim([request], reserved_usd=[0.25]).requests:
         return False
     usage = Usage(prompt_tokens=number, completion_tokens=2, cost_usd=0.5 + number)
     if outcome == "answer":
@@ -181,7 +181,7 @@ def test_a_ledger_with_a_running_batch_is_refused_and_one_with_a_settled_is_not(
 ) -> None:
     request = a_request("x")
     with Ledger(tmp_path / "a") as source:
-        batch = source.open_batch("openai", [request])
+        batch = source.open_batch("openai", [request]).batch
         assert batch is not None
     with Ledger(tmp_path / "into") as into:
         with pytest.raises(ConfigError, match="1 batches whose answers were not fetched"):

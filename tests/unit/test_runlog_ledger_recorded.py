@@ -52,7 +52,7 @@ def test_raw_requests_come_back_with_the_answers_to_what_was_claimed(path: Path)
     with Ledger(path) as ledger:
         ask(ledger, (answered, an_answer(answered)))
         raw = {kept.id: b'{"stop":"x"}' * 200, answered.id: b"not claimed again"}
-        claimed = ledger.exchange([], [kept, plain, answered], raw_requests=raw)
+        claimed = ledger.exchange([], [kept, plain, answered], raw_requests=raw).requests
         assert ids_of(claimed) == ids_of([kept, plain])
         ledger.record_answers([an_answer(kept), an_answer(plain)])
         rows = {row.request.id: row for row in ledger.recorded(up_to=ledger.extent()[0])}

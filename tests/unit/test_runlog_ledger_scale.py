@@ -47,7 +47,7 @@ def test_a_run_resumes_behind_a_million_answers_within_a_second(path: Path) -> N
         position = ledger.read_position("run")
         lost = ledger.settle_orphans()
         left = list(ledger.unanswered("run"))
-        claimed = ledger.claim([*ledger.requests(left), a_request("new")], run_key="run")
+        claimed = ledger.claim([*ledger.requests(left), a_request("new")], run_key="run").requests
         assert time.monotonic() - started < LIMIT_S
     assert position is not None
     assert position.num_rows == NUM_ROWS + 2

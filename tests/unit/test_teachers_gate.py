@@ -9,15 +9,13 @@ import pytest
 from simulated_account import Account, ask_for
 from virtual_clock import run_virtually
 
-from stillhouse.errors import BudgetExceededError, ConfigError
 from stillhouse.records import Usage
-from stillhouse.teachers._budget import Budget
 from stillhouse.teachers._dialects._protocol import LimitReading
 from stillhouse.teachers._gate import Admission, Gate, Limits, Need, Settled
 
 OWN = Limits(requests_per_minute=600, tokens_per_minute=200_000)
 NEED = Need(prompt_tokens=100, max_tokens=100)
-DONE = Settled(200, Usage(prompt_tokens=100, completion_tokens=50), 0.0)
+DONE = Settled(200, Usage(prompt_tokens=100, completion_tokens=50))
 REFUSED = Settled(429, is_rate_limited=True)
 
 
@@ -287,16 +285,14 @@ async def test_limits_per_second_and_per_day_are_read_off_their_resets() -> None
 
 @virtual
 async def test_callers_that_give_up_while_waiting_leave_nothing_behind() -> None:
-    budget = Budget(10.0)
-    gate = Gate(Limits(concurrency=4, requests_per_minute=60_000), budget=budget, seed=1)
-    need = Need(10, 10, worst_cost_usd=0.01)
+    gate = Gate(Limits(concurrency=4, requests_per_minute=60_000), seed=1)
 
     async def call(number: int) -> None:
-        admission = await gate.admit(need)
+        admission = await gate.admit(NEED)
         try:
             await asyncio.sleep(0.05)
         finally:
-            gate.settle(admission, Settled(200, cost_usd=0.001))
+            gate.settle(admission, DONE)
 
     tasks = [asyncio.create_task(call(number)) for number in range(400)]
     await asyncio.sleep(0.2)
@@ -308,8 +304,6 @@ async def test_callers_that_give_up_while_waiting_leave_nothing_behind() -> None
     await asyncio.gather(*tasks, return_exceptions=True)
     state = gate.state()
     assert (state.num_under_way, state.num_waiting) == (0, 0)
-    assert budget.reserved_usd == 0.0
-    assert budget.spent_usd == pytest.approx(0.001 * state.num_admitted)
     assert 134 <= state.num_admitted < 200
 
 
@@ -336,40 +330,24 @@ async def test_an_admission_ends_once() -> None:
         gate.cancel(admission)
 
 
-@virtual
-async def test_a_budget_needs_a_price_and_stops_what_could_cross_it() -> None:
-    gate = Gate(budget=Budget(0.015))
-    with pytest.raises(ConfigError, match="price"):
-        await gate.admit(NEED)
-    gate.settle(await gate.admit(Need(1, 1, 0.01)), Settled(200, cost_usd=0.009))
-    with pytest.raises(BudgetExceededError):
-        await gate.admit(Need(1, 1, 0.01))
-
-
 @pytest.mark.parametrize(
-    ("outcome", "spent", "unknown"),
+    ("outcome", "was_refused"),
     [
-        (Settled(200, cost_usd=0.002), 0.002, 0.0),
-        (REFUSED, 0.0, 0.0),
-        (Settled(400), 0.0, 0.0),
-        (Settled(429, is_rate_limited=True, wait_s=1.0), 0.0, 0.0),
-        (Settled(529, is_server_trouble=True), 0.0, 0.0),
-        (Settled(500, is_server_trouble=True), 0.0, 0.01),
-        (Settled(408, is_server_trouble=True), 0.0, 0.01),
-        (Settled(None, is_server_trouble=True), 0.0, 0.01),
-        (Settled(200), 0.0, 0.01),
+        (Settled(200), False),
+        (REFUSED, True),
+        (Settled(400), True),
+        (Settled(429), True),
+        (Settled(503, is_server_trouble=True), True),
+        (Settled(529, is_server_trouble=True), True),
+        (Settled(500, is_server_trouble=True), False),
+        (Settled(408, is_server_trouble=True), False),
+        (Settled(None, is_server_trouble=True), False),
     ],
 )
-def test_a_call_that_may_have_been_paid_for_keeps_its_worst_case(
-    outcome: Settled, spent: float, unknown: float
+def test_only_what_was_turned_away_before_any_work_is_surely_not_charged(
+    outcome: Settled, was_refused: bool
 ) -> None:
-    async def run() -> tuple[float, float, float]:
-        budget = Budget(1.0)
-        gate = Gate(budget=budget)
-        gate.settle(await gate.admit(Need(1, 1, 0.01)), outcome)
-        return budget.spent_usd, budget.unknown_usd, budget.reserved_usd
-
-    assert run_virtually(run()) == (spent, unknown, 0.0)
+    assert outcome.was_refused is was_refused
 
 
 def test_a_call_costs_under_a_tenth_of_a_millisecond_to_let_through() -> None:
@@ -378,11 +356,11 @@ def test_a_call_costs_under_a_tenth_of_a_millisecond_to_let_through() -> None:
         LimitReading("requests", 1e9, 1e9 - 5, 1e-6),
         LimitReading("tokens", 1e12, 1e12 - 900, 1e-6),
     )
-    outcome = Settled(200, Usage(prompt_tokens=100, completion_tokens=50), 0.0, readings)
+    outcome = Settled(200, Usage(prompt_tokens=100, completion_tokens=50), readings)
 
     async def run() -> float:
-        gate = Gate(Limits(requests_per_minute=1e9), budget=Budget(1e6))
-        need = Need(100, 100, 0.01)
+        gate = Gate(Limits(requests_per_minute=1e9))
+        need = Need(100, 100)
         fastest_s = 1.0
         for _ in range(5):
             began_s = time.process_time()

@@ -4,11 +4,13 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-from stillhouse.collect._shares import Share
+from stillhouse.collect._purse import Purse
+from stillhouse.collect._shares import Share, without_price
 from stillhouse.collect._source import START, PromptSource, Survey
 from stillhouse.collect._tally import Tally
 from stillhouse.records import ItemError, Request
-from stillhouse.runlog import Answer, Batch, Ledger, ReadPosition
+from stillhouse.runlog import Answer, Claim, Ledger, ReadPosition, Shortage
+from stillhouse.teachers import FREE
 
 _READ_AT_ONCE = 256  # requests are looked up in the ledger, and claimed, in groups
 _NOTE_EVERY_ROWS = 5_000
@@ -27,10 +29,11 @@ class Asking:
         tally: Counts this attempt's answers, those of other teachers with them.
         run_key: Names this share in the ledger, for later attempts at it.
         max_tries: Times that a request is sent at most.
-        reserves_cost: Whether the ledger is told what each call can cost.
+        purse: The budget that it shares with the others.
 
     Attributes:
         share: As given.
+        shortage: What the budget had no room for, at the last claim.
         failures: Why requests have no answer, by id, once they are given up.
         num_requests: All of the share.
         num_settled: Requests that are answered or given up, those of earlier attempts included.
@@ -46,25 +49,28 @@ class Asking:
         *,
         run_key: str,
         max_tries: int,
-        reserves_cost: bool,
+        purse: Purse,
     ) -> None:
         self.share = share
+        self.shortage: Shortage | None = None
         self._tally = tally
         self.failures: dict[str, ItemError] = {}
-        self.num_requests = survey.num_asked(share.name) * share.samples_per_prompt
+        self.num_requests = share.num_requests(survey)
         self._source = source
         self._survey = survey
         self._ledger = ledger
         self._run_key = run_key
         self._max_tries = max_tries
-        self._reserves_cost = reserves_cost
+        self._purse = purse
         self._again: deque[Request] = deque()
+        self._without_room: set[str] = set()  # read once, and claimed by nobody
         self._open: dict[str, Request] = {}
         self._tries: dict[str, int] = {}
         self._held: dict[str, Request] = {}
         # Rows that wait for a request: more than one where two ask the same of this teacher, or
         # where a request that was left behind stands after the position as well.
         self._num_waiting: Counter[str] = Counter()
+        self._given_up: frozenset[str] = frozenset()
         position, num_left = self._resume()
         self._read_to = self._noted = position
         self._is_all_claimed = True
@@ -74,12 +80,17 @@ class Asking:
     @property
     def reserves_cost(self) -> bool:
         """Whether the ledger is told what each call can cost."""
-        return self._reserves_cost
+        return self._purse.cap_usd is not None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether asking costs nothing."""
+        return self.share.teacher.allowance.price == FREE
 
     @property
     def has_more(self) -> bool:
         """Whether something can be asked at once: tries are left, or others gave it up."""
-        return bool(self._again)
+        return bool(self._again) and self.shortage is None
 
     @property
     def is_held_up(self) -> bool:
@@ -91,47 +102,68 @@ class Asking:
         """Requests that are neither answered nor given up."""
         return self.num_requests - self.num_settled
 
+    def give_up(self, failures: Mapping[str, ItemError]) -> None:
+        """Ask nothing of what was tried elsewhere, in vain, in this very run."""
+        self.failures.update(failures)
+        self._given_up = frozenset(failures)
+
     def next_requests(self, num_wanted: int) -> list[Request]:
-        """Up to so many requests, written to the ledger as about to be sent; none when all are."""
+        """Up to so many requests, written to the ledger as about to be sent.
+
+        None when all are, and where the budget has no room for the next one: there is a `shortage`
+        then, and it is read again first.
+
+        Raises:
+            ConfigError: there is a budget and no price.
+        """
         while True:
             group = self._read(min(num_wanted, _READ_AT_ONCE))
             if not group:
                 self.note_read()
                 return []
-            claimed = self._claim(group)
-            self._is_all_claimed = True
+            claim = self._claim(group)
+            if claim.shortage is not None:
+                return claim.requests
+            self._is_all_claimed = not self._without_room
             if self._read_to.num_rows - self._noted.num_rows >= _NOTE_EVERY_ROWS:
-                self.note_read()
-            if claimed:
-                return claimed
+                self.note_stop()
+            if claim.requests:
+                return claim.requests
 
     def read_requests(self, num_wanted: int) -> list[Request]:
         """Up to so many requests for a batch, not claimed yet; none when all were handed out."""
         return self._read(min(num_wanted, _READ_AT_ONCE))
 
-    def open_batch(
-        self, requests: Sequence[Request], reserved_usd: Sequence[float] | None
-    ) -> Batch | None:
-        """Claim requests as one batch; what cannot be had is counted, or held by others."""
-        batch = self._ledger.open_batch(
-            self.share.teacher.info.id, requests, reserved_usd=reserved_usd, run_key=self._run_key
+    def open_batch(self, requests: Sequence[Request], reserved_usd: Sequence[float]) -> Claim:
+        """Claim requests as one batch; what cannot be had is counted, or held by others.
+
+        What the budget has no room for is the caller's to hold, in the claim's `shortage`.
+        """
+        claim = self._ledger.open_batch(
+            self.share.teacher.info.id,
+            requests,
+            reserved_usd=reserved_usd if self.reserves_cost else None,
+            cap_usd=self._purse.cap_usd,
+            run_key=self._run_key,
         )
-        if batch is None:
-            self._put_off(requests)
-        elif batch.num_requests < len(requests):
-            claimed = {request.id for request in self._ledger.batch_requests(batch.id)}
-            self._put_off([request for request in requests if request.id not in claimed])
-        return batch
+        self.shortage = claim.shortage
+        self._put_off_others(requests, claim)
+        return claim
 
     def refuse(self, request: Request, answer: Answer) -> None:
-        """Write down that a request cannot be sent."""
-        if self._claim([request]):
+        """Write down that a request cannot be sent; it costs nothing."""
+        claim = self._ledger.claim([request], run_key=self._run_key)
+        self._take_up(claim.requests)
+        self._put_off_others([request], claim)
+        if claim.requests:
             self.settle([answer])
 
     def note_read(self) -> None:
         """Keep how far the prompts were read: everything before must have been claimed once."""
         if self._survey.num_routed or not self._source.looks_unchanged:
             return  # how many rows before a position are asked, or which, would not be known
+        if self._given_up:
+            return  # a later run asks these again, and would not find them among its own
         if self._read_to.num_rows > self._noted.num_rows:
             self._noted = self._read_to
             self._ledger.note_read(self._run_key, self._read_to)
@@ -199,15 +231,39 @@ class Asking:
         self._left_behind = self._ledger.requests(left)
         return position, len(left)
 
-    def _claim(self, group: list[Request]) -> list[Request]:
-        reserves = None
-        if self._reserves_cost:
-            reserves = [self.share.teacher.worst_cost_usd(request) or 0.0 for request in group]
-        claimed = self._ledger.claim(group, reserved_usd=reserves, run_key=self._run_key)
+    def _claim(self, group: list[Request]) -> Claim:
+        claim = self._ledger.claim(
+            group,
+            reserved_usd=self._reserves(group) if self.reserves_cost else None,
+            cap_usd=self._purse.cap_usd,
+            run_key=self._run_key,
+        )
+        self._take_up(claim.requests)
+        self._put_off_others(group, claim)
+        self.shortage = claim.shortage
+        if self._without_room:
+            self._without_room.difference_update(request.id for request in group)
+        if claim.shortage is not None:
+            self._again.extendleft(reversed(claim.shortage.requests))
+            self._without_room.update(request.id for request in claim.shortage.requests)
+        return claim
+
+    def _reserves(self, requests: Sequence[Request]) -> list[float]:
+        teacher = self.share.teacher
+        reserves = [teacher.worst_cost_usd(request) for request in requests]
+        known = [usd for usd in reserves if usd is not None]
+        if len(known) < len(reserves):
+            raise without_price(teacher.info.id)
+        return known
+
+    def _take_up(self, claimed: Sequence[Request]) -> None:
         self._open.update((request.id, request) for request in claimed)
-        if len(claimed) < len(group):
-            self._put_off([request for request in group if request.id not in self._open])
-        return claimed
+
+    def _put_off_others(self, requests: Sequence[Request], claim: Claim) -> None:
+        short = [] if claim.shortage is None else claim.shortage.requests
+        if len(claim.requests) + len(short) < len(requests):
+            told = {request.id for request in (*claim.requests, *short)}
+            self._put_off([request for request in requests if request.id not in told])
 
     def _put_off(self, requests: Sequence[Request]) -> None:
         """Count those that are answered; the others are being asked elsewhere."""
@@ -250,5 +306,8 @@ class Asking:
         """Requests from a position on, each with the position before its row."""
         for prompt, end in self._source.iterate(self._survey, after):
             for request in self.share.requests_for(prompt):
-                yield after, request
+                if request.id in self._given_up:
+                    self.num_settled += 1
+                else:
+                    yield after, request
             after = end

@@ -92,10 +92,20 @@ class BatchDrive:
     def hand_over(self) -> Iterator[None]:
         """Make batches of all that is left to ask, as far as there is room."""
         for lane in self._lanes:
-            while not self._is_over() and lane.hand_over(may_wait_for_money=self.is_waiting):
+            while not self._is_over() and lane.hand_over():
                 self._wait_s = self._access.batch_wait_s
                 self._due_s = min(self._due_s, time.monotonic() + self._wait_s)
                 yield
+
+    def is_elsewhere(self) -> bool:
+        """Whether another process drives the batches of this ledger."""
+        if self._lock is not None:
+            return False
+        try:
+            FolderLock(_lock_path(self._ledger.path), owner=self._ledger.path).remove()
+        except FolderBusyError:
+            return True
+        return False
 
     def look_if_due(self) -> Iterator[None]:
         """Look at the batches when it is time; yields when something was recorded, or seen."""

@@ -65,7 +65,7 @@ class Lane:
         self._num_troubles: Counter[str] = Counter()
         self._is_full = False
         self._taken: set[str] = set()
-        self._chunks = Chunks(asking, client, ledger, access, self._taken)
+        self._chunks = Chunks(asking, client, access, self._taken)
 
     @property
     def is_waiting(self) -> bool:
@@ -88,33 +88,30 @@ class Lane:
             self._batches[batch.id] = batch
             self._taken.update(request.id for request in self._ledger.batch_requests(batch.id))
 
-    def hand_over(self, *, may_wait_for_money: bool) -> bool:
-        """Make one more batch; False when there is nothing to hand over, or no room for it.
-
-        Args:
-            may_wait_for_money: Whether batches of other teachers may give back budget.
+    def hand_over(self) -> bool:
+        """Make one more batch; False when there is nothing to hand over, or no room for more.
 
         Raises:
-            BudgetExceededError: the next request could cross the budget, and nothing is under way
-                that may make room.
             TeacherUnavailableError: the provider takes no batches, or not from this key.
             ConfigError: there is a budget and no price.
         """
         if not self.submits or self._is_full:
             return False
-        may_wait = may_wait_for_money or bool(self._batches)
-        chunk, reserves = self._chunks.take(may_wait_for_money=may_wait)
+        chunk = self._chunks.take()
         batch = None
         if chunk:
-            reserved = reserves if self.asking.reserves_cost else None
-            batch = self.asking.open_batch(chunk, reserved)
+            claim = self.asking.open_batch(
+                [one.request for one in chunk], [one.worst_usd for one in chunk]
+            )
+            batch = claim.batch
+            if claim.shortage is not None:
+                self._chunks.put_back(chunk, claim.shortage.requests)
         if self._chunks.is_between:
             self.asking.note_read()
         if batch is not None:
             self._batches[batch.id] = batch
-            self._client.set_aside(sum(reserves))
             self._create(batch)
-        return bool(chunk)
+        return bool(chunk) and self.asking.shortage is None
 
     def look(self) -> Iterator[bool]:
         """Look at every batch once, and take what has come; yields whether something changed.

@@ -16,6 +16,7 @@ from stillhouse.artifacts import (
 )
 from stillhouse.collect._asking import Asking
 from stillhouse.collect._config import STAGE, CollectConfig
+from stillhouse.collect._purse import FixedPurse
 from stillhouse.collect._run import Run
 from stillhouse.collect._shares import Share, check_routes, open_shares
 from stillhouse.collect._source import PromptSource, Survey
@@ -137,15 +138,25 @@ def _ask_and_write(
     config: CollectConfig,
     on_progress: Listener,
 ) -> Artifact:
+    purse = FixedPurse(config.access.budget_usd)
     while True:
         writer = target.begin()
         try:
             ledger.settle_orphans()
             tally = Tally()
             askings = [
-                _asking(one, prompts, ledger, tally, config, target.resolved) for one in shares
+                Asking(
+                    one,
+                    *prompts,
+                    ledger,
+                    tally,
+                    run_key=content_hash([target.resolved, one.name, one.teacher.info.id]),
+                    max_tries=config.access.max_tries,
+                    purse=purse,
+                )
+                for one in shares
             ]
-            run = Run(askings, ledger, tally, writer, config)
+            run = Run(askings, ledger, tally, writer, config, purse)
             run.ask(on_progress)
             if writer is not None:
                 return run.finish(writer, *prompts)
@@ -178,25 +189,6 @@ def _remember(source: PromptSource, survey: Survey, ledger: Ledger) -> None:
 def _memo_key(source: PromptSource) -> str:
     # The number changes with the fields of a survey: older versions keep theirs.
     return f"survey-2:{source.file_sha256}"
-
-
-def _asking(
-    share: Share,
-    prompts: tuple[PromptSource, Survey],
-    ledger: Ledger,
-    tally: Tally,
-    config: CollectConfig,
-    resolved: dict[str, Any],
-) -> Asking:
-    return Asking(
-        share,
-        *prompts,
-        ledger,
-        tally,
-        run_key=content_hash([resolved, share.name, share.teacher.info.id]),
-        max_tries=config.access.max_tries,
-        reserves_cost=config.access.budget_usd is not None,
-    )
 
 
 def _resolved_config(

@@ -12,12 +12,21 @@ from stillhouse.artifacts import Artifact, ArtifactWriter, Counts, TeacherRef
 from stillhouse.collect._asking import Asking
 from stillhouse.collect._batch import BatchDrive
 from stillhouse.collect._config import STAGE, CollectConfig
+from stillhouse.collect._purse import Purse
 from stillhouse.collect._source import PromptSource, Survey
 from stillhouse.collect._tally import Tally, tally_metrics
 from stillhouse.collect._together import stream_together
-from stillhouse.errors import TeacherError, TooManyFailuresError
+from stillhouse.errors import BudgetExceededError, TeacherError, TooManyFailuresError
 from stillhouse.records import Completion, ItemError, Prompt, Request
-from stillhouse.runlog import Ledger, Listener, MetricsLog, OpenCall, Ticker, read_metrics
+from stillhouse.runlog import (
+    Ledger,
+    Listener,
+    MetricsLog,
+    OpenCall,
+    Shortage,
+    Ticker,
+    read_metrics,
+)
 from stillhouse.teachers import MalformedAnswerError, TeacherInfo, read_answer
 
 _REPEATED = "duplicate_prompt"
@@ -72,21 +81,31 @@ class Run:
         tally: Tally,
         writer: ArtifactWriter | None,
         config: CollectConfig,
+        purse: Purse,
     ) -> None:
         self._askings = askings
         self._ledger = ledger
         self._tally = tally
         self._writer = writer
         self._config = config
+        self._purse = purse
         self._num_requests = sum(asking.num_requests for asking in askings)
         self._seconds = 0.0
         self._stop_s = float("inf")
+
+    def stop(self, at_s: float = float("-inf")) -> None:
+        """Send nothing from then on, by `time.monotonic`; what is under way is waited for.
+
+        May be called from any thread.
+        """
+        self._stop_s = at_s
 
     def ask(self, on_progress: Listener) -> None:
         """Have every request answered or failed, each step in the ledger before it counts."""
         started_s = time.monotonic()
         if self._config.access.stop_after_s is not None:
-            self._stop_s = started_s + self._config.access.stop_after_s
+            # Not later than it was: who asks may have been stopped before.
+            self._stop_s = min(self._stop_s, started_s + self._config.access.stop_after_s)
         num_settled = self._num_settled()
         ticker = Ticker(
             on_progress, stage=STAGE, total=self._num_requests, unit="completions", done=num_settled
@@ -145,8 +164,10 @@ class Run:
         yield from drive.start()
         while not self._is_over():
             yield from drive.hand_over()
+            has_news = False
             for asking, answers in stream_together(drive.online, self._next_requests):
                 asking.settle(answers)
+                has_news = True
                 yield
                 yield from drive.look_if_due()
             if drive.is_waiting and any(asking.num_left for asking in self._askings):
@@ -154,9 +175,16 @@ class Run:
                 continue
             if any(asking.has_more for asking in self._askings):
                 continue
-            if not any(asking.is_held_up for asking in self._askings):
+            shortage = self._shortage()
+            if shortage is not None and not self._is_over():
+                if has_news or self._purse.grow(shortage.short_usd):
+                    continue  # what was given back since the claim may be enough
+                if not _may_room_come(shortage, drive):
+                    raise _exceeded(shortage)
+            elif not any(asking.is_held_up for asking in self._askings):
                 break
-            # Another process is at the last of them: wait for its answers, or its end.
+            # Another process is at the last of them, or has money reserved that it may give back:
+            # wait for its answers, or its end.
             time.sleep(_LOOK_AGAIN_S)
             for asking in self._askings:
                 asking.look_again()
@@ -165,6 +193,10 @@ class Run:
 
     def _next_requests(self, asking: Asking, num_wanted: int) -> list[Request]:
         return [] if self._is_over() else asking.next_requests(num_wanted)
+
+    def _shortage(self) -> Shortage | None:
+        """What the budget has no room for, that of the first teacher with one."""
+        return next((one.shortage for one in self._askings if one.shortage is not None), None)
 
     def _num_settled(self) -> int:
         # Below 0 where more was left behind than stands before the position that was noted.
@@ -180,8 +212,8 @@ class Run:
         for asking in self._askings:
             for name, value in asking.share.teacher.metrics().items():
                 metrics[name] = metrics.get(name, 0.0) + value
-        if self._config.access.budget_usd is not None:
-            metrics["collect/budget_usd"] = self._config.access.budget_usd
+        if self._purse.cap_usd is not None:
+            metrics["collect/budget_usd"] = self._purse.cap_usd
         return metrics
 
     def _completions(
@@ -234,7 +266,7 @@ class Run:
         num_left = sum(asking.num_left for asking in self._askings)
         if not num_left:
             return
-        if time.monotonic() >= self._stop_s:
+        if self._config.access.stop_after_s is not None and time.monotonic() >= self._stop_s:
             raise TeacherError(
                 f"stop_after_s={self._config.access.stop_after_s:g} is over with {num_left} of "
                 f"{self._num_requests} requests unanswered. Run the same command to go on."
@@ -257,6 +289,22 @@ class Run:
             f"{example.message}. Mend the cause and run the same command again; the answers so far "
             f"are kept in {self._ledger.path}."
         )
+
+
+def _may_room_come(shortage: Shortage, drive: BatchDrive) -> bool:
+    """Whether others may give back money, now that nothing is under way here."""
+    if "elsewhere" in shortage.room_from:
+        return True
+    return "batches" in shortage.room_from and drive.is_elsewhere()
+
+
+def _exceeded(shortage: Shortage) -> BudgetExceededError:
+    return BudgetExceededError(
+        f"The next call may cost {shortage.worst_usd:.6f} USD, but of the budget of "
+        f"{shortage.cap_usd:.6f} USD {shortage.spent_usd:.6f} are spent and "
+        f"{shortage.held_usd:.6f} set aside for calls whose cost is not known. Raise the budget, "
+        "or lower sampling.max_tokens; what was answered is kept."
+    )
 
 
 def _listed(calls: Sequence[OpenCall]) -> list[dict[str, str]]:

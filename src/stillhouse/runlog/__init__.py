@@ -8,6 +8,7 @@ from stillhouse.runlog._answer import Answer
 from stillhouse.runlog._ledger import (
     Batch,
     BatchState,
+    Claim,
     Ledger,
     LedgerTotals,
     Merged,
@@ -16,6 +17,8 @@ from stillhouse.runlog._ledger import (
     OutcomeTotals,
     ReadPosition,
     Recorded,
+    RoomFrom,
+    Shortage,
 )
 from stillhouse.runlog._metrics import MetricsLog, read_metrics
 from stillhouse.runlog._progress import Listener, Progress, Ticker, ignore_progress
@@ -27,6 +30,9 @@ __all__ = [
     "ignore_progress",
     "Answer",
     "Ledger",
+    "Claim",
+    "Shortage",
+    "RoomFrom",
     "LedgerTotals",
     "Merged",
     "OutcomeTotals",

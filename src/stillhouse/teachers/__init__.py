@@ -4,7 +4,7 @@
 loads neither torch nor native code.
 """
 
-from stillhouse.teachers._access import Access
+from stillhouse.teachers._access import Access, GateOf
 from stillhouse.teachers._answers import check_top_logprobs
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
 from stillhouse.teachers._batch import (
@@ -16,7 +16,7 @@ from stillhouse.teachers._batch import (
     SoughtBatch,
     name_of,
 )
-from stillhouse.teachers._budget import Budget
+from stillhouse.teachers._costs import FREE
 from stillhouse.teachers._dialects import MalformedAnswerError
 from stillhouse.teachers._fake import FakeOptions, FakeTeacher, ScriptedAnswer
 from stillhouse.teachers._prices import PriceTable, price_table, read_prices
@@ -30,10 +30,11 @@ __all__ = [
     "open_weights",
     "check_has_weights",
     "Access",
-    "Budget",
+    "GateOf",
     "read_prices",
     "price_table",
     "PriceTable",
+    "FREE",
     "read_answer",
     "MalformedAnswerError",
     "Teacher",

@@ -1,13 +1,15 @@
-"""How API teachers are asked: limits, money and patience, the same for all teachers of a run."""
+"""How API teachers are asked: limits, prices and patience, the same for all teachers of a run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stillhouse.teachers._budget import Budget
     from stillhouse.teachers._costs import Price
     from stillhouse.teachers._gate import CallGate
+
+GateOf = Callable[[str], "CallGate"]
+"""The gate to wait at, by the teacher's id."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,6 @@ class Access:
         requests_per_minute: None leaves it to what the provider's headers say.
         tokens_per_minute: Of prompts and completions together; None as above.
         concurrency: Requests under way at once at each provider; None takes the provider's.
-        budget: Shared by all of the run; None counts no money.
         prices: The user's own, by `provider/model`; they win over the table.
         timeout_s: For each try.
         deadline_s: For one request with its waits and repeats; None has none.
@@ -30,10 +31,9 @@ class Access:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     concurrency: int | None = None
-    budget: "Budget | None" = None
     prices: Mapping[str, "Price"] = field(default_factory=dict)
     timeout_s: float = 600.0
     deadline_s: float | None = None
     is_streamed: bool = False
-    gate_of: "Callable[[str], CallGate] | None" = None
+    gate_of: GateOf | None = None
     num_sharing: int = 1

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from stillhouse.records import Usage
 from stillhouse.teachers._buckets import Bucket, Mark
-from stillhouse.teachers._budget import Reservation
 from stillhouse.teachers._dialects._protocol import BucketName, LimitReading
 
 _QUANTILE = 0.95
@@ -37,12 +36,10 @@ class Need:
     Attributes:
         prompt_tokens: As estimated.
         max_tokens: The longest completion allowed.
-        worst_cost_usd: The most it can cost, None where no price is known.
     """
 
     prompt_tokens: int
     max_tokens: int
-    worst_cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,6 @@ class Settled:
     Attributes:
         status: Of the HTTP response; None where none came.
         usage: Tokens, None where the provider did not say.
-        cost_usd: None where unknown.
         limits: What the headers say of the account.
         wait_s: How long the provider asks to wait, None where it does not.
         is_rate_limited: It was refused for coming too fast.
@@ -62,7 +58,6 @@ class Settled:
 
     status: int | None
     usage: Usage | None = None
-    cost_usd: float | None = None
     limits: tuple[LimitReading, ...] = ()
     wait_s: float | None = None
     is_rate_limited: bool = False
@@ -85,7 +80,6 @@ class Admission:
     need: Need
     output_tokens: int
     marks: dict[Bucket, Mark]
-    reservation: Reservation | None = None
 
 
 class Account:

@@ -64,7 +64,7 @@ class Caller:
         endpoint: Who is asked.
         gate: Of the account; shared with whoever else uses it.
         cost_of: The price.
-        worst_cost_of: The most that a call with so many tokens can cost, for the budget.
+        worst_cost_of: The most that a call with so many tokens can cost.
         seed: Of the delays before a request is sent again.
 
     Attributes:
@@ -90,15 +90,16 @@ class Caller:
         self._path = endpoint.dialect.path(endpoint.model, stream=endpoint.is_streamed)
         self._transport: Transport | None = None
         self._failures: dict[str, int] = {}
+        self._cut_off: set[str] = set()  # under way when their deadline came
         self._has_shown_logprobs = False
         self.ended_by: StillhouseError | None = None
 
     async def answer(self, request: Request) -> Answer:
         """The answer to one request, or the error of this try.
 
-        Once no further request can succeed (key refused, model missing, nothing there, the budget
-        is used up), `ended_by` says so, and requests that were not worked on come back as the
-        retryable error `not_sent`, at no cost, until `resume`.
+        Once no further request can succeed (key refused, model missing, nothing there),
+        `ended_by` says so, and requests that were not worked on come back as the retryable error
+        `not_sent`, at no cost, until `resume`.
 
         Raises:
             TeacherError: the same where the call may be paid: no log-probabilities, or an error
@@ -124,7 +125,9 @@ class Caller:
             raise
         except TimeoutError:  # the transport's own have another name by now
             message = f"no answer within the deadline of {endpoint.deadline_s:g} s"
-            answer = self._failed(request, ItemError(type="deadline", message=message))
+            usage = None if request.id in self._cut_off else _NOTHING
+            self._cut_off.discard(request.id)
+            answer = self._failed(request, ItemError(type="deadline", message=message), usage=usage)
         if answer.error is not None and answer.error.type == _NOT_SENT:
             return answer
         if answer.error is not None and answer.error.retryable:
@@ -139,6 +142,7 @@ class Caller:
             num_bytes = len(self._encode(request))
         except (RecordError, TypeError):
             return 0.0  # it will not be sent
+        # No token is shorter than a byte: what the bytes cannot exceed, the bill cannot either.
         return self._worst_cost_of(num_bytes, request.sampling.max_tokens)
 
     @property
@@ -166,9 +170,7 @@ class Caller:
     async def _until_worked_on(self, request: Request, body: bytes) -> Answer:
         """Send until the endpoint takes the request up; refusals cost nothing but time."""
         max_tokens = request.sampling.max_tokens
-        # No token is shorter than a byte: what the bytes cannot exceed, the bill cannot either.
-        worst_cost_usd = self._worst_cost_of(len(body), max_tokens)
-        need = Need(int(len(body) / _BYTES_PER_TOKEN) + 1, max_tokens, worst_cost_usd)
+        need = Need(int(len(body) / _BYTES_PER_TOKEN) + 1, max_tokens)
         num_refused = 0
         while True:
             try:
@@ -211,8 +213,8 @@ class Caller:
             reply = await self._send(body)
             settled, outcome = self._judge(request, body, reply, monotonic() - started_s)
             return outcome
-        except _NotPaid:
-            settled = Settled(status=None, cost_usd=0.0, is_server_trouble=True)
+        except asyncio.CancelledError:
+            self._cut_off.add(request.id)
             raise
         except TransportError as err:
             message = self.endpoint.without_key(str(err))
@@ -282,8 +284,7 @@ class Caller:
             return settled, self._refused(request, refusal, seconds=seconds, usage=usage)
         answer = self._read(request, reply.body, seconds)
         usage = answer.usage if is_told(answer.usage) else None
-        cost_usd = answer.usage.cost_usd
-        return Settled(status=200, usage=usage, cost_usd=cost_usd, limits=limits), answer
+        return Settled(status=200, usage=usage, limits=limits), answer
 
     def _refusal_of(self, request: Request, reply: Reply) -> Refusal:
         refusal = read_refusal(reply.status, reply.headers, reply.body)

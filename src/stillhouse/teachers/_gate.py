@@ -1,11 +1,11 @@
-"""The gate before one provider account: how fast, how many at once, and for how much money.
+"""The gate before one provider account: how fast, and how many at once.
 
-    admission = await gate.admit(Need(prompt_tokens=900, max_tokens=256, worst_cost_usd=0.01))
+    admission = await gate.admit(Need(prompt_tokens=900, max_tokens=256))
     ... send, receive ...
-    gate.settle(admission, Settled(status=200, usage=usage, cost_usd=0.002, limits=readings))
+    gate.settle(admission, Settled(status=200, usage=usage, limits=readings))
 
-Four things hold a request back, in this order: the budget, a wait that the provider asked for, the
-window of requests under way, and the account's buckets. Time is the event loop's: a loop with a
+Three things hold a request back: a wait that the provider asked for, the window of requests under
+way, and the account's buckets. Time is the event loop's: a loop with a
 clock of its own runs all of it without waiting.
 """
 
@@ -15,9 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-from stillhouse.errors import ConfigError
 from stillhouse.teachers._account import Account, Admission, Limits, Need, Settled
-from stillhouse.teachers._budget import Budget, Reservation
 from stillhouse.teachers._window import Window
 
 __all__ = ["CallGate", "Gate", "GateState", "Limits", "Need", "Settled", "Admission"]
@@ -71,15 +69,11 @@ class Gate:
 
     Args:
         limits: What the user allows.
-        budget: Shared with the gates of other providers; None does not count money.
         seed: Of the jitter.
     """
 
-    def __init__(
-        self, limits: Limits | None = None, *, budget: Budget | None = None, seed: int | None = None
-    ) -> None:
+    def __init__(self, limits: Limits | None = None, *, seed: int | None = None) -> None:
         self._limits = limits or Limits()
-        self._budget = budget
         self._random = random.Random(seed)
         self._window = Window(self._limits.concurrency)
         self._lazy_account: Account | None = None  # it begins with the first call: see `_account`
@@ -92,34 +86,17 @@ class Gate:
         self._num_server_trouble = 0
 
     async def admit(self, need: Need) -> Admission:
-        """Wait until one call may go.
-
-        Raises:
-            BudgetExceededError: it could cross the budget's cap.
-            ConfigError: there is a budget and no price.
-        """
-        reservation = None if self._budget is None else await self._reserve(self._budget, need)
+        """Wait until one call may go."""
         now_s = self._now_s()
         if not self._waiting and self._delay_s(need, now_s) == 0.0:
-            admission = self._let_through(need)
-        else:
-            try:
-                admission = await self._wait_for_turn(need)
-            except BaseException:
-                if self._budget is not None and reservation is not None:
-                    self._budget.cancel(reservation)
-                raise
-        admission.reservation = reservation
-        return admission
+            return self._let_through(need)
+        return await self._wait_for_turn(need)
 
     def settle(self, admission: Admission, outcome: Settled) -> None:
         """Correct everything that was assumed by what happened."""
         now_s = self._now_s()
         self._account(now_s).settle(admission, outcome, now_s)
         self._window.leave()
-        if admission.reservation is not None and self._budget is not None:
-            refused = outcome.cost_usd is None and outcome.was_refused
-            self._budget.settle(admission.reservation, 0.0 if refused else outcome.cost_usd)
         if outcome.is_rate_limited or outcome.is_overloaded:
             self._slow_down(admission, outcome, now_s)
         elif outcome.is_server_trouble:
@@ -136,8 +113,6 @@ class Gate:
         """Give everything back for a call that was never sent."""
         self._account(self._now_s()).cancel(admission)
         self._window.leave()
-        if admission.reservation is not None and self._budget is not None:
-            self._budget.cancel(admission.reservation)
         self._serve_waiting()
 
     @property
@@ -156,14 +131,6 @@ class Gate:
             num_server_trouble=self._num_server_trouble,
             held_for_s=max(0.0, self._held_until_s - self._now_s()),
         )
-
-    async def _reserve(self, budget: Budget, need: Need) -> Reservation:
-        if need.worst_cost_usd is None:
-            raise ConfigError(
-                "A budget is set, but the price of the model is unknown. Give its price, or run "
-                "without a budget."
-            )
-        return await budget.reserve(need.worst_cost_usd)
 
     async def _wait_for_turn(self, need: Need) -> Admission:
         granted: asyncio.Future[Admission] = asyncio.get_running_loop().create_future()

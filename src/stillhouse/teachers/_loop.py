@@ -1,6 +1,6 @@
 """One event loop on a thread of its own, shared by every API teacher that is open.
 
-One for all, since they share a budget, which like every gate lives within one loop.
+One for all: their calls wait for the network, and one thread can wait for all of them.
 """
 
 import asyncio

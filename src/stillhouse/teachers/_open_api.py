@@ -129,7 +129,7 @@ def api_teacher(
         tokens_per_minute=allowance.tokens_per_minute,
         concurrency=allowance.concurrency,
     )
-    gate: CallGate = Gate(limits, budget=access.budget)
+    gate: CallGate = Gate(limits)
     if access.gate_of is not None:
         gate = access.gate_of(info.id)
     cost_of, worst_cost_of = _costs(price, "standard")
@@ -147,7 +147,6 @@ def api_teacher(
             WIRES[info.provider],
             cost_of=cost_of,
             worst_cost_of=worst_cost_of,
-            budget=access.budget,
         )
     return ApiTeacher(caller, info, allowance=allowance, batches=batches)
 

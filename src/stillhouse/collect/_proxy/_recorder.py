@@ -224,7 +224,7 @@ class _Writer:
             [each.request for each in begun if each.request],
             raw_requests={key: each.raw_request for key, each in by_id.items()},
         )
-        for request in claimed:
+        for request in claimed.requests:
             by_id.pop(request.id).is_claimed = True
         for entry in by_id.values():
             self._number_again(entry)

@@ -12,8 +12,10 @@ How it is laid out, and why:
   big tables are only ever appended to.
 - Bodies are stored as they came, in `segments`: those of one group together in one zstd frame.
   That takes a third of the CPU and half of the bytes of a frame for each, and leaves rows narrow.
-- `sums` adds up `calls` by teacher and outcome in the transaction that adds the rows, so totals
-  cost the same at a million rows as at ten. `open_calls` is counted when asked.
+- `sums` adds up `calls` and `open_calls` by teacher and outcome in the transaction that changes
+  the rows, so totals cost the same at a million rows as at ten, and so does a budget: `claim` opens
+  no call whose reserve does not fit under the limit beside what is spent and what is reserved, and
+  as it does so in one transaction, that holds for any number of processes.
 - A *worker* is one open `Ledger`. A call blocks others while its worker lives: on the same machine
   that is asked of the operating system (pid and start time), whatever the clock says; elsewhere
   its heartbeat has to be younger than 30 s. Calls of a batch block until the batch is settled.
@@ -30,16 +32,22 @@ from stillhouse.runlog._ledger._merge import Merged
 from stillhouse.runlog._ledger._records import (
     Batch,
     BatchState,
+    Claim,
     LedgerTotals,
     OpenCall,
     Outcome,
     OutcomeTotals,
     ReadPosition,
     Recorded,
+    RoomFrom,
+    Shortage,
 )
 
 __all__ = [
     "Ledger",
+    "Claim",
+    "Shortage",
+    "RoomFrom",
     "Merged",
     "LedgerTotals",
     "OutcomeTotals",

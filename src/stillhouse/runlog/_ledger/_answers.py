@@ -19,7 +19,7 @@ from stillhouse.runlog._ledger._packing import (
 )
 from stillhouse.runlog._ledger._records import utc_of
 from stillhouse.runlog._ledger._schema import IS_ANSWER
-from stillhouse.runlog._ledger._sums import add_calls, subtract_call
+from stillhouse.runlog._ledger._sums import add_calls, count_open, subtract_call
 from stillhouse.runlog._ledger._workers import now_ms, roll_call
 
 _INTENT = "request, teacher, worker, batch, run, sent_utc_ms, reserved_usd, attempt"
@@ -32,6 +32,7 @@ _LOST = (
     "(SELECT number FROM requests WHERE id = ?) AND finish_reason IN ('error', 'lost') "
     "ORDER BY worker = ? DESC, number DESC LIMIT 1"
 )
+_RESERVES = "SELECT teacher, reserved_usd FROM calls WHERE number BETWEEN ? AND ?"
 _INSERT = f"INSERT INTO calls VALUES ({', '.join('?' * 28)})"
 ANSWER_COLUMNS = (
     "c.dialect, c.finish_reason, c.model, c.response_id, c.prompt_tokens, c.completion_tokens, "
@@ -98,18 +99,21 @@ def end_without_answer(
     if not requests:
         return
     first = db.next_number("calls")
-    reason, ended = ("lost", None) if as_lost else ("error", now_ms())
+    # Where the provider says that it ran nothing, nothing is to pay; else that is not known.
+    reason, ended, cost_usd = ("lost", None, None) if as_lost else ("error", now_ms(), 0.0)
     kind, message, is_retryable = (
         (error.type, storable(error.message), error.retryable) if error else (None, None, None)
     )
     db.many(
-        f"INSERT INTO calls ({_INTENT}, finish_reason, answered_utc_ms, error_type, "
-        f"error_message, is_retryable) SELECT {_INTENT}, ?, ?, ?, ?, ? "
+        f"INSERT INTO calls ({_INTENT}, finish_reason, answered_utc_ms, cost_usd, error_type, "
+        f"error_message, is_retryable) SELECT {_INTENT}, ?, ?, ?, ?, ?, ? "
         "FROM open_calls WHERE request = ?",
-        [(reason, ended, kind, message, is_retryable, request) for request in requests],
+        [(reason, ended, cost_usd, kind, message, is_retryable, number) for number in requests],
     )
-    db.many("DELETE FROM open_calls WHERE request = ?", [(request,) for request in requests])
-    add_calls(db, first, first + len(requests) - 1)
+    db.many("DELETE FROM open_calls WHERE request = ?", [(number,) for number in requests])
+    last = first + len(requests) - 1
+    add_calls(db, first, last)
+    count_open(db, db.rows(_RESERVES, (first, last)), -1)
 
 
 def first_answers(db: Database, request_ids: Sequence[str]) -> Iterator[Answer]:
@@ -131,15 +135,15 @@ def _take_intents(db: Database, worker: int, answers: Sequence[Answer]) -> list[
     keys = [key_of(answer.request_id) for answer in answers]
     opened = {key: _Intent(*intent) for key, *intent in db.rows_for(_INTENTS, keys)}
     intents: list[_Intent] = []
-    ended: list[tuple[int]] = []
+    ended: list[_Intent] = []
     for key in keys:
         intent = opened.pop(key, None)
         if intent is not None and (intent.worker == worker or intent.batch is not None):
-            ended.append((intent.request,))
+            ended.append(intent)
         else:
             intent = _take_foreign_intent(db, worker, key, intent)
         intents.append(intent)
-    db.many("DELETE FROM open_calls WHERE request = ?", ended)
+    _close(db, ended)
     return intents
 
 
@@ -154,7 +158,7 @@ def _take_foreign_intent(db: Database, worker: int, key: Key, opened: _Intent | 
     if opened is not None and (lost is None or lost.worker != worker):
         living, _ = roll_call(db)
         if opened.worker not in living:
-            db.rows("DELETE FROM open_calls WHERE request = ?", (opened.request,))
+            _close(db, [opened])
             return opened
     if number is None or lost is None:
         raise IntegrityError(
@@ -164,6 +168,12 @@ def _take_foreign_intent(db: Database, worker: int, key: Key, opened: _Intent | 
     subtract_call(db, number)
     db.rows("DELETE FROM calls WHERE number = ?", (number,))
     return lost
+
+
+def _close(db: Database, intents: Sequence[_Intent]) -> None:
+    """Take intents out of the open calls, and out of their sums."""
+    db.many("DELETE FROM open_calls WHERE request = ?", [(one.request,) for one in intents])
+    count_open(db, [(one.teacher, one.reserved_usd) for one in intents], -1)
 
 
 def _row(number: int, intent: _Intent, answer: Answer, now: int, place: Place) -> tuple[Any, ...]:

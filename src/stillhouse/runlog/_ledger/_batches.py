@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from stillhouse.errors import IntegrityError
 from stillhouse.records import ItemError, Request
@@ -9,7 +10,13 @@ from stillhouse.runlog._ledger._answers import end_without_answer
 from stillhouse.runlog._ledger._claims import Claimant, claim
 from stillhouse.runlog._ledger._database import Database
 from stillhouse.runlog._ledger._packing import load_requests, storable
-from stillhouse.runlog._ledger._records import FINAL_BATCH_STATES, Batch, BatchState, utc_of
+from stillhouse.runlog._ledger._records import (
+    FINAL_BATCH_STATES,
+    Batch,
+    BatchState,
+    Claim,
+    utc_of,
+)
 from stillhouse.runlog._ledger._workers import now_ms
 
 _COLUMNS = "id, provider, remote_id, state, num_requests, created_utc_ms, settled_utc_ms, note"
@@ -22,20 +29,21 @@ def open_batch(
     provider: str,
     requests: Sequence[Request],
     reserved_usd: Sequence[float] | None,
-) -> Batch | None:
-    """Open the calls of a batch, in a transaction of the caller; None where none can be claimed."""
+    cap_usd: float | None,
+) -> Claim:
+    """Open the calls of a batch, in a transaction of the caller; none where none can be claimed."""
     number = db.next_number("batches")
     in_batch = Claimant(claimant.worker, claimant.run, number)
-    claimed = claim(db, in_batch, requests, reserved_usd)
-    if not claimed:
-        return None
+    claimed = claim(db, in_batch, requests, reserved_usd, cap_usd)
+    if not claimed.requests:
+        return claimed
     batch_id = secrets.token_hex(8)
     db.rows(
         f"INSERT INTO batches (number, {_COLUMNS}) "
         "VALUES (?, ?, ?, NULL, 'opened', ?, ?, NULL, '')",
-        (number, batch_id, provider, len(claimed), now_ms()),
+        (number, batch_id, provider, len(claimed.requests), now_ms()),
     )
-    return _find(db, batch_id)
+    return replace(claimed, batch=_find(db, batch_id))
 
 
 def name_batch(db: Database, batch_id: str, remote_id: str) -> None:

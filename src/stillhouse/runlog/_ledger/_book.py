@@ -14,17 +14,19 @@ from stillhouse.runlog._ledger import _answers, _batches, _claims, _merge, _raw,
 from stillhouse.runlog._ledger._claims import Claimant
 from stillhouse.runlog._ledger._database import Database
 from stillhouse.runlog._ledger._merge import Merged
+from stillhouse.runlog._ledger._money import commitments, limit_of
 from stillhouse.runlog._ledger._packing import key_of, load_requests, pack
 from stillhouse.runlog._ledger._records import (
     Batch,
     BatchState,
+    Claim,
     LedgerTotals,
     OpenCall,
     OutcomeTotals,
     ReadPosition,
     Recorded,
 )
-from stillhouse.runlog._ledger._workers import beat, register, sign_off
+from stillhouse.runlog._ledger._workers import beat, register, roll_call, sign_off
 
 _IDS_AT_ONCE = 512
 _BODIES_AT_ONCE = 128  # answers with logprobs are half a megabyte each
@@ -56,21 +58,40 @@ class Ledger:
         requests: Sequence[Request],
         *,
         reserved_usd: Sequence[float] | None = None,
+        cap_usd: float | None = None,
         run_key: str | None = None,
-    ) -> list[Request]:
-        """Write that those of `requests` which are returned are about to be sent.
+    ) -> Claim:
+        """Write that those of `requests` which are claimed are about to be sent.
 
         Left out are those that have an answer, and those that a living process or an unsettled
         batch is asking: `answered_ids` tells the two apart. A request given twice is claimed once.
 
+        Under a limit, calls are opened in order and only as long as their reserves fit beside all
+        that was spent in this ledger and all that is reserved in it, by whatever process: as long
+        as no call costs more than its reserve, no more than the limit is paid. What did not fit,
+        and everything after it, is the claim's `shortage`.
+
         Args:
             requests: What to ask, in order.
-            reserved_usd: The most that each can cost, for the totals of what is unknown.
+            reserved_usd: The most that each can cost, held until its cost is known.
+            cap_usd: The limit; None sets none. It needs `reserved_usd`.
             run_key: The run that asks, for `unanswered`.
+
+        Raises:
+            ConfigError: the limit is no amount of money, or answers have no known price.
         """
         with self._writing() as worker:
             claimant = self._claimant(worker, run_key)
-            return _claims.claim(self._db, claimant, requests, reserved_usd)
+            return _claims.claim(self._db, claimant, requests, reserved_usd, cap_usd)
+
+    def check_budget(self, cap_usd: float) -> None:
+        """Find out early whether `claim` takes a limit.
+
+        Raises:
+            ConfigError: as there.
+        """
+        limit_of(cap_usd)
+        commitments(self._db, self.path)
 
     def record_answers(self, answers: Sequence[Answer]) -> None:
         """Write what came back, errors included; call it before counting them as done.
@@ -88,15 +109,17 @@ class Ledger:
         requests: Sequence[Request],
         *,
         reserved_usd: Sequence[float] | None = None,
+        cap_usd: float | None = None,
         run_key: str | None = None,
         raw_requests: Mapping[str, bytes] | None = None,
-    ) -> list[Request]:
+    ) -> Claim:
         """`record_answers` and then `claim`, in one transaction: one wait for the disk.
 
         Args:
             answers: As in `record_answers`.
-            requests: As in `claim`, and so the other two.
+            requests: As in `claim`, and so the next three.
             reserved_usd: As there.
+            cap_usd: As there; what `answers` did not cost is given back first.
             run_key: As there.
             raw_requests: By id, the bodies that an application sent; kept of what is claimed.
         """
@@ -104,12 +127,12 @@ class Ledger:
         with self._writing() as worker:
             _answers.record(self._db, worker, answers, bodies)
             if not requests:
-                return []
+                return Claim([])
             claimant = self._claimant(worker, run_key)
-            claimed = _claims.claim(self._db, claimant, requests, reserved_usd)
+            claim = _claims.claim(self._db, claimant, requests, reserved_usd, cap_usd)
             given = raw_requests or {}
-            _raw.keep_raw(self._db, {r.id: given[r.id] for r in claimed if r.id in given})
-            return claimed
+            _raw.keep_raw(self._db, {r.id: given[r.id] for r in claim.requests if r.id in given})
+            return claim
 
     def answer(self, request_id: str) -> Answer | None:
         """The first answer to one request, or None while it has none; errors do not count."""
@@ -216,16 +239,19 @@ class Ledger:
         requests: Sequence[Request],
         *,
         reserved_usd: Sequence[float] | None = None,
+        cap_usd: float | None = None,
         run_key: str | None = None,
-    ) -> Batch | None:
-        """Claim `requests` as one batch, before it is created at the provider.
+    ) -> Claim:
+        """`claim` requests as one batch, before it is created at the provider.
 
         Its calls are nobody's orphans: until the batch is settled they are not asked again, and
-        any process may record their answers. None where nothing could be claimed.
+        any process may record their answers. There is no batch where nothing could be claimed.
         """
         with self._writing() as worker:
             claimant = self._claimant(worker, run_key)
-            return _batches.open_batch(self._db, claimant, provider, requests, reserved_usd)
+            return _batches.open_batch(
+                self._db, claimant, provider, requests, reserved_usd, cap_usd
+            )
 
     def name_batch(self, batch_id: str, remote_id: str) -> None:
         """Keep the provider's name of a batch; it is `running` from now on.
@@ -240,7 +266,7 @@ class Ledger:
         """Say where a batch stands.
 
         With `settled`, calls of it without an outcome become lost; with `failed` they become
-        errors that can be asked again, as the provider ran none of them.
+        errors that cost nothing and can be asked again, as the provider ran none of them.
         """
         with self._writing():
             _batches.set_batch_state(self._db, batch_id, state, note)
@@ -273,6 +299,11 @@ class Ledger:
             if other.open_calls():
                 other.settle_orphans()
         return _merge.merge(self._db, source)
+
+    def has_other_writers(self) -> bool:
+        """Whether a process that runs has written here, and not closed the ledger yet."""
+        living, _ = roll_call(self._db)
+        return bool(living - {self._worker})
 
     def beat(self) -> None:
         """Say that this process is alive; every write does, so only long silences need it."""

@@ -8,9 +8,11 @@ from typing import Any
 from stillhouse.records import Request
 from stillhouse.runlog._ledger._answers import end_without_answer
 from stillhouse.runlog._ledger._database import Database
+from stillhouse.runlog._ledger._money import commitments, limit_of, pico_of, usd_of
 from stillhouse.runlog._ledger._packing import Key, id_of, key_of, pack, request_json, store
-from stillhouse.runlog._ledger._records import OpenCall, utc_of
+from stillhouse.runlog._ledger._records import Claim, OpenCall, RoomFrom, Shortage, utc_of
 from stillhouse.runlog._ledger._schema import IS_ANSWER, IS_NO_ANSWER
+from stillhouse.runlog._ledger._sums import count_open
 from stillhouse.runlog._ledger._workers import now_ms, roll_call, sign_off
 
 _STANDING = (
@@ -26,6 +28,7 @@ _UNSETTLED = (
     "JOIN teachers t ON t.number = c.teacher LEFT JOIN batches b ON b.number = c.batch "
     "WHERE {which} ORDER BY c.sent_utc_ms, c.request"
 )
+_HOLDERS = "SELECT DISTINCT worker, batch IS NOT NULL FROM open_calls WHERE reserved_usd > 0"
 _ORPHANS = _UNSETTLED.format(calls="open_calls c", which="c.batch IS NULL")
 _LOST = _UNSETTLED.format(
     calls="calls c INDEXED BY calls_unanswered",
@@ -74,25 +77,47 @@ def claim(
     claimant: Claimant,
     requests: Sequence[Request],
     reserved_usd: Sequence[float] | None = None,
-) -> list[Request]:
+    cap_usd: float | None = None,
+) -> Claim:
     """Open a call for each of `requests` that has no answer and is not being asked.
 
-    To be called in a transaction. Returns those whose call was opened, in order.
+    Under a limit, in order and only as long as the reserves fit. To be called in a transaction.
+
+    Raises:
+        ConfigError: the limit is no amount of money, or what was spent is not known.
     """
     wanted: dict[Key, Request] = {}
     for request in requests:
         wanted.setdefault(key_of(request.id), request)
+    reserves = _reserves(requests, reserved_usd)
     known = {key: _Standing(*rest) for key, *rest in db.rows_for(_STANDING, list(wanted))}
+    held: list[int] = []
     if known:
         verdict = _judge(db, claimant, known)
         for key in verdict.refused:
-            del wanted[key], known[key]
+            del wanted[key]
         end_without_answer(db, verdict.abandoned, as_lost=True)
-        _note_held(db, claimant.run, verdict.held, (known[key].number for key in known))
+        held = verdict.held
+    shortage = None
+    if cap_usd is not None:
+        shortage = _cut_to_fit(db, claimant, wanted, reserves, cap_usd)
+    if known:
+        numbers = [known[key].number for key in wanted if key in known]
+        _note_held(db, claimant.run, held, numbers)
+    _open_calls(db, claimant, wanted, known, reserves)
+    return Claim(list(wanted.values()), shortage)
+
+
+def _open_calls(
+    db: Database,
+    claimant: Claimant,
+    wanted: dict[Key, Request],
+    known: dict[Key, _Standing],
+    reserves: dict[str, float],
+) -> None:
     teachers = _teacher_numbers(db, {request.teacher for request in wanted.values()})
     new = [request for key, request in wanted.items() if key not in known]
     new_numbers = iter(_add_requests(db, new, teachers))
-    reserves = _reserves(requests, reserved_usd)
     now = now_ms()
     rows = []
     for key, request in wanted.items():
@@ -113,7 +138,61 @@ def claim(
             )
         )
     db.many("INSERT INTO open_calls VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-    return list(wanted.values())
+    count_open(db, [(row[1], row[6]) for row in rows], 1)
+
+
+def _cut_to_fit(
+    db: Database,
+    claimant: Claimant,
+    wanted: dict[Key, Request],
+    reserves: dict[str, float],
+    cap_usd: float,
+) -> Shortage | None:
+    """Leave in `wanted` what fits under the limit: all before the first that does not.
+
+    What costs nothing always fits: a limit that was lowered does not stop it.
+    """
+    limit, committed = limit_of(cap_usd), commitments(db, db.path)
+    left = limit - committed.total
+    short: list[Key] = []
+    for key, request in wanted.items():
+        pico = pico_of(reserves[request.id])
+        if short or (pico > left and pico):
+            short.append(key)
+        else:
+            left -= pico
+    if not short:
+        return None
+    requests = [wanted.pop(key) for key in short]
+    worst_usd = reserves[requests[0].id]
+    taken = limit - committed.total - left
+    can_fit = committed.spent + committed.unknown + pico_of(worst_usd) <= limit
+    return Shortage(
+        requests=requests,
+        cap_usd=cap_usd,
+        worst_usd=worst_usd,
+        spent_usd=usd_of(committed.spent),
+        held_usd=usd_of(committed.unknown + committed.open + taken),
+        room_from=_room_from(db, claimant, is_claiming=taken > 0) if can_fit else frozenset(),
+    )
+
+
+def _room_from(db: Database, claimant: Claimant, *, is_claiming: bool) -> frozenset[RoomFrom]:
+    """Where money is reserved that may come back."""
+    found: set[RoomFrom] = set()
+    if is_claiming:
+        found.add("here" if claimant.batch is None else "batches")
+    living: set[int] | None = None
+    for worker, is_in_batch in db.rows(_HOLDERS):
+        if is_in_batch:
+            found.add("batches")
+        elif worker == claimant.worker:
+            found.add("here")
+        else:
+            living = roll_call(db)[0] if living is None else living
+            if worker in living:
+                found.add("elsewhere")
+    return frozenset(found)
 
 
 def orphans(db: Database) -> tuple[list[OpenCall], list[int]]:

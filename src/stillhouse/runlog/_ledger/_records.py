@@ -18,6 +18,52 @@ that no request of it ran."""
 FINAL_BATCH_STATES = ("settled", "failed")
 
 
+RoomFrom = Literal["here", "elsewhere", "batches"]
+"""Where calls are under way that may give back money: of this worker, of another one that is
+alive, or in batches that were not settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """What a claim had no room for under its limit.
+
+    Attributes:
+        requests: Those without room, in order; the first of them does not fit.
+        cap_usd: The limit.
+        worst_usd: The most that the first can cost.
+        spent_usd: What calls are known to have cost.
+        held_usd: What is reserved for calls whose cost is not known, those under way included.
+        room_from: What may make room for the first; empty where nothing can.
+    """
+
+    requests: list[Request]
+    cap_usd: float
+    worst_usd: float
+    spent_usd: float
+    held_usd: float
+    room_from: frozenset[RoomFrom]
+
+    @property
+    def short_usd(self) -> float:
+        """What the limit lacks for the first."""
+        return max(0.0, self.spent_usd + self.held_usd + self.worst_usd - self.cap_usd)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What came of a claim; requests that are in neither list have an answer, or are being asked.
+
+    Attributes:
+        requests: Those that are about to be sent, in order.
+        shortage: What the limit had no room for, if anything.
+        batch: What they were opened as, where that was asked and there are any.
+    """
+
+    requests: list[Request]
+    shortage: Shortage | None = None
+    batch: "Batch | None" = None
+
+
 @dataclass(frozen=True, slots=True)
 class OpenCall:
     """A request that was sent and whose answer was never recorded: unknown, maybe paid.

@@ -5,11 +5,14 @@ Times are whole milliseconds since 1970 in UTC. A `teacher`, `worker`, `batch`, 
 """
 
 APPLICATION_ID = int.from_bytes(b"Stil", "big")
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 IS_ANSWER = "finish_reason NOT IN ('error', 'lost')"
 """Holds for the calls that count as answered; the partial indexes need these very words."""
 IS_NO_ANSWER = "finish_reason IN ('error', 'lost')"
+
+OPEN = "open"
+"""The `finish_reason` in `sums` of the calls under way, which are in `open_calls`."""
 
 SCHEMA = (
     """
@@ -93,15 +96,15 @@ SCHEMA = (
     CREATE TABLE sums (
         teacher INTEGER NOT NULL,
         finish_reason TEXT NOT NULL,
-        num_calls INTEGER NOT NULL,
-        prompt_tokens INTEGER NOT NULL,
-        completion_tokens INTEGER NOT NULL,
-        cached_prompt_tokens INTEGER NOT NULL,
-        reasoning_tokens INTEGER NOT NULL,
-        cost_usd REAL NOT NULL,
-        num_unpriced INTEGER NOT NULL,
-        unsettled_usd REAL NOT NULL,
-        seconds REAL NOT NULL,
+        num_calls INTEGER NOT NULL DEFAULT 0,
+        prompt_tokens INTEGER NOT NULL DEFAULT 0,
+        completion_tokens INTEGER NOT NULL DEFAULT 0,
+        cached_prompt_tokens INTEGER NOT NULL DEFAULT 0,
+        reasoning_tokens INTEGER NOT NULL DEFAULT 0,
+        cost_pico INTEGER NOT NULL DEFAULT 0,
+        num_unpriced INTEGER NOT NULL DEFAULT 0,
+        unsettled_pico INTEGER NOT NULL DEFAULT 0,
+        seconds REAL NOT NULL DEFAULT 0,
         PRIMARY KEY (teacher, finish_reason)
     ) WITHOUT ROWID
     """,

@@ -1,10 +1,12 @@
-"""Totals that cost the same at any size: `calls` added up as its rows are written."""
+"""Totals that cost the same at any size: calls added up as their rows are written."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from stillhouse.runlog._ledger._database import Database
+from stillhouse.runlog._ledger._money import pico_of, pico_sql, usd_of
 from stillhouse.runlog._ledger._records import LedgerTotals, OutcomeTotals
-from stillhouse.runlog._ledger._schema import IS_ANSWER
+from stillhouse.runlog._ledger._schema import IS_ANSWER, OPEN
 
 _SUMMED = (
     ("num_calls", "count(*)"),
@@ -12,9 +14,12 @@ _SUMMED = (
     ("completion_tokens", "sum(completion_tokens)"),
     ("cached_prompt_tokens", "sum(cached_prompt_tokens)"),
     ("reasoning_tokens", "sum(reasoning_tokens)"),
-    ("cost_usd", "total(cost_usd)"),
+    ("cost_pico", f"coalesce(sum({pico_sql('cost_usd')}), 0)"),
     ("num_unpriced", f"sum(cost_usd IS NULL AND {IS_ANSWER})"),
-    ("unsettled_usd", "total(reserved_usd) FILTER (WHERE cost_usd IS NULL)"),
+    (
+        "unsettled_pico",
+        f"coalesce(sum({pico_sql('reserved_usd')}) FILTER (WHERE cost_usd IS NULL), 0)",
+    ),
     ("seconds", "total(seconds)"),
 )
 _NAMES = [name for name, _ in _SUMMED]
@@ -31,6 +36,16 @@ def _change(sign: str) -> str:
 
 
 _ADD, _SUBTRACT = _change("+"), _change("-")
+_COUNT_OPEN = (
+    f"INSERT INTO sums (teacher, finish_reason, num_calls, unsettled_pico) VALUES (?, '{OPEN}', "
+    "?, ?) ON CONFLICT DO UPDATE SET num_calls = num_calls + excluded.num_calls, "
+    "unsettled_pico = unsettled_pico + excluded.unsettled_pico"
+)
+OPEN_CALLS_ADDED_UP = (
+    f"SELECT teacher, '{OPEN}', count(*), coalesce(sum({pico_sql('reserved_usd')}), 0) "
+    "FROM open_calls GROUP BY teacher"
+)
+"""What `sums` has to hold for the calls under way."""
 
 
 def add_calls(db: Database, first: int, last: int) -> None:
@@ -43,11 +58,24 @@ def subtract_call(db: Database, number: int) -> None:
     db.rows(_SUBTRACT, (number, number))
 
 
+def count_open(
+    db: Database, calls: Iterable[tuple[int, float | None]], change: Literal[1, -1]
+) -> None:
+    """Count calls that were opened (1) or are open no more (-1), by teacher and reserve."""
+    nums: dict[int, int] = {}
+    picos: dict[int, int] = {}
+    for teacher, reserved_usd in calls:
+        nums[teacher] = nums.get(teacher, 0) + change
+        if reserved_usd:
+            picos[teacher] = picos.get(teacher, 0) + change * pico_of(reserved_usd)
+    db.many(_COUNT_OPEN, [(teacher, num, picos.get(teacher, 0)) for teacher, num in nums.items()])
+
+
 def outcomes(db: Database, teacher: str | None = None) -> list[OutcomeTotals]:
     """One row per teacher and way that its calls ended or stand, in their order."""
     asked = "" if teacher is None else "WHERE t.id = ?"
     given: tuple[Any, ...] = () if teacher is None else (teacher,)
-    ended = [
+    return [
         OutcomeTotals(
             teacher=who,
             outcome=outcome,
@@ -56,13 +84,13 @@ def outcomes(db: Database, teacher: str | None = None) -> list[OutcomeTotals]:
             completion_tokens=completion,
             cached_prompt_tokens=cached,
             reasoning_tokens=reasoning,
-            cost_usd=None if num_unpriced else cost_usd,
-            unsettled_usd=max(unsettled_usd, 0.0),  # subtracting floats may leave -1e-17
+            cost_usd=None if num_unpriced else usd_of(cost_pico),
+            unsettled_usd=usd_of(unsettled_pico),
             seconds=seconds,
         )
         for (
-            who, outcome, num_calls, prompt, completion, cached, reasoning, cost_usd, num_unpriced,
-            unsettled_usd, seconds,
+            who, outcome, num_calls, prompt, completion, cached, reasoning, cost_pico, num_unpriced,
+            unsettled_pico, seconds,
         ) in db.rows(
             f"SELECT t.id, s.finish_reason, {', '.join(_NAMES)} FROM sums s "
             f"JOIN teachers t ON t.number = s.teacher {asked} ORDER BY 1, 2",
@@ -70,15 +98,6 @@ def outcomes(db: Database, teacher: str | None = None) -> list[OutcomeTotals]:
         )
         if num_calls
     ]  # fmt: skip
-    under_way = [
-        OutcomeTotals(who, "open", num_calls, unsettled_usd=reserved_usd)
-        for who, num_calls, reserved_usd in db.rows(
-            "SELECT t.id, count(*), total(o.reserved_usd) FROM open_calls o "
-            f"JOIN teachers t ON t.number = o.teacher {asked} GROUP BY t.id",
-            given,
-        )
-    ]
-    return sorted(ended + under_way, key=lambda row: (row.teacher, row.outcome))
 
 
 def totals(db: Database, teacher: str | None = None) -> LedgerTotals:

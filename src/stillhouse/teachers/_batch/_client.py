@@ -30,7 +30,6 @@ from stillhouse.teachers._batch._protocol import (
     Upload,
     name_of,
 )
-from stillhouse.teachers._budget import Budget
 from stillhouse.teachers._dialects import DIALECTS, MalformedAnswerError
 from stillhouse.teachers._dialects._json import parse_object
 from stillhouse.teachers._endpoint import CostOf, Endpoint, WorstCostOf, priced
@@ -58,7 +57,6 @@ class BatchClient:
         wire: What the provider speaks.
         cost_of: The price at the batch tier.
         worst_cost_of: The most that a call can cost at the batch tier.
-        budget: Shared with what is asked online, None counts no money.
     """
 
     def __init__(
@@ -68,13 +66,11 @@ class BatchClient:
         *,
         cost_of: CostOf,
         worst_cost_of: WorstCostOf,
-        budget: Budget | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._wire = wire
         self._cost_of = cost_of
         self._worst_cost_of = worst_cost_of
-        self._budget = budget
         self._path = endpoint.dialect.path(endpoint.model, stream=False)
         self._strangers: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -100,11 +96,6 @@ class BatchClient:
         """The most that a request can cost in a batch, None where no price is known."""
         # No token is shorter than a byte, as in a call that is made online.
         return self._worst_cost_of(self.num_bytes(request), request.sampling.max_tokens)
-
-    def set_aside(self, worst_usd: float) -> None:
-        """Tell the budget of those that are asked online what a batch may cost."""
-        if self._budget is not None:
-            self._run(_set_aside(self._budget, worst_usd))
 
     def write(self, batch_id: str, requests: Iterable[Request], file: BinaryIO) -> None:
         """Write a batch's requests into `file`, as `create` sends it."""
@@ -297,7 +288,3 @@ class BatchClient:
             raise BatchUnclearError(f"not an answer of a batch API: {err}") from err
         finally:
             future.cancel()
-
-
-async def _set_aside(budget: Budget, worst_usd: float) -> None:
-    budget.set_aside(worst_usd)
