@@ -76,7 +76,7 @@ class LoopbackChat:
         self._thread.join()
 
     def _serve(self) -> None:
-        app = web.Application()
+        app = web.Application(client_max_size=64 << 20)
         app.router.add_route("*", "/{tail:.*}", self._handle)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         self._loop.run_until_complete(self._start(runner))

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from stillhouse.collect._cells import large_cells
 from stillhouse.errors import ConfigError, DataError, RecordError
 from stillhouse.records import (
     Message,
@@ -202,7 +203,7 @@ def _json_of(path: Path, number: int, line: bytes) -> Any:
 
 def _csv_rows(path: Path, num_before: int, start: int) -> Iterator[_Located]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with large_cells(), path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
             for number, row in enumerate(reader, start=1):
                 if number <= start:

@@ -16,7 +16,12 @@ from stillhouse.collect._purse import Purse
 from stillhouse.collect._source import PromptSource, Survey
 from stillhouse.collect._tally import Tally, tally_metrics
 from stillhouse.collect._together import stream_together
-from stillhouse.errors import BudgetExceededError, TeacherError, TooManyFailuresError
+from stillhouse.errors import (
+    BudgetExceededError,
+    DataError,
+    TeacherError,
+    TooManyFailuresError,
+)
 from stillhouse.records import Completion, ItemError, Prompt, Request
 from stillhouse.runlog import (
     Ledger,
@@ -92,6 +97,7 @@ class Run:
         self._num_requests = sum(asking.num_requests for asking in askings)
         self._seconds = 0.0
         self._stop_s = float("inf")
+        self._unreadable: DataError | None = None
 
     def stop(self, at_s: float = float("-inf")) -> None:
         """Send nothing from then on, by `time.monotonic`; what is under way is waited for.
@@ -170,6 +176,8 @@ class Run:
                 has_news = True
                 yield
                 yield from drive.look_if_due()
+            if self._unreadable is not None:
+                raise self._unreadable
             if drive.is_waiting and any(asking.num_left for asking in self._askings):
                 yield from drive.wait()
                 continue
@@ -192,7 +200,14 @@ class Run:
         yield
 
     def _next_requests(self, asking: Asking, num_wanted: int) -> list[Request]:
-        return [] if self._is_over() else asking.next_requests(num_wanted)
+        if self._is_over():
+            return []
+        try:
+            return asking.next_requests(num_wanted)
+        except DataError as err:
+            # The file of prompts changed. What is under way is waited for: it may be paid.
+            self._unreadable = self._unreadable or err
+            return []
 
     def _shortage(self) -> Shortage | None:
         """What the budget has no room for, that of the first teacher with one."""

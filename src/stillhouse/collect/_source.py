@@ -174,7 +174,13 @@ class PromptSource:
         Raises:
             DataError: it has.
         """
-        if isinstance(self._prompts, Path) and file_sha256(self._prompts) != self.file_sha256:
+        if not isinstance(self._prompts, Path):
+            return
+        try:
+            is_the_same = file_sha256(self._prompts) == self.file_sha256
+        except FileNotFoundError:
+            is_the_same = False
+        if not is_the_same:
             raise DataError(
                 f"{self._where} changed while it was read. Run the same command again: what was "
                 "answered is kept."

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,12 +30,18 @@ class MetricsLog:
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_bytes(b"".join(line + b"\n" for line in kept))
         temporary.replace(path)
+        self._path = path
         self._stream = path.open("ab")
 
     def append(self, step: int, values: dict[str, Any]) -> None:
-        """Write one line and hand it to the operating system."""
-        self._stream.write(orjson.dumps({"step": step, **values}) + b"\n")
-        self._stream.flush()
+        """Write one line and hand it to the operating system.
+
+        Raises:
+            OSError: it cannot be written; the disk may be full.
+        """
+        with _naming(self._path):
+            self._stream.write(orjson.dumps({"step": step, **values}) + b"\n")
+            self._stream.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -45,9 +52,18 @@ class MetricsLog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        self._stream.close()
+        with _naming(self._path), self._stream:
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have the errors of an open file say which it is: they do not by themselves."""
+    try:
+        yield
+    except OSError as err:
+        raise OSError(err.errno, err.strerror, str(path)) from err
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:

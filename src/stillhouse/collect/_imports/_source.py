@@ -4,18 +4,17 @@ import codecs
 import csv
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from stillhouse.collect._cells import MAX_CELL_CHARS, large_cells
 from stillhouse.collect._imports._exchange import BadRowError
 from stillhouse.errors import ConfigError, DataError
 
 _CHUNK_BYTES = 1 << 20
-_MAX_ROW_CHARS = 64 << 20
 _WRAPPERS = ("data", "results", "observations", "items", "rows")
 """Where a document keeps its rows, if it is not itself a list of them."""
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -85,7 +84,7 @@ def _row(where: str, value: Any) -> Row:
 
 def _csv_rows(path: Path) -> Iterator[Row]:
     try:
-        with _large_cells(), path.open(encoding="utf-8-sig", newline="") as stream:
+        with large_cells(), path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
             for row in reader:
                 where = f"line {reader.line_num}"
@@ -99,16 +98,6 @@ def _csv_rows(path: Path) -> Iterator[Row]:
         raise DataError(f"{path} is not valid UTF-8 ({err.reason}). Save it as UTF-8.") from err
     except csv.Error as err:
         raise DataError(f"{path} is not CSV that can be read ({err}). Export it as JSON.") from err
-
-
-@contextmanager
-def _large_cells() -> Iterator[None]:
-    """Let a cell hold a whole conversation; the module knows one limit for the whole process."""
-    before = csv.field_size_limit(_MAX_ROW_CHARS)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
@@ -212,7 +201,7 @@ class _Text:
             try:
                 value, end = self._parse(self._held, self._at)
             except (json.JSONDecodeError, RecursionError) as err:
-                if len(self._held) - self._at > _MAX_ROW_CHARS or not self._read(wanted):
+                if len(self._held) - self._at > MAX_CELL_CHARS or not self._read(wanted):
                     raise self._damaged(str(err)) from err
                 wanted *= 2  # so that a long row is not parsed from its start for every chunk
                 continue
