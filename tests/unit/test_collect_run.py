@@ -1,5 +1,6 @@
 """A collection as a whole: tries, limits, budgets, several teachers, several processes."""
 
+import asyncio
 import subprocess
 import time
 from collections import Counter
@@ -10,8 +11,10 @@ from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 from batch_cases import APIS, point_at
 from cli_process import start
+from loopback_chat import LoopbackChat, chat_json
 from tests.mock_provider import MockProvider
 
 from stillhouse.artifacts import Artifact, check_files, file_sha256
@@ -117,6 +120,30 @@ def test_a_run_that_has_to_stop_goes_on_later(tmp_path: Path) -> None:
     assert artifact.manifest.counts.kept == 20
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         assert ledger.totals().num_calls == 20
+
+
+def test_nothing_is_sent_after_the_stop_of_what_was_read_before_it(tmp_path: Path) -> None:
+    received_s: list[float] = []
+
+    async def respond(number: int, body: dict[str, Any]) -> web.StreamResponse:
+        received_s.append(time.monotonic())
+        await asyncio.sleep(0.3)
+        return web.json_response(chat_json("yes"))
+
+    prompts, out = some_prompts(5), tmp_path / "o"
+    with LoopbackChat(respond) as server:
+        spec, access = f"{server.url}#m", {"concurrency": 1, "max_tries": 1}
+        # The second is under way when time is over, and the third waits for it.
+        stopped = config(access={**access, "stop_after_s": 0.45})
+        with pytest.raises(TeacherError, match=r"stop_after_s=0\.45 is over with 3 of 5"):
+            collect(prompts, out, teacher=spec, config=stopped)
+        assert len(received_s) == 2
+        assert received_s[1] - received_s[0] < 0.45
+        with Ledger(tmp_path / "ledger.sqlite") as ledger:
+            totals = ledger.totals()
+        assert (totals.num_answered, totals.num_open, totals.num_lost) == (2, 0, 0)
+        artifact = collect(prompts, out, teacher=spec, config=config(access=access))
+    assert artifact.manifest.counts.kept == len(received_s) == 5
 
 
 def test_what_was_left_behind_after_everything_was_read_is_asked(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from stillhouse.collect._source import START, PromptSource, Survey
 from stillhouse.collect._tally import Tally
 from stillhouse.records import ItemError, Request
 from stillhouse.runlog import Answer, Claim, Ledger, ReadPosition, Shortage
-from stillhouse.teachers import FREE
+from stillhouse.teachers import FREE, NOT_SENT
 
 _READ_AT_ONCE = 256  # requests are looked up in the ledger, and claimed, in groups
 _NOTE_EVERY_ROWS = 5_000
@@ -281,7 +281,8 @@ class Asking:
         return self._open.pop(request_id, None) or self._held.pop(request_id, None)
 
     def _may_try_again(self, request_id: str, error: ItemError, *, counts_tries: bool) -> bool:
-        tries = self._tries.get(request_id, 0) + counts_tries
+        is_try = counts_tries and error.type != NOT_SENT
+        tries = self._tries.get(request_id, 0) + is_try
         if error.retryable and tries < self._max_tries:
             self._tries[request_id] = tries
             return True

@@ -15,6 +15,7 @@ from stillhouse.errors import TeacherError, TeacherUnavailableError
 from stillhouse.records import ItemError
 from stillhouse.runlog import Answer, Batch, Ledger
 from stillhouse.teachers import (
+    NOT_SENT,
     QUEUE_FULL,
     BatchMissingError,
     BatchRefusedError,
@@ -170,7 +171,7 @@ class Lane:
         self._num_troubles[batch.id] += 1
         if self._num_troubles[batch.id] < _NUM_SEARCHES:
             return False
-        error = ItemError(type="not_sent", message="the batch was not created", retryable=True)
+        error = ItemError(type=NOT_SENT, message="the batch was not created", retryable=True)
         self._end(batch, error, "failed")
         return True
 
@@ -231,7 +232,7 @@ class Lane:
 
     def _end(self, batch: Batch, error: ItemError, state: Literal["settled", "failed"]) -> None:
         """Record why the rest of a batch was not worked on, and close it."""
-        is_tried = error.type not in (QUEUE_FULL, "not_sent")
+        is_tried = error.type not in (QUEUE_FULL, NOT_SENT)
         left = iter(self._left(batch))
         while group := [self._client.failed(one, error) for one in islice(left, _AT_ONCE)]:
             self._record(group, is_tried=is_tried)

@@ -98,6 +98,8 @@ class Run:
         self._seconds = 0.0
         self._stop_s = float("inf")
         self._unreadable: DataError | None = None
+        for asking in askings:
+            asking.share.teacher.stop_when(self._is_over)
 
     def stop(self, at_s: float = float("-inf")) -> None:
         """Send nothing from then on, by `time.monotonic`; what is under way is waited for.

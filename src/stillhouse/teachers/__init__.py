@@ -6,7 +6,7 @@ loads neither torch nor native code.
 
 from stillhouse.teachers._access import Access, GateOf
 from stillhouse.teachers._answers import check_top_logprobs
-from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
+from stillhouse.teachers._base import NOT_SENT, Pull, Teacher, TeacherInfo
 from stillhouse.teachers._batch import (
     QUEUE_FULL,
     BatchMissingError,
@@ -40,6 +40,7 @@ __all__ = [
     "Teacher",
     "TeacherInfo",
     "Pull",
+    "NOT_SENT",
     "RemoteBatch",
     "SoughtBatch",
     "name_of",

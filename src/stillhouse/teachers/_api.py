@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic, sleep
 
 from stillhouse.errors import StillhouseError
@@ -89,6 +89,10 @@ class ApiTeacher(Teacher):
             calls.cancel()
         if calls.error is not None:
             raise calls.error
+
+    def stop_when(self, is_over: Callable[[], bool]) -> None:
+        """Send nothing once `is_over()` holds, of what waits at the gate either."""
+        self._caller.stop_when(is_over)
 
     def worst_cost_usd(self, request: Request) -> float | None:
         """The most that one call can cost; None where no price is known."""

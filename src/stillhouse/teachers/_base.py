@@ -17,6 +17,10 @@ Pull = Callable[[int], list[Request]]
 the stream. Whoever gave the pull has recorded those requests as sent before it returns."""
 
 
+NOT_SENT = "not_sent"
+"""The error of a request that was handed out and never asked: it costs nothing, and is no try."""
+
+
 @dataclass(frozen=True)
 class TeacherInfo:
     """What a teacher is.
@@ -84,6 +88,14 @@ class Teacher(Protocol):
             TeacherError: no further request can succeed.
         """
         ...
+
+    def stop_when(self, is_over: Callable[[], bool]) -> None:
+        """Ask nothing more once `is_over()` holds, which may be called from any thread.
+
+        What was handed out by then comes back as `NOT_SENT`. It matters only where requests wait
+        after they were pulled.
+        """
+        return
 
     def worst_cost_usd(self, request: Request) -> float | None:
         """The most that one call can cost; None where no price is known."""

@@ -7,6 +7,7 @@ comes back as an answer with a retryable error: the ledger has it before the req
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
 
@@ -22,6 +23,7 @@ from stillhouse.errors import (
 )
 from stillhouse.records import ItemError, Request, Usage
 from stillhouse.runlog import Answer
+from stillhouse.teachers._base import NOT_SENT
 from stillhouse.teachers._dialects import (
     MalformedAnswerError,
     Refusal,
@@ -50,7 +52,6 @@ _MOST_REFUSALS = 5  # of one request, for reasons of its own; then the run count
 _NOTHING = Usage(cost_usd=0.0)  # of what was never sent, or turned away before any work
 _LONGEST_WAIT_S = 300.0  # an endpoint that asks for more ends the run, which can go on later
 _OTHER_FIELD = "other_field"
-_NOT_SENT = "not_sent"
 _NO_LOGPROBS = "no_logprobs"
 _RATE_LIMITED, _OVERLOADED = "rate_limited", "overloaded"
 _HELD_KINDS = frozenset({_RATE_LIMITED, _OVERLOADED})
@@ -92,6 +93,7 @@ class Caller:
         self._failures: dict[str, int] = {}
         self._cut_off: set[str] = set()  # under way when their deadline came
         self._has_shown_logprobs = False
+        self._is_over: Callable[[], bool] = lambda: False
         self.ended_by: StillhouseError | None = None
 
     async def answer(self, request: Request) -> Answer:
@@ -128,7 +130,7 @@ class Caller:
             usage = None if request.id in self._cut_off else _NOTHING
             self._cut_off.discard(request.id)
             answer = self._failed(request, ItemError(type="deadline", message=message), usage=usage)
-        if answer.error is not None and answer.error.type == _NOT_SENT:
+        if answer.error is not None and answer.error.type == NOT_SENT:
             return answer
         if answer.error is not None and answer.error.retryable:
             self._failures[request.id] = self._failures.get(request.id, 0) + 1
@@ -149,6 +151,10 @@ class Caller:
     def gate(self) -> CallGate:
         """What it waits at."""
         return self._gate
+
+    def stop_when(self, is_over: Callable[[], bool]) -> None:
+        """Send nothing once `is_over()` holds; what waits to be sent comes back as `not_sent`."""
+        self._is_over = is_over
 
     def resume(self) -> None:
         """Send again, after an error that ended an earlier stream."""
@@ -177,7 +183,7 @@ class Caller:
                 admission = await self._gate.admit(need)
             except StillhouseError as err:
                 raise _NotPaid(err) from err
-            if self.ended_by is not None:
+            if self.ended_by is not None or self._is_over():
                 self._gate.cancel(admission)
                 return self._unsent(request)
             outcome = await self._try_once(request, body, admission)
@@ -373,7 +379,7 @@ class Caller:
 
     def _unsent(self, request: Request) -> Answer:
         message = "the run ended before it was worked on"
-        error = ItemError(type=_NOT_SENT, message=message, retryable=True)
+        error = ItemError(type=NOT_SENT, message=message, retryable=True)
         return self._failed(request, error, usage=_NOTHING)
 
     def _failed(
