@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stillhouse.artifacts import (
     Artifact,
@@ -16,7 +16,7 @@ from stillhouse.artifacts import (
 )
 from stillhouse.collect._asking import Asking
 from stillhouse.collect._config import STAGE, CollectConfig
-from stillhouse.collect._purse import FixedPurse
+from stillhouse.collect._purse import FixedPurse, Purse
 from stillhouse.collect._run import Run
 from stillhouse.collect._shares import Share, check_routes, open_shares
 from stillhouse.collect._source import PromptSource, Survey
@@ -28,6 +28,9 @@ from stillhouse.teachers import (
     ReplayTeacher,
     Teacher,
 )
+
+if TYPE_CHECKING:
+    from stillhouse.collect._ray import Spread
 
 _LOOK_AGAIN_S = 0.5
 
@@ -73,6 +76,11 @@ def collect(
         DataError: the prompts are wrong, or their file changes under the run.
         ConfigError: a path, a spec or a price is wrong.
     """
+    specs = None
+    if config.engine == "ray":
+        from stillhouse.collect._ray import Spread, check_spreadable
+
+        specs = check_spreadable(teacher, config)
     source = PromptSource(prompts)
     path = ledger or out.parent / "ledger.sqlite"
     with ExitStack() as stack:
@@ -97,6 +105,9 @@ def collect(
             out.parent.mkdir(parents=True, exist_ok=True)
             book = stack.enter_context(Ledger(path))
         _remember(source, survey, book)
+        if specs is not None:
+            spread = Spread(specs, shares, source, survey, book, config)
+            return _ask_on_ray_and_write(target, spread, on_progress)
         return _ask_and_write(target, shares, (source, survey), book, config, on_progress)
 
 
@@ -144,18 +155,7 @@ def _ask_and_write(
         try:
             ledger.settle_orphans()
             tally = Tally()
-            askings = [
-                Asking(
-                    one,
-                    *prompts,
-                    ledger,
-                    tally,
-                    run_key=content_hash([target.resolved, one.name, one.teacher.info.id]),
-                    max_tries=config.access.max_tries,
-                    purse=purse,
-                )
-                for one in shares
-            ]
+            askings = _askings(target, shares, prompts, ledger, tally, config, purse)
             run = Run(askings, ledger, tally, writer, config, purse)
             run.ask(on_progress)
             if writer is not None:
@@ -167,6 +167,56 @@ def _ask_and_write(
         time.sleep(_LOOK_AGAIN_S)
         if target.is_up_to_date():
             return open_artifact(target.path)
+
+
+def _ask_on_ray_and_write(target: _Target, spread: "Spread", on_progress: Listener) -> Artifact:
+    """Have workers ask, then what they left, and write."""
+    from stillhouse.collect._ray import asked_on_cluster
+
+    prompts, ledger, config = (spread.source, spread.survey), spread.ledger, spread.config
+    writer = target.begin()
+    if writer is None:
+        raise FolderBusyError(
+            f"Another process collects into {target.path}. With engine=ray one process leads: wait "
+            "for it, or stop it."
+        )
+    try:
+        ledger.settle_orphans()
+        run_id = content_hash(target.resolved)[:16]
+        with asked_on_cluster(spread, run_id, writer, on_progress) as rest:
+            tally = Tally()
+            askings = _askings(target, rest.shares, prompts, ledger, tally, config, rest.purse)
+            for asking in askings:
+                asking.give_up(rest.failures.get(asking.share.name, {}))
+            run = Run(askings, ledger, tally, writer, config, rest.purse)
+            run.stop(rest.stop_s)
+            run.ask(rest.on_progress)
+            return run.finish(writer, *prompts)
+    finally:
+        writer.release()
+
+
+def _askings(
+    target: _Target,
+    shares: Sequence[Share],
+    prompts: tuple[PromptSource, Survey],
+    ledger: Ledger,
+    tally: Tally,
+    config: CollectConfig,
+    purse: Purse,
+) -> list[Asking]:
+    return [
+        Asking(
+            one,
+            *prompts,
+            ledger,
+            tally,
+            run_key=content_hash([target.resolved, one.name, one.teacher.info.id]),
+            max_tries=config.access.max_tries,
+            purse=purse,
+        )
+        for one in shares
+    ]
 
 
 def _survey(source: PromptSource, ledger: Ledger | None) -> Survey:

@@ -62,6 +62,27 @@ class AccessConfig(Record):
         return self.tier == "batch"
 
 
+class RayConfig(Record):
+    """How a collection is spread over a Ray cluster, with the engine `ray`."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    address: str | None = None
+    """Of the cluster: `auto` takes the one of this machine, `local` starts one; null takes one that
+    runs, else starts one."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes that ask; null starts one on each machine."""
+    cpus_per_worker: float = Field(default=1.0, ge=0.0)
+    """Set aside for each worker."""
+    shard_size: int | None = Field(default=None, ge=1)
+    """Prompts that a worker is handed at a time; null takes up to 2,000."""
+    folder: str | None = None
+    """Where workers keep their ledgers, each on its own machine; null is beside the ledger where
+    that folder is, else in the user's cache."""
+    sends_keys: bool = True
+    """Whether keys that a worker lacks are sent to it; without, each machine has its own."""
+
+
 class CollectConfig(Record):
     """How to collect."""
 
@@ -73,7 +94,10 @@ class CollectConfig(Record):
     max_failure_fraction: float = Field(default=0.05, ge=0.0, le=1.0)
     """The stage fails when a larger part of the requests failed."""
     access: AccessConfig = AccessConfig()
+    engine: Literal["local", "ray"] = "local"
+    """What asks: this process, or workers on a Ray cluster; see docs/ray.md."""
+    ray: RayConfig = RayConfig()
 
     def identity(self) -> dict[str, Any]:
         """The settings that the answers depend on."""
-        return self.model_dump(mode="json", exclude={"access"})
+        return self.model_dump(mode="json", exclude={"access", "engine", "ray"})

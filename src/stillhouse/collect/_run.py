@@ -42,7 +42,7 @@ _LOOK_AGAIN_S = 0.5
 _OWN = frozenset({"fake", "replay", "local", "gguf"})
 
 
-class _Stopwatch:
+class Stopwatch:
     """Seconds spent asking, those of earlier attempts included.
 
     Attributes:
@@ -66,14 +66,14 @@ class _Stopwatch:
 
 
 @contextmanager
-def _open_stopwatch(writer: ArtifactWriter | None) -> Iterator[_Stopwatch]:
+def open_stopwatch(writer: ArtifactWriter | None) -> Iterator[Stopwatch]:
     """A stopwatch that goes on where an earlier attempt of this writer stopped."""
     if writer is None:  # this process only helps: the one that writes takes the time
-        yield _Stopwatch(None, laps=[])
+        yield Stopwatch(None, laps=[])
         return
     path = writer.work_dir / "collect.jsonl"
     with MetricsLog(path, resume_at_step=sys.maxsize) as log:
-        yield _Stopwatch(log, laps=list(read_metrics(path)))
+        yield Stopwatch(log, laps=list(read_metrics(path)))
 
 
 class Run:
@@ -120,7 +120,7 @@ class Run:
         )
         drive = BatchDrive(self._askings, self._ledger, self._config.access, self._is_over)
         try:
-            with _open_stopwatch(self._writer) as stopwatch, drive:
+            with open_stopwatch(self._writer) as stopwatch, drive:
                 try:
                     for _ in self._settling(drive):
                         stopwatch.lap()
