@@ -13,14 +13,18 @@ import orjson
 
 from tests.mock_provider.answers import Ask, Reply, replies_to
 from tests.mock_provider.dialects import openai_chat
+from tests.mock_provider.lifelike import lifelike_content
 from tests.mock_provider.server import MockProvider, counts_of
 from tests.mock_provider.settings import changed
 from tests.mock_provider.world import World
 
 _NUMBER = b"@@@@@@@@@@"
+_NUM_LIFELIKE = 64  # 30 MB of top-20 log-probabilities: farther apart than any compressor looks
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _SENT = re.compile(rb'"(?:max_tokens|max_completion_tokens)":(\d+)')
 _TOP = re.compile(rb'"top_logprobs":(\d+)')
+_NO_MESSAGES = re.compile(rb'"messages": *\[\]')
+_EMPTY = b'{"error":{"message":"messages must not be empty","type":"invalid_request_error"}}'
 
 
 class FastProvider(MockProvider):
@@ -44,13 +48,15 @@ class Templates:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._written: dict[tuple[int, int | None], tuple[bytes, bytes, int, int]] = {}
+        self._written: dict[tuple[int, int | None, int], tuple[bytes, bytes, int, int]] = {}
 
     def answer(self, request: bytes, number: int) -> tuple[bytes, int, int]:
         """The whole HTTP answer, its prompt tokens and its completion tokens."""
         top = _TOP.search(request)
         num_tokens = self._num_tokens(request)
-        key = num_tokens, int(top[1]) if top else None
+        is_lifelike = top is not None and self._world.settings.has_lifelike_logprobs
+        variant = 1 + number % _NUM_LIFELIKE if is_lifelike else 0
+        key = num_tokens, int(top[1]) if top else None, variant
         if key not in self._written:
             self._written[key] = self._write(*key)
         before, after, prompt, completion = self._written[key]
@@ -62,12 +68,17 @@ class Templates:
         limit = _SENT.search(request)
         return min(wanted, int(limit[1])) if limit else wanted
 
-    def _write(self, num_tokens: int, top: int | None) -> tuple[bytes, bytes, int, int]:
+    def _write(
+        self, num_tokens: int, top: int | None, variant: int
+    ) -> tuple[bytes, bytes, int, int]:
         text = f"[[tokens={num_tokens}]]"
         ask = Ask(model="mock-small", text=text, prompt_bytes=100, top_logprobs=top)
         replies: list[Reply] = replies_to(ask)
         whole = openai_chat.answer(ask, replies)
         message = whole["choices"][0]["message"]
+        if top is not None and variant:
+            message["content"], content = lifelike_content(num_tokens, top, variant)
+            whole["choices"][0]["logprobs"] = {"content": content, "refusal": None}
         message["content"] = _NUMBER.decode() + message["content"]
         body = orjson.dumps(whole)
         head = (
@@ -108,6 +119,9 @@ class _Connection(asyncio.Protocol):
         line = request[: request.index(b"\r\n")]
         if line.startswith(b"POST") and b"/chat/completions" in line:
             self._world.num_received += 1
+            if _NO_MESSAGES.search(body):  # how some clients ask for an account's headers
+                self._write(_http(_EMPTY, b"400 Bad Request"))
+                return
             answer, prompt, completion = self._templates.answer(body, self._world.num_received)
             self._world.count_paid(prompt, completion)
             wait_s = self._world.first_wait_s()

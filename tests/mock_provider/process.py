@@ -55,6 +55,12 @@ class MockProcess:
         self._process.stdout.close()
 
     @property
+    def pid(self) -> int:
+        """Of the process, to see what it uses."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def port(self) -> int:
         """Its port on 127.0.0.1."""
         return int(self.url.rpartition(":")[2])

@@ -83,6 +83,8 @@ class Settings:
         num_tokens: Least and most tokens of an answer; None gives headlines.
         reasoning_field: Where chat answers show reasoning, as hosts of open models do.
         refused_fields: Top-level fields that are refused, as by hosts that lack them.
+        has_lifelike_logprobs: Whether the fast provider's log-probabilities are spread as a model's
+            are, for figures of their size; no test can compute them.
         has_logprobs: Whether asking for log-probabilities is served or a 400.
         requires_key: Whether requests without a key are refused.
         background_polls: How often a background response is looked at before it is there.
@@ -97,6 +99,7 @@ class Settings:
     num_tokens: tuple[int, int] | None = None
     reasoning_field: str | None = None
     refused_fields: tuple[str, ...] = ()
+    has_lifelike_logprobs: bool = False
     has_logprobs: bool = True
     requires_key: bool = True
     background_polls: int = 2
