@@ -1,0 +1,56 @@
+"""The file of results: each part replaces its own entry, with the state of the machine."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks._collect.options import BENCHMARKS, Options
+from benchmarks._machine import host
+
+_VERSIONS = ("stillhouse", "aiohttp", "orjson", "pyarrow", "pydantic")
+
+Part = Callable[[Options], dict[str, Any]]
+
+
+def measure_part(name: str, part: Part, options: Options) -> dict[str, Any]:
+    """Run one part and keep what it found."""
+    circumstances = {
+        "machine": host(),
+        "versions": {each: version(each) for each in _VERSIONS},
+        "commit": _commit(),
+        "measured_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "load_at_start": [round(value, 2) for value in os.getloadavg()],
+    }
+    entry = {"circumstances": circumstances, **part(options)}
+    keep(name, entry, options.json)
+    return entry
+
+
+def keep(name: str, entry: dict[str, Any], path: Path) -> None:
+    """Put a part's entry into the file, which is replaced as a whole."""
+    document = {**read(path), name: entry}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = path.with_suffix(".part")
+    written.write_text(json.dumps(dict(sorted(document.items())), indent=2) + "\n")
+    written.replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What was measured so far, by part."""
+    document: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return document
+
+
+def _commit() -> str:
+    """The commit of this checkout, with a plus where its sources differ from it."""
+
+    def git(*words: str) -> str:
+        return subprocess.check_output(["git", *words], cwd=BENCHMARKS, text=True).strip()
+
+    changed = git("status", "--porcelain", "--", "../src", "../tests/mock_provider", ".")
+    return git("rev-parse", "--short", "HEAD") + "+" * bool(changed)
