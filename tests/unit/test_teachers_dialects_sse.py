@@ -33,7 +33,7 @@ def test_every_line_end_ends_a_line(end: str) -> None:
         (b" data: x\n\n", []),
         (b"\xef\xbb\xbfdata: x\n\n", [("message", "x")]),
         (b"data: \xef\xbb\xbfx\n\n", [("message", "\ufeffx")]),
-        (b"data: \xff\n\n", [("message", "\ufffd")]),
+        (b"data: \xff\n\n", [("message", "\udcff")]),
         ("data: a\u2028b\x85c\x0bd\n\n".encode(), [("message", "a\u2028b\x85c\x0bd")]),
         (b"data: without its blank line\n", []),
     ],

@@ -1,8 +1,10 @@
 """Server-sent events out of bytes, whatever the pieces that they arrive in.
 
 Follows the WHATWG specification, section 9.2.6 "Interpreting an event stream": three kinds of line
-end, comments, several data lines in one event, a byte order mark, invalid UTF-8 replaced. Event
-ids and retry times are read over: no stream of ours is taken up again.
+end, comments, several data lines in one event, a byte order mark. Event ids and retry times are
+read over: no stream of ours is taken up again. In one thing it does not follow: bytes that are no
+UTF-8 become lone surrogates, not U+FFFD. No JSON reader takes those, so an answer with broken bytes
+in it is malformed, as it is where it comes in one piece; a student would learn the U+FFFD.
 """
 
 import codecs
@@ -17,7 +19,7 @@ class SseParser:
     """Takes the bytes of one stream and gives its events as soon as each has ended."""
 
     def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._rest: list[str] = []  # pieces of the line that has not ended
         self._ended_with_cr = False
         self._is_at_start = True
