@@ -40,6 +40,7 @@ from stillhouse.teachers._endpoint import (
     priced,
 )
 from stillhouse.teachers._gate import Admission, CallGate, Need, Settled
+from stillhouse.teachers._tokens import estimate_prompt_tokens
 from stillhouse.teachers._transport import (
     MAX_ANSWER_BYTES,
     Reply,
@@ -47,7 +48,6 @@ from stillhouse.teachers._transport import (
     TransportError,
 )
 
-_BYTES_PER_TOKEN = 3.0  # on the safe side of English (4) and near that of code; only buckets use it
 _MOST_REFUSALS = 5  # of one request, for reasons of its own; then the run counts it as a try
 _NOTHING = Usage(cost_usd=0.0)  # of what was never sent, or turned away before any work
 _LONGEST_WAIT_S = 300.0  # an endpoint that asks for more ends the run, which can go on later
@@ -176,7 +176,7 @@ class Caller:
     async def _until_worked_on(self, request: Request, body: bytes) -> Answer:
         """Send until the endpoint takes the request up; refusals cost nothing but time."""
         max_tokens = request.sampling.max_tokens
-        need = Need(int(len(body) / _BYTES_PER_TOKEN) + 1, max_tokens)
+        need = Need(estimate_prompt_tokens(request), max_tokens)
         num_refused = 0
         while True:
             try:
