@@ -121,16 +121,19 @@ def _race(dataset: Path, signal: Path, num_steps: int) -> dict[str, Any]:
     from stillhouse.records import Example
     from stillhouse.signal import SignalReader
     from stillhouse.train import TrainConfig
+    from stillhouse.train._guides import CapturedSignal, own_tokens
+    from stillhouse.train._lessons import Lesson
     from stillhouse.train._step import Stepper
-    from stillhouse.train._targets import SignalTarget, token_target
 
     base = load_model("")
     chat = base.chat
     rows = open_artifact(dataset).rows("examples", Example)
-    examples = [chat.encode_example(r.messages, r.completion, r.completion_token_ids) for r in rows]
+    examples = [
+        Lesson(chat.encode_example(r.messages, r.completion, r.completion_token_ids)) for r in rows
+    ]
     targets = {
-        "forward_kl": SignalTarget(SignalReader(open_artifact(signal))),
-        "sft": token_target,
+        "forward_kl": CapturedSignal(SignalReader(open_artifact(signal))),
+        "sft": own_tokens,
     }
     steppers = {
         name: Stepper(pruned(base, STUDENT_LAYERS, name=name).network, TrainConfig(), num_steps)

@@ -4,8 +4,11 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 _SORTED_BATCHES = 16  # batches whose examples are sorted together: little padding, still mixed
 
@@ -67,7 +70,7 @@ class Schedule:
         return [batches[index] for index in rng.permutation(len(batches)).tolist()]
 
 
-def split_evenly(batch: Sequence[int], parts: int) -> list[list[int]]:
+def split_evenly(batch: Sequence[T], parts: int) -> list[list[T]]:
     """A batch in at most `parts` parts of nearly equal size, none empty."""
     bounds = np.linspace(0, len(batch), min(parts, len(batch)) + 1).round().astype(int).tolist()
     return [list(batch[start:stop]) for start, stop in itertools.pairwise(bounds)]

@@ -83,11 +83,9 @@ class Loop:
 
     def _run_step(self, step: int, batch: list[int], log: MetricsLog) -> dict[str, float]:
         started_s = time.monotonic()
-        parts = [
-            [self._plan.examples[index] for index in part]
-            for part in split_evenly(batch, self._plan.config.accumulate)
-        ]
-        result = self._stepper.learn(step, parts, self._plan.target_of)
+        lessons = self._plan.source.lessons(step, batch)
+        parts = split_evenly(lessons, self._plan.config.accumulate)
+        result = self._stepper.learn(step, parts, self._plan.guide)
         self._is_between_steps = False
         self._stepper.update(step)
         rate = self._stepper.learning_rate(step)

@@ -12,8 +12,8 @@ from stillhouse.records import Example
 from stillhouse.signal import SignalReader, check_fingerprints
 from stillhouse.train._batches import Schedule
 from stillhouse.train._config import TrainConfig
-from stillhouse.train._step import TargetOf
-from stillhouse.train._targets import SignalTarget, token_target
+from stillhouse.train._guides import CapturedSignal, Guide, own_tokens
+from stillhouse.train._sources import Source, TeacherText
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Plan:
         examples: What is learnt.
         num_given: Training examples, those that are too long included.
         schedule: Their order.
-        target_of: The objective.
+        source: Whose texts are learnt from.
+        guide: What the student should predict on them.
     """
 
     config: TrainConfig
@@ -56,7 +57,8 @@ class Plan:
     examples: list[EncodedExample]
     num_given: int
     schedule: Schedule
-    target_of: TargetOf
+    source: Source
+    guide: Guide
 
 
 def open_inputs(dataset: Path, signal: Path | None, config: TrainConfig) -> Inputs:
@@ -88,7 +90,7 @@ def make_plan(config: TrainConfig, inputs: Inputs, base: ModelFolder, *, name: s
         DataError: nothing is left to train on.
     """
     model = load_model(base.path)
-    target_of = _target_of(inputs, model.chat)
+    guide = _guide(inputs, model.chat)
     student = pruned(model, config.keep_layers, name=name)
     encoded = list(_encoded(inputs.dataset, model.chat))
     longest = min(config.max_tokens, model.context_tokens)
@@ -112,20 +114,21 @@ def make_plan(config: TrainConfig, inputs: Inputs, base: ModelFolder, *, name: s
             epochs=config.epochs,
             seed=config.seed,
         ),
-        target_of=target_of,
+        source=TeacherText(examples),
+        guide=guide,
     )
 
 
-def _target_of(inputs: Inputs, chat: ChatTokenizer) -> TargetOf:
+def _guide(inputs: Inputs, chat: ChatTokenizer) -> Guide:
     if inputs.signal is None:
-        return token_target
+        return own_tokens
     check_fingerprints(
         inputs.signal,
         dataset=inputs.dataset,
         vocabulary_sha256=chat.vocabulary_sha256,
         template_sha256=chat.template_sha256,
     )
-    return SignalTarget(SignalReader(inputs.signal))
+    return CapturedSignal(SignalReader(inputs.signal))
 
 
 def _encoded(dataset: Artifact, chat: ChatTokenizer) -> Iterator[EncodedExample]:

@@ -1,13 +1,12 @@
 """One optimiser step: the only place where gradients and weights change."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from stillhouse.chat import EncodedExample
 from stillhouse.errors import NonFiniteLossError
 from stillhouse.losses import HeadTarget, head_loss_and_grad
 from stillhouse.models import (
@@ -17,9 +16,8 @@ from stillhouse.models import (
     predicting_hidden_states,
 )
 from stillhouse.train._config import TrainConfig
-
-TargetOf = Callable[[Sequence[EncodedExample], PredictingBatch], HeadTarget]
-"""Gives the loss its target for a batch; the whole difference between two objectives."""
+from stillhouse.train._guides import Guide
+from stillhouse.train._lessons import Lesson
 
 
 @dataclass(frozen=True)
@@ -84,23 +82,23 @@ class Stepper:
         left = (self._num_steps - step) / max(1, self._num_steps - warmup)
         return self._config.learning_rate * left
 
-    def learn(
-        self, step: int, parts: Sequence[Sequence[EncodedExample]], target_of: TargetOf
-    ) -> StepResult:
+    def learn(self, step: int, parts: Sequence[Sequence[Lesson]], guide: Guide) -> StepResult:
         """Leave the gradients of one batch, given in parts that are processed one by one.
 
-        Every token of the batch weighs the same, in whichever part it is.
+        The sum is divided by the weight of all tokens of the batch, in whichever part they are.
 
         Raises:
             NonFiniteLossError: loss or gradient is NaN or infinite; the gradients are dropped.
         """
-        num_tokens = sum(len(example.completion_ids) for part in parts for example in part)
-        loss_sum, num_padded = 0.0, 0
+        lessons = [lesson for part in parts for lesson in part]
+        num_tokens = sum(lesson.num_tokens for lesson in lessons)
+        total = sum(lesson.weight * lesson.num_tokens for lesson in lessons)
+        loss, num_padded = 0.0, 0
         for part in parts:
-            batch = predicting_batch(part)
+            batch = predicting_batch([lesson.example for lesson in part])
             num_padded += batch.ids_BT.numel()
-            loss_sum += self._accumulate(batch, target_of(part, batch), num_tokens)
-        loss = loss_sum / num_tokens
+            weights = [lesson.weight / total for lesson in part for _ in range(lesson.num_tokens)]
+            loss += self._accumulate(batch, guide(part, batch), torch.tensor(weights))
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._config.clip_norm).item()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.optimizer.zero_grad(set_to_none=False)
@@ -133,14 +131,15 @@ class Stepper:
             return "Nothing was learnt yet: check the base model's weights and the signal."
         return f"Lower learning_rate (now {self._config.learning_rate:g}) and run again."
 
-    def _accumulate(self, batch: PredictingBatch, target: HeadTarget, num_tokens: int) -> float:
+    def _accumulate(
+        self, batch: PredictingBatch, target: HeadTarget, weight_N: torch.Tensor
+    ) -> float:
         hidden_ND = predicting_hidden_states(self.network, batch)
         head = self._head_VD
         if head.requires_grad and head.grad is None:
             head.grad = torch.zeros_like(head)
-        weight_N = hidden_ND.new_full((hidden_ND.shape[0],), 1.0 / num_tokens)
         loss_N, hidden_grad_ND = head_loss_and_grad(
             hidden_ND, head.detach(), target, weight_N=weight_N, weight_grad_VD=head.grad
         )
         hidden_ND.backward(hidden_grad_ND)
-        return float(loss_N.double().sum())
+        return float((loss_N.double() * weight_N.double()).sum())

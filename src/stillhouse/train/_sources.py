@@ -1,0 +1,51 @@
+"""Where the texts of a batch come from: whose words the student reads on while it learns."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from stillhouse.chat import EncodedExample
+from stillhouse.train._lessons import Lesson
+
+
+class Source(Protocol):
+    """Texts for each step. What it gives depends on the step, the seed and its state alone."""
+
+    def lessons(self, step: int, indices: Sequence[int]) -> list[Lesson]:
+        """The lessons of a step, from the training examples at `indices` or from their prompts."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep, so that a resumed run gives the same lessons."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take up where `state` was taken."""
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """What the last step's lessons were like, under `train/...` names."""
+        ...
+
+
+class TeacherText:
+    """The dataset's own completions: off-policy, the same in every epoch."""
+
+    def __init__(self, examples: Sequence[EncodedExample]) -> None:
+        self._lessons = [Lesson(example) for example in examples]
+
+    def lessons(self, step: int, indices: Sequence[int]) -> list[Lesson]:
+        """The examples at `indices`."""
+        return [self._lessons[index] for index in indices]
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing: all of it is in the dataset."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Nothing to do."""
+
+    def metrics(self) -> dict[str, float]:
+        """Nothing changes from step to step."""
+        return {}
