@@ -53,6 +53,13 @@ class Tier(StrEnum):
     auto = "auto"
 
 
+class Engine(StrEnum):
+    """What asks the teachers."""
+
+    local = "local"
+    ray = "ray"
+
+
 def collect(
     prompts: Annotated[
         Path, typer.Argument(metavar="PROMPTS", help="JSONL, CSV, Parquet or a YAML recipe.")
@@ -76,6 +83,9 @@ def collect(
     rpm: Annotated[int | None, typer.Option(help="Requests per minute at most.")] = None,
     tpm: Annotated[int | None, typer.Option(help="Tokens per minute at most.")] = None,
     concurrency: Annotated[int | None, typer.Option(help="Requests under way at once.")] = None,
+    engine: Annotated[
+        Engine | None, typer.Option(help="ray asks from workers on a cluster; see docs/ray.md.")
+    ] = None,
     settings: SetOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -99,6 +109,7 @@ def collect(
         "access.requests_per_minute": rpm,
         "access.tokens_per_minute": tpm,
         "access.concurrency": concurrency,
+        "engine": engine.value if engine else None,
     }
     _run_stage(
         partial(stage, prompts, out, teacher=named_teachers(teacher), ledger=ledger),

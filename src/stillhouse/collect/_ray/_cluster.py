@@ -1,9 +1,10 @@
 """What is asked of Ray: a connection, actors, and where they run."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,8 @@ def open_cluster(config: RayConfig) -> Iterator["Cluster"]:
     """
     ray = import_ray()
     if ray.is_initialized():
-        yield Cluster(config)
+        with _quiet_stdout():
+            yield Cluster(config)
         return
     if config.address is not None and config.address.startswith("ray://"):
         raise ConfigError(
@@ -54,7 +56,8 @@ def open_cluster(config: RayConfig) -> Iterator["Cluster"]:
             "one with `ray start --head`, or leave the address out."
         ) from err
     try:
-        yield Cluster(config)
+        with _quiet_stdout():
+            yield Cluster(config)
     finally:
         ray.shutdown()
 
@@ -151,6 +154,11 @@ class Cluster:
 
 class LostNodeError(Exception):
     """A machine of the cluster is gone."""
+
+
+def _quiet_stdout() -> AbstractContextManager[Any]:
+    """Ray tells of dead workers on stdout, where a command's result goes: have it use stderr."""
+    return redirect_stdout(sys.stderr)
 
 
 def _first_line(err: Exception) -> str:
