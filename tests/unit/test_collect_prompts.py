@@ -3,6 +3,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from stillhouse.artifacts import write_table
 from stillhouse.collect import read_prompts
@@ -147,3 +149,41 @@ def test_damaged_parquet_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1 not really")
     with pytest.raises(RecordError, match="not a readable Parquet file"):
         read_prompts(path)
+
+
+WORDS = st.sampled_from(
+    ["id", "prompt", "messages", "role", "content", "split", "user", "tools", "x"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=8,
+)
+LINES = (
+    st.binary(max_size=12)
+    | VALUES.map(lambda value: json.dumps(value).encode())
+    | st.text(max_size=6).map(lambda text: json.dumps({"prompt": text}).encode())
+    | st.sampled_from(
+        [b'{"prompt": "a"}', b"prompt,id", b'"a""b",1', b'"open', b"", b"\xef\xbb\xbf"]
+    )
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["jsonl", "csv", "parquet"]), st.lists(LINES, max_size=4), st.booleans())
+def test_any_file_is_prompts_or_one_line_that_names_it(
+    tmp_path: Path, suffix: str, lines: list[bytes], has_cr: bool
+) -> None:
+    path = tmp_path / f"any.{suffix}"
+    path.write_bytes((b"\r\n" if has_cr else b"\n").join(lines))
+    said = None
+    try:
+        prompts = read_prompts(path)
+    except (DataError, ConfigError) as err:
+        said = str(err)
+    if said is not None:
+        assert len(said.splitlines()) == 1
+        assert "any." in said
+        return
+    assert len({prompt.id for prompt in prompts}) == len(prompts) > 0
+    assert all(prompt.messages[-1].content.strip() for prompt in prompts)
