@@ -58,6 +58,7 @@ class CostlyTeacher(Teacher):
         shares: What of that it may cost.
         failing: The share of calls that end in an error.
         at_once: Requests under way at once.
+        pulls_again: Whether it asks for more in the same stream after there was nothing.
         dies: Whether it may end in the middle, with calls under way.
     """
 
@@ -71,6 +72,7 @@ class CostlyTeacher(Teacher):
         shares: Sequence[float] = (0.0, 0.2, 0.7, 1.0),
         failing: float = 0.15,
         at_once: int = 4,
+        pulls_again: bool = True,
         dies: bool = False,
     ) -> None:
         self.asked: list[str] = []
@@ -80,6 +82,7 @@ class CostlyTeacher(Teacher):
         self._shares = shares
         self._failing = failing
         self._at_once = at_once
+        self._pulls_again = pulls_again
         self._dies = dies
         self._info = TeacherInfo(id=f"costly:{name}", provider="fake")
 
@@ -114,7 +117,7 @@ class CostlyTeacher(Teacher):
             num_ended = self._draw.randint(1, len(under_way))
             ended, under_way = under_way[:num_ended], under_way[num_ended:]
             yield [self._end(request, usd) for request, usd in ended]
-            may_pull = True
+            may_pull = may_pull or self._pulls_again
 
     def close(self) -> None:
         """Nothing to release."""

@@ -34,7 +34,15 @@ def run_at_random(path: Path, draw: random.Random) -> Bill:
     worst_usd = draw.sample([0.0, 1e-12, 0.0037, 0.01, 0.03], 2)
     for _ in range(4):
         teachers = [
-            CostlyTeacher(name, bill, draw, worst_usd=worst_usd, at_once=at_once, dies=True)
+            CostlyTeacher(
+                name,
+                bill,
+                draw,
+                worst_usd=worst_usd,
+                at_once=at_once,
+                pulls_again=draw.random() < 0.8,
+                dies=True,
+            )
             for name in "abc"[: draw.choice([1, 1, 2, 3])]
         ]
         with open_quickly(path) as ledger:
@@ -86,9 +94,9 @@ def test_a_teacher_with_dear_calls_is_not_kept_waiting_by_one_with_cheap_ones(
     bill, order = Bill(0.1), list[str]()
     cheap, dear = (
         CostlyTeacher(
-            name, bill, random.Random(1), worst_usd=[usd], shares=[0.05], failing=0.0, at_once=16
+            name, bill, random.Random(1), worst_usd=[usd], shares=[1e-3], failing=0.0, at_once=16
         )
-        for name, usd in (("cheap", 0.005), ("dear", 0.06))
+        for name, usd in (("cheap", 0.005), ("dear", 0.097))
     )
     cheap.asked = dear.asked = order
     prompts = [
@@ -100,7 +108,22 @@ def test_a_teacher_with_dear_calls_is_not_kept_waiting_by_one_with_cheap_ones(
     assert len(order) == 203
     assert bill.most_usd <= 0
     assert order.index("d0") <= 40
-    assert order.index("d2") <= 120  # one at a time has room
+    assert order.index("d2") <= 120  # there is room for one of them at a time
+
+
+@pytest.mark.parametrize("num_teachers", [1, 3])
+def test_what_came_back_at_the_end_of_a_stream_is_spent_too(
+    tmp_path: Path, num_teachers: int
+) -> None:
+    bill = Bill(0.05)
+    teachers = [
+        CostlyTeacher(f"{i}", bill, random.Random(i), shares=[0.01], failing=0.0, pulls_again=False)
+        for i in range(num_teachers)
+    ]
+    with open_quickly(tmp_path / "l") as ledger:
+        attempt(ledger, teachers, some_prompts(30), bill.cap_usd)
+        assert ledger.totals().num_answered == 30 * num_teachers
+    assert bill.most_usd <= 0
 
 
 class GrowingPurse:

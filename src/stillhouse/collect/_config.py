@@ -19,9 +19,9 @@ class AccessConfig(Record):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     budget_usd: float | None = Field(default=None, ge=0.0)
-    """The most that all calls in the ledger may cost; null sets no limit. A process never crosses
-    it: each call reserves its worst case before it leaves. Processes that collect together do not
-    know of each other's reserves: give each a part."""
+    """The most that all calls in the ledger may cost; null sets no limit. It is never crossed: each
+    call reserves its worst case in the ledger before it leaves, beside those of all teachers,
+    batches and processes."""
     requests_per_minute: float | None = Field(default=None, gt=0.0)
     """Null takes what the provider's headers say."""
     tokens_per_minute: float | None = Field(default=None, gt=0.0)
