@@ -172,6 +172,8 @@ def test_a_deadline_ends_waits_of_every_kind(bench: Bench) -> None:
         assert answer.error is not None
         assert (answer.error.type, answer.error.retryable) == ("deadline", False)
         assert "0.3 s" in answer.error.message
+    # One was under way and may be on the bill; the other was turned away, and waited.
+    assert [found[text].usage.cost_usd for text in texts] == [None, 0.0]
 
 
 def test_a_deadline_leaves_no_place_taken(bench: Bench) -> None:
