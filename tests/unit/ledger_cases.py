@@ -41,6 +41,16 @@ def ask(ledger: Ledger, *answers: tuple[Request, Answer]) -> None:
     ledger.record_answers([answer for _, answer in answers])
 
 
+def answer_in(ledger: Ledger, request_id: str) -> Answer | None:
+    """The first answer to one request; None while it has none."""
+    return next(ledger.answered([request_id]), None)
+
+
+def request_in(ledger: Ledger, request_id: str) -> Request | None:
+    """A request that was claimed once, or None."""
+    return next(ledger.requests([request_id]), None)
+
+
 def ids_of(requests: Sequence[Request]) -> list[str]:
     return [request.id for request in requests]
 

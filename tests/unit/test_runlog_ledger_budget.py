@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_cases import a_failure, a_request, an_answer
+from ledger_cases import a_failure, a_request, an_answer, request_in
 
 from stillhouse.errors import ConfigError
 from stillhouse.records import Request, Usage
@@ -273,7 +273,7 @@ def test_a_request_without_room_leaves_no_trace(ledger: Ledger) -> None:
     assert ledger.claim(REQUESTS, reserved_usd=[1.0] * 6, cap_usd=0.5, run_key="r").requests == []
     assert (ledger.totals().num_requests, ledger.totals().num_calls) == (0, 0)
     assert list(ledger.unanswered("r")) == []
-    assert ledger.request(REQUESTS[0].id) is None
+    assert request_in(ledger, REQUESTS[0].id) is None
 
 
 def test_a_request_that_another_run_holds_stays_noted_while_there_is_no_room(

@@ -9,6 +9,7 @@ from ledger_cases import (
     a_failure,
     a_request,
     an_answer,
+    answer_in,
     ask,
     ids_of,
     run_sql,
@@ -31,7 +32,7 @@ def test_nobody_claims_what_a_living_process_is_asking_or_what_is_answered(tmp_p
         one.record_answers([an_answer(first), a_failure(second)])
         assert two.claim([first, second]).requests == [second]
         two.record_answers([an_answer(second)])
-        assert one.answer(second.id) == an_answer(second)
+        assert answer_in(one, second.id) == an_answer(second)
 
 
 def test_a_request_given_twice_is_claimed_once_with_the_first_place(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_an_answer_that_comes_after_its_call_was_given_up_is_kept(tmp_path: Path
         quick.record_answers([an_answer(late, "asked again")])
         slow.record_answers([an_answer(late, "slow")])
         # Both were paid; the first that was recorded stays the answer.
-        assert quick.answer(late.id) == an_answer(late, "asked again")
+        assert answer_in(quick, late.id) == an_answer(late, "asked again")
         totals = quick.totals()
         assert (totals.num_answered, totals.num_lost, totals.cost_usd) == (3, 0, 1.5)
 
@@ -150,7 +151,7 @@ def test_a_late_answer_leaves_alone_the_call_of_who_asked_again(tmp_path: Path) 
         slow.record_answers([an_answer(request, "slow")])
         assert (quick.totals().num_open, quick.totals().num_lost) == (1, 0)
         quick.record_answers([an_answer(request, "asked again")])
-        assert quick.answer(request.id) == an_answer(request, "slow")
+        assert answer_in(quick, request.id) == an_answer(request, "slow")
         assert quick.totals().num_answered == 2
 
 

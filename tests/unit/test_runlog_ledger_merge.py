@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_cases import a_dead_pid, a_failure, a_request, an_answer, ask, run_sql, select
+from ledger_cases import (
+    a_dead_pid,
+    a_failure,
+    a_request,
+    an_answer,
+    answer_in,
+    ask,
+    run_sql,
+    select,
+)
 
 from stillhouse.errors import ConfigError, IntegrityError
 from stillhouse.records import Usage
@@ -191,7 +200,7 @@ def test_a_ledger_with_a_running_batch_is_refused_and_one_with_a_settled_is_not(
             source.set_batch_state(batch.id, "settled")
         into.merge(tmp_path / "a")
         assert [one.id for one in into.batches()] == [batch.id]
-        assert into.answer(request.id) == an_answer(request)
+        assert answer_in(into, request.id) == an_answer(request)
 
 
 def test_wrong_paths_are_one_clear_error_each(tmp_path: Path) -> None:

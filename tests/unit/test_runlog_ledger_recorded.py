@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from ledger_cases import a_failure, a_request, an_answer, ask, ids_of, select
+from ledger_cases import a_failure, a_request, an_answer, answer_in, ask, ids_of, select
 
 from stillhouse.runlog import Ledger
 
@@ -26,7 +26,10 @@ def test_recorded_gives_first_answers_in_the_order_in_which_they_came(path: Path
         ledger.record_answers([an_answer(one, "1")])
         last, _ = ledger.extent()
         rows = list(ledger.recorded(up_to=last))
-        assert [row.answer for row in rows] == [ledger.answer(two.id), ledger.answer(one.id)]
+        assert [row.answer for row in rows] == [
+            answer_in(ledger, two.id),
+            answer_in(ledger, one.id),
+        ]
     assert ids_of([row.request for row in rows]) == ids_of([two, one])
     assert [row.answer.body for row in rows] == [b"2", b"1"]
     times = [row.answer.answered_utc for row in rows]

@@ -1,6 +1,7 @@
 """The gate against a simulated account, on a virtual clock."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -11,7 +12,7 @@ from virtual_clock import run_virtually
 
 from stillhouse.records import Usage
 from stillhouse.teachers._dialects._protocol import LimitReading
-from stillhouse.teachers._gate import Admission, Gate, Limits, Need, Settled
+from stillhouse.teachers._gate import Admission, Gate, GateState, Limits, Need, Settled
 
 OWN = Limits(requests_per_minute=600, tokens_per_minute=200_000)
 NEED = Need(prompt_tokens=100, max_tokens=100)
@@ -265,6 +266,36 @@ async def test_an_overloaded_server_holds_everybody_back_and_cuts_nothing() -> N
     assert (state.window, state.num_rate_limited) == (num_before, 0)
     assert state.num_server_trouble == num_before
     assert 0.5 <= await waits_for_s(gate, NEED) <= 1.1  # one episode, however many it met
+
+
+def test_how_a_gate_stands_can_be_asked_from_another_thread_while_it_is_used() -> None:
+    gate = Gate(Limits(concurrency=4), seed=1)
+    assert gate.state().held_for_s == 0.0  # nobody has used it yet
+    states: list[GateState] = []
+
+    def watch(is_done: threading.Event) -> None:
+        while not is_done.is_set():
+            states.append(gate.state())
+
+    async def call() -> None:
+        admission = await gate.admit(NEED)
+        await asyncio.sleep(0)  # so that the others queue up
+        gate.settle(admission, DONE)
+
+    async def run() -> None:
+        is_done = threading.Event()
+        watching = asyncio.create_task(asyncio.to_thread(watch, is_done))
+        while not states:
+            await asyncio.sleep(0.001)
+        try:
+            await asyncio.gather(*(call() for _ in range(3_000)))
+        finally:
+            is_done.set()
+        await watching
+
+    asyncio.run(run())
+    assert all(state.num_under_way <= state.window <= 4 for state in states)
+    assert gate.state().num_admitted == 3_000
 
 
 @virtual

@@ -79,6 +79,7 @@ class Gate:
         self._lazy_account: Account | None = None  # it begins with the first call: see `_account`
         self._waiting: deque[tuple[Need, asyncio.Future[Admission]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # the last one it was used in
         self._held_until_s = 0.0
         self._episodes_in_a_row = 0
         self._num_admitted = 0
@@ -121,15 +122,16 @@ class Gate:
         return self._num_rate_limited
 
     def state(self) -> GateState:
-        """How it stands now."""
+        """How it stands now; may be asked from any thread."""
+        held_s = self._held_until_s - self._loop.time() if self._loop is not None else 0.0
         return GateState(
             num_under_way=self._window.num_under_way,
-            num_waiting=sum(not granted.done() for _, granted in self._waiting),
+            num_waiting=sum(not granted.done() for _, granted in tuple(self._waiting)),
             window=self._window.size,
             num_admitted=self._num_admitted,
             num_rate_limited=self._num_rate_limited,
             num_server_trouble=self._num_server_trouble,
-            held_for_s=max(0.0, self._held_until_s - self._now_s()),
+            held_for_s=max(0.0, held_s),
         )
 
     async def _wait_for_turn(self, need: Need) -> Admission:
@@ -202,4 +204,5 @@ class Gate:
         self._held_until_s = max(self._held_until_s, now_s + wait_s + jitter_s)
 
     def _now_s(self) -> float:
-        return asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        return self._loop.time()

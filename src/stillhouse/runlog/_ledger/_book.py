@@ -22,7 +22,6 @@ from stillhouse.runlog._ledger._records import (
     Claim,
     LedgerTotals,
     OpenCall,
-    OutcomeTotals,
     ReadPosition,
     Recorded,
 )
@@ -134,12 +133,8 @@ class Ledger:
             _raw.keep_raw(self._db, {r.id: given[r.id] for r in claim.requests if r.id in given})
             return claim
 
-    def answer(self, request_id: str) -> Answer | None:
-        """The first answer to one request, or None while it has none; errors do not count."""
-        return next(self.answered([request_id]), None)
-
     def answered(self, request_ids: Iterable[str]) -> Iterator[Answer]:
-        """The first answer to each of `request_ids` that has one, in their order."""
+        """The first answer to each of `request_ids` that has one, in their order; no errors."""
         for chunk in _chunks(request_ids, _BODIES_AT_ONCE):
             yield from _answers.first_answers(self._db, chunk)
 
@@ -149,10 +144,6 @@ class Ledger:
         for chunk in _chunks(request_ids, _IDS_AT_ONCE):
             known |= _answers.answered_ids(self._db, chunk)
         return known
-
-    def request(self, request_id: str) -> Request | None:
-        """A request that was claimed once, or None."""
-        return next(self.requests([request_id]), None)
 
     def requests(self, request_ids: Iterable[str]) -> Iterator[Request]:
         """Those of `request_ids` that were ever claimed, in their order."""
@@ -195,10 +186,6 @@ class Ledger:
     def totals(self, teacher: str | None = None) -> LedgerTotals:
         """Sums over every call, or over those of one teacher; cheap at any size."""
         return _sums.totals(self._db, teacher)
-
-    def by_teacher(self) -> list[OutcomeTotals]:
-        """Sums by teacher and by how the calls ended; cheap at any size."""
-        return _sums.outcomes(self._db)
 
     def note_read(self, run_key: str, position: ReadPosition) -> None:
         """Keep that all prompts before `position` were handed to `claim` for this run.
