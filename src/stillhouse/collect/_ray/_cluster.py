@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,12 +107,21 @@ class Cluster:
         Raises:
             LostNodeError: the machine is gone.
         """
-        options = {"num_cpus": 0, "scheduling_strategy": self._at(node.id), "max_retries": 0}
-        reference = self._ray.remote(function).options(**options).remote(*arguments)
-        try:
-            return self._ray.get(reference, timeout=_ANSWER_WITHIN_S)
-        except self.lost_errors as err:
-            raise LostNodeError(f"{node.host} is gone") from err
+        return self._answer(node, self._begin_at(node, function, *arguments))
+
+    def call_elsewhere(
+        self, function: Callable[..., Any], *arguments: Any
+    ) -> Iterator[tuple[Node, Any]]:
+        """What a function gives on every other machine that is there."""
+        here = self._ray.get_runtime_context().get_node_id()
+        calls = [
+            (node, self._begin_at(node, function, *arguments))
+            for node in self.nodes()
+            if node.id != here
+        ]
+        for node, reference in calls:
+            with suppress(LostNodeError):
+                yield node, self._answer(node, reference)
 
     @property
     def lost_errors(self) -> tuple[type[Exception], ...]:
@@ -145,6 +154,16 @@ class Cluster:
     def end(self, actor: Any) -> None:
         """Kill an actor."""
         self._ray.kill(actor)
+
+    def _begin_at(self, node: Node, function: Callable[..., Any], *arguments: Any) -> Any:
+        options = {"num_cpus": 0, "scheduling_strategy": self._at(node.id), "max_retries": 0}
+        return self._ray.remote(function).options(**options).remote(*arguments)
+
+    def _answer(self, node: Node, reference: Any) -> Any:
+        try:
+            return self._ray.get(reference, timeout=_ANSWER_WITHIN_S)
+        except self.lost_errors as err:
+            raise LostNodeError(f"{node.host} is gone") from err
 
     def _at(self, node_id: str) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

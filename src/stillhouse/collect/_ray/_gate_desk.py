@@ -37,6 +37,7 @@ class _Seat:
         self.waiting: dict[int, asyncio.Task[None]] = {}
         self.admitted: dict[int, Admission] = {}
         self.granted: list[int] = []  # not told yet
+        self.withdrawn_early: set[int] = set()  # messages may overtake each other
         self.told: asyncio.Future[None] | None = None
 
     def wake(self) -> None:
@@ -74,6 +75,9 @@ class GateDesk:
         for ticket in said.withdrawn:
             self._withdraw(seat, ticket)
         for ticket, need in said.needs:
+            if ticket in seat.withdrawn_early:
+                seat.withdrawn_early.remove(ticket)
+                continue
             seat.waiting[ticket] = asyncio.create_task(self._admit(seat, ticket, need))
         await asyncio.sleep(0)  # the tasks for which there is room are through after this
         if not seat.granted and seat.waiting:
@@ -118,6 +122,8 @@ class GateDesk:
             self._gate.cancel(seat.admitted.pop(ticket))
             if ticket in seat.granted:
                 seat.granted.remove(ticket)
+        else:
+            seat.withdrawn_early.add(ticket)
 
     async def _wait(self, seat: _Seat) -> None:
         seat.told = told = asyncio.get_running_loop().create_future()

@@ -44,10 +44,9 @@ class WorkerLedgers:
         """Merge what earlier attempts at this run left on the machines that are there."""
         for path in list_ledgers(self._folders, self.run):
             self._merge(path)
-        for node in self._cluster.nodes():
-            with suppress(LostNodeError):
-                found = self._cluster.call_at(node, list_ledgers, self._folders, self.run)
-                for path in found:
+        for node, found in self._cluster.call_elsewhere(list_ledgers, self._folders, self.run):
+            for path in found:
+                with suppress(LostNodeError):
                     self.take_over(path, node)
 
     def note_lost(self, node: Node, num_calls: int, usd: float) -> None:

@@ -68,6 +68,10 @@ class RemoteGate(CallGate):
         self._withdraw(admission.serial)
 
     def _withdraw(self, ticket: int) -> None:
+        num_before = len(self._news.needs)
+        self._news.needs = [need for need in self._news.needs if need[0] != ticket]
+        if len(self._news.needs) < num_before:
+            return  # it was not sent yet
         self._news.withdrawn.append(ticket)
         self._send_soon()
 

@@ -113,9 +113,9 @@ def asked_on_cluster(
     stop_s = began_s + (config.access.stop_after_s or float("inf"))
     with ExitStack() as stack:
         cluster = stack.enter_context(open_cluster(config.ray))
+        desks = _start_desks(cluster, spread.shares)  # first: they come up meanwhile
         ledgers = WorkerLedgers(spread.ledger, _folders(spread), run_id, cluster)
         ledgers.take_over_all()
-        desks = _start_desks(cluster, spread.shares)
         drive = _drive(spread, cluster, ledgers, desks)
         with open_stopwatch(writer) as stopwatch:
             metrics = _ask(spread, drive, stop_s, stopwatch, on_progress)

@@ -48,9 +48,10 @@ class Treasury:
         """
         used = _up(used_usd)
         self._leases.pop(worker, None)
+        at_work = self._leases.keys() - self._idle
         free = max(0, self._cap - self._spent - sum(self._leases.values()) - used)
         # The first to ask must not take all: the last money goes round in ever smaller parts.
-        fair = free // (len(self._leases) + 1)
+        fair = free // (len(at_work) + 1)
         part = min(free, _up(want_usd), max(fair, _up(at_least_usd)))
         if part < _up(at_least_usd):
             part = 0
@@ -59,8 +60,7 @@ class Treasury:
             self._idle.add(worker)
         else:
             self._idle.discard(worker)
-        others_at_work = self._leases.keys() - self._idle - {worker}
-        return Lease((used + part) / _PICO, bool(others_at_work))
+        return Lease((used + part) / _PICO, bool(at_work))
 
     def close(self, worker: str, used_usd: float | None) -> float:
         """Take a worker's lease back, and return what of it may be spent.
