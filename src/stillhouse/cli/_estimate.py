@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stillhouse.cli._collection import money_text, named_teachers
-from stillhouse.cli._options import JsonOption, QuietOption, SetOption, TeachersOption
+from stillhouse.cli._options import (
+    JsonOption,
+    MaxTokensOption,
+    PromptsArgument,
+    QuietOption,
+    SamplesOption,
+    SetOption,
+    TeachersOption,
+)
 from stillhouse.cli._output import Output, table_text
 from stillhouse.cli._progress import duration_text
 from stillhouse.cli._settings import stage_settings
@@ -33,15 +41,13 @@ _TIME_BASES = {
 
 
 def estimate(
-    prompts: Annotated[
-        Path, typer.Argument(metavar="PROMPTS", help="JSONL, CSV, Parquet or a YAML recipe.")
-    ],
+    prompts: PromptsArgument,
     teacher: TeachersOption = None,
     ledger: Annotated[
         Path, typer.Option(metavar="FILE", help="Of the collection; its answers are learned from.")
     ] = Path("ledger.sqlite"),
-    max_tokens: Annotated[int | None, typer.Option(help="Of the longest completion.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Completions per prompt.")] = None,
+    max_tokens: MaxTokensOption = None,
+    samples: SamplesOption = None,
     expect: Annotated[
         float | None, typer.Option(metavar="TOKENS", help="How long a completion will be.")
     ] = None,

@@ -5,6 +5,11 @@ from typing import Annotated
 
 import typer
 
+PromptsArgument = Annotated[
+    Path, typer.Argument(metavar="PROMPTS", help="JSONL, CSV, Parquet or a YAML recipe.")
+]
+MaxTokensOption = Annotated[int | None, typer.Option(help="Of the longest completion.")]
+SamplesOption = Annotated[int | None, typer.Option(help="Completions per prompt.")]
 TeacherOption = Annotated[
     str,
     typer.Option(

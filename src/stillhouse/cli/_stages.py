@@ -13,8 +13,11 @@ from stillhouse.cli._collection import named_teachers, outcomes_text
 from stillhouse.cli._options import (
     ForceOption,
     JsonOption,
+    MaxTokensOption,
     OutOption,
+    PromptsArgument,
     QuietOption,
+    SamplesOption,
     SetOption,
     TeacherOption,
     TeachersOption,
@@ -61,9 +64,7 @@ class Engine(StrEnum):
 
 
 def collect(
-    prompts: Annotated[
-        Path, typer.Argument(metavar="PROMPTS", help="JSONL, CSV, Parquet or a YAML recipe.")
-    ],
+    prompts: PromptsArgument,
     teacher: TeachersOption = None,
     out: OutOption = Path("completions"),
     ledger: Annotated[
@@ -71,11 +72,11 @@ def collect(
         typer.Option(metavar="FILE", help="Record of requests.  [default: beside --out]"),
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="Of the sampling; 0 is greedy.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Of the longest completion.")] = None,
+    max_tokens: MaxTokensOption = None,
     top_logprobs: Annotated[
         int | None, typer.Option(help="Largest log-probabilities to keep of each token.")
     ] = None,
-    samples: Annotated[int | None, typer.Option(help="Completions per prompt.")] = None,
+    samples: SamplesOption = None,
     tier: Annotated[
         Tier | None, typer.Option(help="batch takes up to a day and costs half; see docs/batch.md.")
     ] = None,

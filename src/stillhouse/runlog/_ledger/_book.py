@@ -190,15 +190,10 @@ class Ledger:
     def note_read(self, run_key: str, position: ReadPosition) -> None:
         """Keep that all prompts before `position` were handed to `claim` for this run.
 
-        It may lag behind, and never goes back: see `forget_read`.
+        It may lag behind, and never goes back: a file that has changed is another run.
         """
         with self._writing():
             _runs.note_read(self._db, _runs.run_number(self._db, run_key), position)
-
-    def forget_read(self, run_key: str) -> None:
-        """Drop the position of a run whose file of prompts has changed."""
-        with self._writing():
-            _runs.forget_read(self._db, run_key)
 
     def read_position(self, run_key: str) -> ReadPosition | None:
         """How far the prompts of a run were read, or None where nothing was noted."""

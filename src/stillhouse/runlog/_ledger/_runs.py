@@ -40,14 +40,6 @@ def note_read(db: Database, run: int, position: ReadPosition) -> None:
     )
 
 
-def forget_read(db: Database, run_key: str) -> None:
-    """Put a run's position back to the start; in a transaction of the caller."""
-    db.rows(
-        "UPDATE runs SET offset_bytes = 0, num_rows = 0, prefix_sha256 = NULL WHERE key = ?",
-        (run_key,),
-    )
-
-
 def read_position(db: Database, run_key: str) -> ReadPosition | None:
     """How far the prompts of a run were read, if that was ever noted."""
     found = db.rows(
