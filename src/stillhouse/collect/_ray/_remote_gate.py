@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from stillhouse.collect._ray._gate_desk import Exchange
-from stillhouse.errors import StillhouseError, TeacherUnavailableError
 from stillhouse.teachers._gate import Admission, CallGate, Need, Settled
 
 _COALESCE_S = 0.005  # what happens within it goes in one message
@@ -101,15 +100,7 @@ class RemoteGate(CallGate):
         if self._waiting and len(self._under_way) == 1:  # this one, which ends now
             self._send_soon()
 
-    def _fail(self, err: Exception) -> None:
-        why = (
-            err
-            if isinstance(err, StillhouseError)
-            else TeacherUnavailableError(
-                f"The actor that holds the provider's limits is gone ({type(err).__name__}). Run "
-                "the same command again; what was answered is kept."
-            )
-        )
+    def _fail(self, why: Exception) -> None:
         for granted in self._waiting.values():
             if not granted.done():
                 granted.set_exception(why)

@@ -29,7 +29,7 @@ from stillhouse.collect._run import Run
 from stillhouse.collect._shares import Share, open_shares
 from stillhouse.collect._source import PromptSource
 from stillhouse.collect._tally import Tally
-from stillhouse.errors import StillhouseError
+from stillhouse.errors import StillhouseError, TeacherUnavailableError
 from stillhouse.records import ItemError
 from stillhouse.runlog import Ledger, LedgerTotals, Progress
 from stillhouse.teachers._gate import CallGate
@@ -254,9 +254,16 @@ def ledger_path(folder: Path, run: str, account: str) -> Path:
 
 def remote_gate(desk: Any, name: str) -> CallGate:
     """The gate at an actor's desk, for the process called `name`."""
+    from ray.exceptions import RayActorError
 
     async def carry(news: Exchange) -> list[int]:
-        tickets: list[int] = await desk.exchange.remote(name, news)
+        try:
+            tickets: list[int] = await desk.exchange.remote(name, news)
+        except RayActorError as err:
+            raise TeacherUnavailableError(
+                "The process that holds the provider's limits is gone. Run the same command again; "
+                "what was answered is kept."
+            ) from err
         return tickets
 
     return RemoteGate(carry)
