@@ -1,13 +1,15 @@
 """Whether a budget holds, whatever the calls turn out to cost: by the provider's own bill.
 
 In each run a collection with a random cap, concurrency and lengths asks a mock provider with
-prices; the provider answers in random time, and in some runs is hit by faults that it bills. What
-it billed in the end is compared with the cap.
+prices, in a third of the runs together with a second one on the same ledger. The provider answers
+in random time, and in some runs is hit by faults that it bills. What it billed in the end is
+compared with the cap.
 """
 
 import random
 import tempfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -70,19 +72,22 @@ def _run(folder: Path, seed: int) -> tuple[float, float, str]:
         requires_key=False,
         log="none",
     ) as mock:
-        ending = _collect(folder, seed, f"{mock.url}/v1#mock-small", settings)
+        teacher = f"{mock.url}/v1#mock-small"
+        outs = [folder / f"run-{seed}" / f"out-{at}" for at in range(draw.choice((1, 1, 2)))]
+        with ThreadPoolExecutor(len(outs)) as pool:
+            endings = list(pool.map(lambda out: _collect(folder, out, teacher, settings), outs))
         world = mock.world
         billed_usd = (
             world.paid_prompt_tokens * _INPUT_USD + world.paid_completion_tokens * _OUTPUT_USD
         ) / 1e6
-    return cap_usd, billed_usd, ending
+    return cap_usd, billed_usd, min(endings)
 
 
-def _collect(folder: Path, seed: int, teacher: str, settings: dict[str, Any]) -> str:
+def _collect(folder: Path, out: Path, teacher: str, settings: dict[str, Any]) -> str:
     try:
         collect(
             folder / "prompts.jsonl",
-            folder / f"run-{seed}" / "completions",
+            out,
             teacher=teacher,
             config=CollectConfig.model_validate(settings),
         )

@@ -103,7 +103,7 @@ GOALS = (
         ("single", "num_kills"),
         20,
         ("lost over 20 kills", ("single", "lost"), 0),
-        ("paid twice beyond those in flight", ("single", "paid_twice_beyond_in_flight"), 0),
+        ("paid twice of one kill, 64 in flight", ("single", "most_paid_twice_of_one_kill"), 64),
         ("paid twice and not listed", ("single", "paid_twice_unlisted"), 0),
     ),
     *_goals(

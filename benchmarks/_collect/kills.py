@@ -10,8 +10,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from benchmarks._collect.clients import OURS, Installed, find_clients, write_prompts
@@ -25,6 +26,7 @@ from stillhouse.runlog import Ledger
 
 _SEED = 20261124
 _LATENCY_S = 0.05
+_ARRIVES_S = 0.1  # what was sent before a kill is at the provider by then
 _TIMEOUT_S = 120.0
 _PROMPTS_FOR_EACH_KILL = 400
 _PEER_PROMPTS = 5_000
@@ -35,7 +37,7 @@ _BATCHES = {"polls": 3, "seconds": 0.5}
 def run(options: Options) -> dict[str, Any]:
     """Counts by mode, and what each client had to ask again after one kill."""
     return {
-        "kills": options.num_kills,
+        "concurrency": options.concurrency,
         "latency_s": _LATENCY_S,
         "single": _kill_often(options, is_batch=False),
         "batch": _kill_often(options, is_batch=True),
@@ -47,13 +49,19 @@ def run(options: Options) -> dict[str, Any]:
     }
 
 
+class _Standing(NamedTuple):
+    """Completions in the ledger, and those that were paid and are not in it."""
+
+    num_answered: int
+    num_unanswered: int
+
+
 class _Collection:
     """A collection by the command line that can be killed and started again."""
 
     def __init__(self, mock: MockProcess, folder: Path, options: Options, *, is_batch: bool):
         self.mock = mock
         self.folder = folder
-        self.concurrency = options.concurrency
         self.num_prompts = _PROMPTS_FOR_EACH_KILL * max(1, options.num_kills)
         prompts = write_prompts(folder / "prompts.jsonl", self.num_prompts)
         command = [sys.executable, "-m", "stillhouse", "collect", str(prompts), "--json"]
@@ -77,10 +85,12 @@ class _Collection:
         child.wait()
         return still_ran
 
-    def num_answered(self) -> int:
-        """Completions in the ledger."""
+    def standing(self) -> _Standing:
+        """After a kill: what the ledger has, and what was paid beyond that so far."""
+        time.sleep(_ARRIVES_S)
         with Ledger(self.folder / "ledger.sqlite") as ledger:
-            return ledger.totals().num_answered
+            num_answered = ledger.totals().num_answered
+        return _Standing(num_answered, self.mock.counts()["paid"] - num_answered)
 
     def finish(self) -> None:
         """Run it to its end."""
@@ -94,40 +104,41 @@ def _kill_often(options: Options, *, is_batch: bool) -> dict[str, int]:
         MockProcess(latency={"first_s": _LATENCY_S}, batch=_BATCHES) as mock,
     ):
         collection = _Collection(mock, Path(folder), options, is_batch=is_batch)
-        num_kills = num_forgotten = num_known = 0
+        num_kills = 0
+        standings = [_Standing(0, 0)]
         for _ in range(options.num_kills):
             num_kills += collection.kill_after(moments.uniform(0.0, 0.4))
-            num_answered = collection.num_answered()
-            num_forgotten += max(0, num_known - num_answered)
-            num_known = num_answered
+            standings.append(collection.standing())
         collection.finish()
-        return _bill(collection, num_kills, num_forgotten, is_batch=is_batch)
+        forgotten = sum(max(0, a.num_answered - b.num_answered) for a, b in pairwise(standings))
+        figures = {"num_kills": num_kills, **_bill(collection, forgotten)}
+        if is_batch:
+            return figures
+        most = max(b.num_unanswered - a.num_unanswered for a, b in pairwise(standings))
+        return {
+            **figures,
+            "most_paid_twice_of_one_kill": most,
+            "paid_twice_unlisted": _num_unlisted(collection),
+        }
 
 
-def _bill(
-    collection: _Collection, num_kills: int, num_forgotten: int, *, is_batch: bool
-) -> dict[str, int]:
+def _bill(collection: _Collection, num_forgotten: int) -> dict[str, int]:
     artifact = open_artifact(collection.folder / "out", kind="completions")
     check_files(artifact)
     answered = {row.prompt_id for row in artifact.rows("completions", Completion) if row.text}
     paid = collection.mock.counts()["paid"]
-    listed = Counter(call["prompt_id"] for call in artifact.manifest.results["calls_maybe_paid"])
-    figures = {
-        "num_kills": num_kills,
+    return {
         "num_prompts": collection.num_prompts,
         "lost": num_forgotten + collection.num_prompts - len(answered),
         "paid_twice": paid - collection.num_prompts,
-        "listed": listed.total(),
+        "listed": len(artifact.manifest.results["calls_maybe_paid"]),
     }
-    if not is_batch:
-        in_flight = collection.concurrency * num_kills
-        figures["paid_twice_beyond_in_flight"] = max(0, figures["paid_twice"] - in_flight)
-        figures["paid_twice_unlisted"] = _unlisted(collection, listed)
-    return figures
 
 
-def _unlisted(collection: _Collection, listed: Counter[str]) -> int:
+def _num_unlisted(collection: _Collection) -> int:
     """Calls beyond the first for a prompt that the list of maybe paid ones does not have."""
+    artifact = open_artifact(collection.folder / "out", kind="completions")
+    listed = Counter(call["prompt_id"] for call in artifact.manifest.results["calls_maybe_paid"])
     rows = map(orjson.loads, (collection.folder / "prompts.jsonl").read_bytes().splitlines())
     names = {row["prompt"]: row["id"] for row in rows}
     asked = Counter(
