@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,12 @@ from ledger_cases import run_sql
 from loopback_chat import LoopbackChat, chat_json
 
 from stillhouse.artifacts import Artifact, check_files, open_artifact
-from stillhouse.records import Completion, Prompt
-from stillhouse.runlog import Ledger
+from stillhouse.collect import CollectConfig
+from stillhouse.collect import collect as collect_in_process
+from stillhouse.errors import IntegrityError
+from stillhouse.records import Completion, Message, Prompt, Request
+from stillhouse.runlog import Answer, Ledger
+from stillhouse.teachers import FakeOptions, FakeTeacher
 
 NUM_PROMPTS = 30
 LINUX_ROOT = sys.platform == "linux" and os.geteuid() == 0
@@ -236,6 +241,22 @@ def test_a_full_disk_is_told_and_the_run_goes_on_once_there_is_space(
         assert len(listed) <= 2 * 16
 
 
+def test_a_disk_that_is_full_for_the_artefact_alone_costs_no_answer(tmp_path: Path) -> None:
+    rows = [{"id": f"p{n}", "prompt": random.Random(n).randbytes(1_500).hex()} for n in range(60)]
+    write(tmp_path, *rows)
+    with small_disk(tmp_path / "disk", 60) as grow, LoopbackChat(slow_echo) as server:
+        arguments = ("collect", "prompts.jsonl", "--teacher", f"{server.url}#m", "--json")
+        arguments += ("--ledger", "ledger.sqlite", "--out", "disk/out")
+        message = refusal_of(run_there(*arguments, cwd=tmp_path))
+        assert "No space left on device" in message
+        assert not (tmp_path / "disk" / "out" / "manifest.json").exists()
+        grow(20_000)
+        ran = run_there(*arguments, cwd=tmp_path)
+        assert ran.code == 0, ran.err
+        assert set(texts_of(open_artifact(tmp_path / "disk" / "out"))) == {r["id"] for r in rows}
+    assert len(server.bodies) == len(rows)
+
+
 @contextmanager
 def read_only_file(path: Path) -> Iterator[None]:
     """A file that not even root may write."""
@@ -328,6 +349,31 @@ def test_every_damaged_page_of_a_ledger_is_told_or_does_no_harm(tmp_path: Path) 
             for extra in (path.with_name(path.name + end) for end in ("-wal", "-shm")):
                 extra.unlink(missing_ok=True)
     assert verdicts[2] >= 2
+
+
+class MistakenTeacher(FakeTeacher):
+    """A fake that answers one prompt under the id of a request that nobody made."""
+
+    def _answer(self, request: Request) -> Answer:
+        answer = super()._answer(request)
+        return replace(answer, request_id="f" * 64) if request.prompt_id == "p3" else answer
+
+
+def test_an_answer_under_another_id_is_told_and_the_others_are_kept(tmp_path: Path) -> None:
+    prompts = [
+        Prompt(id=f"p{n}", messages=(Message(role="user", content=f"River {n}"),)) for n in range(6)
+    ]
+    out, teacher = tmp_path / "out", MistakenTeacher(FakeOptions(parallel=1))
+    with pytest.raises(IntegrityError, match="no open call of it was recorded") as caught:
+        collect_in_process(prompts, out, teacher=teacher, config=CollectConfig())
+    assert len(str(caught.value).splitlines()) == 1
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        before = ledger.totals()
+    assert (before.num_answered, before.num_failed) == (3, 0)
+    artifact = collect_in_process(prompts, out, teacher=FakeTeacher(), config=CollectConfig())
+    assert set(texts_of(artifact)) == {prompt.id for prompt in prompts}
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert (ledger.totals().num_answered, ledger.totals().num_lost) == (6, 1)
 
 
 # A clock that leaps a day ahead or back each time it is read; the process finds it before ours.
