@@ -15,7 +15,7 @@ from stillhouse.errors import ConfigError
 from stillhouse.records import Request, Usage
 from stillhouse.runlog import Answer, Claim, Ledger
 from stillhouse.runlog._ledger import _sums
-from stillhouse.runlog._ledger._money import pico_of
+from stillhouse.runlog._ledger._money import picos_of
 
 NUM_RUNS = 600
 
@@ -172,9 +172,9 @@ def test_what_is_claimed_is_all_before_the_first_that_does_not_fit(
         claim = ledger.claim(REQUESTS, reserved_usd=worst, cap_usd=cap)
     wanted = [i for i in range(6) if i not in known]
     left, fits = int(Fraction(cap) * 10**12), []
-    for i in wanted:
-        left -= pico_of(worst[i])
-        if left < 0 and worst[i]:
+    for i, pico in zip(wanted, picos_of([worst[i] for i in wanted]), strict=True):
+        left -= pico
+        if left < 0 and pico:
             break
         fits.append(REQUESTS[i])
     assert claim.requests == fits

@@ -8,7 +8,7 @@ from typing import Any
 from stillhouse.records import Request
 from stillhouse.runlog._ledger._answers import end_without_answer
 from stillhouse.runlog._ledger._database import Database
-from stillhouse.runlog._ledger._money import commitments, limit_of, pico_of, usd_of
+from stillhouse.runlog._ledger._money import commitments, limit_of, picos_of, usd_of
 from stillhouse.runlog._ledger._packing import Key, id_of, key_of, pack, request_json, store
 from stillhouse.runlog._ledger._records import Claim, OpenCall, RoomFrom, Shortage, utc_of
 from stillhouse.runlog._ledger._schema import IS_ANSWER, IS_NO_ANSWER
@@ -153,27 +153,28 @@ def _cut_to_fit(
     What costs nothing always fits: a limit that was lowered does not stop it.
     """
     limit, committed = limit_of(cap_usd), commitments(db, db.path)
+    picos = picos_of(reserves[request.id] for request in wanted.values())
     left = limit - committed.total
-    short: list[Key] = []
-    for key, request in wanted.items():
-        pico = pico_of(reserves[request.id])
-        if short or (pico > left and pico):
-            short.append(key)
-        else:
-            left -= pico
-    if not short:
+    if sum(picos) <= left:
         return None
-    requests = [wanted.pop(key) for key in short]
-    worst_usd = reserves[requests[0].id]
-    taken = limit - committed.total - left
-    can_fit = committed.spent + committed.unknown + pico_of(worst_usd) <= limit
+    num_fitting = 0
+    for pico in picos:
+        if pico > left and pico:
+            break
+        left -= pico
+        num_fitting += 1
+    else:
+        return None  # what is over the limit costs nothing
+    requests = [wanted.pop(key) for key in list(wanted)[num_fitting:]]
+    can_fit = committed.spent + committed.unknown + picos[num_fitting] <= limit
+    is_claiming = any(picos[:num_fitting])
     return Shortage(
         requests=requests,
         cap_usd=cap_usd,
-        worst_usd=worst_usd,
+        worst_usd=reserves[requests[0].id],
         spent_usd=usd_of(committed.spent),
-        held_usd=usd_of(committed.unknown + committed.open + taken),
-        room_from=_room_from(db, claimant, is_claiming=taken > 0) if can_fit else frozenset(),
+        held_usd=usd_of(limit - left - committed.spent),
+        room_from=_room_from(db, claimant, is_claiming=is_claiming) if can_fit else frozenset(),
     )
 
 

@@ -5,6 +5,7 @@ a limit down, in Python and in SQL alike, so that no fraction hides under a limi
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,10 @@ _PICO = 1e12
 _MOST_USD = 1e4  # more is no cost of one call, and would overflow the sums
 
 
-def pico_of(usd: float | None) -> int:
-    """An amount, rounded up; what is not known counts as nothing."""
-    return 0 if not usd else math.ceil(min(usd, _MOST_USD) * _PICO)
+def picos_of(amounts_usd: Iterable[float]) -> list[int]:
+    """Amounts, each rounded up."""
+    ceil, most = math.ceil, int(_MOST_USD * _PICO)
+    return [ceil(usd * _PICO) if usd < _MOST_USD else most for usd in amounts_usd]
 
 
 def usd_of(pico: int) -> float:
@@ -27,7 +29,7 @@ def usd_of(pico: int) -> float:
 
 
 def pico_sql(column: str) -> str:
-    """`pico_of` of a column, null where that is null."""
+    """`picos_of` a column, null where that is null."""
     exact = f"min({column}, {_MOST_USD}) * {_PICO}"
     whole = f"CAST({exact} AS INTEGER)"
     return f"{whole} + ({whole} < {exact})"

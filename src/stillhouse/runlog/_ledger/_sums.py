@@ -1,10 +1,10 @@
 """Totals that cost the same at any size: calls added up as their rows are written."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from stillhouse.runlog._ledger._database import Database
-from stillhouse.runlog._ledger._money import pico_of, pico_sql, usd_of
+from stillhouse.runlog._ledger._money import pico_sql, picos_of, usd_of
 from stillhouse.runlog._ledger._records import LedgerTotals, OutcomeTotals
 from stillhouse.runlog._ledger._schema import IS_ANSWER, OPEN
 
@@ -59,16 +59,13 @@ def subtract_call(db: Database, number: int) -> None:
 
 
 def count_open(
-    db: Database, calls: Iterable[tuple[int, float | None]], change: Literal[1, -1]
+    db: Database, calls: Sequence[tuple[int, float | None]], change: Literal[1, -1]
 ) -> None:
     """Count calls that were opened (1) or are open no more (-1), by teacher and reserve."""
-    nums: dict[int, int] = {}
-    picos: dict[int, int] = {}
-    for teacher, reserved_usd in calls:
-        nums[teacher] = nums.get(teacher, 0) + change
-        if reserved_usd:
-            picos[teacher] = picos.get(teacher, 0) + change * pico_of(reserved_usd)
-    db.many(_COUNT_OPEN, [(teacher, num, picos.get(teacher, 0)) for teacher, num in nums.items()])
+    for teacher in {teacher for teacher, _ in calls}:
+        reserves = [reserved_usd for number, reserved_usd in calls if number == teacher]
+        pico = sum(picos_of([usd for usd in reserves if usd]))
+        db.rows(_COUNT_OPEN, (teacher, change * len(reserves), change * pico))
 
 
 def outcomes(db: Database, teacher: str | None = None) -> list[OutcomeTotals]:
