@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -46,6 +47,7 @@ SAMPLINGS = st.builds(
     seed=INTEGERS,
     top_logprobs=COUNTS,
 )
+FLOATS32 = st.floats(allow_nan=False, allow_infinity=False, width=32)
 USAGES = st.builds(
     Usage,
     prompt_tokens=COUNTS,
@@ -65,11 +67,11 @@ def token_logprobs(draw: st.DrawFn) -> TokenLogprobs:
     return TokenLogprobs(
         token_ids=draw(st.none() | tuples(INTEGERS, size)),
         tokens=draw(st.none() | tuples(st.text(), size)),
-        logprobs=draw(tuples(FLOATS, size)),
+        logprobs=draw(tuples(FLOATS32, size)),
         top_k=top_k,
         top_ids=draw(st.none() | tuples(INTEGERS, size * top_k)),
         top_tokens=draw(st.none() | tuples(st.text(), size * top_k)),
-        top_logprobs=draw(tuples(FLOATS, size * top_k)),
+        top_logprobs=draw(tuples(FLOATS32, size * top_k)),
     )
 
 
@@ -204,6 +206,17 @@ def test_the_schema_says_what_may_be_null() -> None:
     assert schema.field("error").nullable
     assert schema.field("created_utc").type == pa.timestamp("us", tz="UTC")
     assert pa.types.is_struct(schema.field("logprobs").type)
+
+
+def test_logprobs_take_four_bytes_each(path: Path) -> None:
+    given = TokenLogprobs(logprobs=(-0.1, -2.0), top_k=1, top_logprobs=(-0.1, -1.5))
+    write_table(path, [completion(logprobs=given)], Completion)
+    kept = pq.read_schema(path).field("logprobs").type
+    assert kept.field("logprobs").type.value_type == pa.float32()
+    assert kept.field("top_logprobs").type.value_type == pa.float32()
+    (row,) = read_rows(path, Completion)
+    assert row.logprobs is not None
+    assert row.logprobs.logprobs == (float(np.float32(-0.1)), -2.0)
 
 
 @pytest.mark.parametrize("bad", ["\ud800", "ok\udfffok"])

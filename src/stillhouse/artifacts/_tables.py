@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
 from stillhouse.errors import IntegrityError, RecordError
-from stillhouse.records import Record
+from stillhouse.records import FLOAT32, Record
 
 R = TypeVar("R", bound=Record)
 
@@ -53,6 +53,8 @@ def _data_type(annotation: Any) -> pa.DataType:
     if annotation in _SCALARS:
         return _SCALARS[annotation]
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return pa.float32() if FLOAT32 in arguments else _data_type(arguments[0])
     if origin is Literal:
         return pa.string()
     if origin is tuple and arguments[1:] == (Ellipsis,):

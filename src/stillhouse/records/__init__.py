@@ -6,6 +6,7 @@ byte sequence of a record that hashes are taken over (identity of a request, Mer
 
 from stillhouse.records._base import Record, canonical_json, content_hash
 from stillhouse.records._rows import (
+    FLOAT32,
     Completion,
     Example,
     FinishReason,
@@ -40,6 +41,7 @@ __all__ = [
     "Request",
     "request_identity",
     "messages_identity",
+    "FLOAT32",
     "TokenLogprobs",
     "Usage",
     "ItemError",

@@ -3,7 +3,7 @@
 import hashlib
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -157,6 +157,12 @@ def _identity_of(message: Message) -> dict[str, Any]:
     return identity
 
 
+FLOAT32 = "float32"
+Float32 = Annotated[float, FLOAT32]
+"""A number that its table stores in four bytes: models compute their log-probabilities in no more.
+"""
+
+
 class TokenLogprobs(Record):
     """A teacher's distribution at each completion token, in nats, never renormalised.
 
@@ -167,11 +173,11 @@ class TokenLogprobs(Record):
 
     token_ids: tuple[int, ...] | None = None
     tokens: tuple[str, ...] | None = None
-    logprobs: tuple[float, ...]
+    logprobs: tuple[Float32, ...]
     top_k: int = Field(default=0, ge=0)
     top_ids: tuple[int, ...] | None = None
     top_tokens: tuple[str, ...] | None = None
-    top_logprobs: tuple[float, ...] = ()
+    top_logprobs: tuple[Float32, ...] = ()
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
