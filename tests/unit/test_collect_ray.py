@@ -1,8 +1,6 @@
 """Collections on a Ray cluster of two nodes, against a provider in a process of its own."""
 
 import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +15,7 @@ from tests.mock_provider import MockProcess
 
 from stillhouse.artifacts import open_artifact
 from stillhouse.collect import CollectConfig, collect
-from stillhouse.errors import BudgetExceededError, ConfigError, TeacherUnavailableError
+from stillhouse.errors import BudgetExceededError, TeacherUnavailableError
 from stillhouse.records import Completion
 from stillhouse.runlog import Ledger, Progress
 
@@ -181,17 +179,3 @@ def test_an_error_of_a_worker_ends_the_run_with_the_same_line(
             )
         lines.append(str(caught.value))
     assert lines[0] == lines[1]
-
-
-def test_a_teacher_that_is_open_and_batches_are_refused_before_anything_starts(
-    tmp_path: Path,
-) -> None:
-    prompts = write_prompts(tmp_path, 2)
-    with pytest.raises(ConfigError, match="do not go together"):
-        collect(prompts, tmp_path / "out", teacher="openai:m", config=on_ray(tier="batch"))
-    assert not (tmp_path / "ledger.sqlite").exists()
-
-
-def test_help_and_a_local_collection_do_not_load_ray() -> None:
-    code = "import sys, stillhouse.collect, stillhouse.cli; sys.exit('ray' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

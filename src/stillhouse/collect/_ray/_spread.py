@@ -12,7 +12,7 @@ from typing import Any
 from stillhouse.artifacts import ArtifactWriter
 from stillhouse.collect._config import STAGE, CollectConfig
 from stillhouse.collect._purse import FixedPurse, Purse
-from stillhouse.collect._ray._cluster import Cluster, open_cluster
+from stillhouse.collect._ray._cluster import Cluster, import_ray, open_cluster
 from stillhouse.collect._ray._crew import Crew
 from stillhouse.collect._ray._drive import Drive
 from stillhouse.collect._ray._gate_desk import GateDesk
@@ -81,6 +81,7 @@ def check_spreadable(
 
     Raises:
         ConfigError: the teacher is open already, or requests are to go in batches.
+        MissingDependencyError: Ray is not installed.
     """
     if not isinstance(teacher, str | Mapping):
         raise ConfigError("engine=ray opens a teacher on every worker. Give a spec, not a teacher.")
@@ -89,6 +90,7 @@ def check_spreadable(
             f"engine=ray and tier={config.access.tier} do not go together: the provider works "
             "off a batch, workers add nothing. Leave one of them out."
         )
+    import_ray()
     return teacher
 
 
@@ -105,7 +107,6 @@ def asked_on_cluster(
         on_progress: Told how far it is.
 
     Raises:
-        MissingDependencyError: Ray is not installed.
         ConfigError: there is no cluster, no room in it, or another version of this package.
         StillhouseError: as asking here would; what was answered is in the ledger.
     """
