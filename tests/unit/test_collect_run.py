@@ -462,7 +462,7 @@ def test_two_processes_share_a_collection_and_ask_everything_once(
 def test_a_process_finishes_what_a_killed_one_had_in_hand(
     tmp_path: Path, provider: MockProvider, victim: int
 ) -> None:
-    provider.change(latency={"first_s": 0.1})
+    provider.change(latency={"first_s": 0.25})
     texts = [f"River {i} rises" for i in range(300)]
     write_rows(tmp_path / "prompts.jsonl", *({"prompt": text} for text in texts))
     children = [start_collect(tmp_path, provider)]
