@@ -104,7 +104,8 @@ GOALS = (
         ("single", "num_kills"),
         20,
         ("lost over 20 kills", ("single", "lost"), 0),
-        ("paid twice of one kill, 64 in flight", ("single", "most_paid_twice_of_one_kill"), 64),
+        # Twice the concurrency is claimed: under way, or answered and not on disk yet.
+        ("paid twice of one kill, 128 claimed", ("single", "most_paid_twice_of_one_kill"), 128),
         ("paid twice and not listed", ("single", "paid_twice_unlisted"), 0),
     ),
     *_goals(
