@@ -16,6 +16,7 @@ from stillhouse.artifacts import (
 )
 from stillhouse.collect._asking import Asking
 from stillhouse.collect._config import STAGE, CollectConfig
+from stillhouse.collect._finish import Harvest
 from stillhouse.collect._purse import FixedPurse, Purse
 from stillhouse.collect._run import Run
 from stillhouse.collect._shares import Share, check_routes, open_shares
@@ -159,7 +160,8 @@ def _ask_and_write(
             run = Run(askings, ledger, tally, writer, config, purse)
             run.ask(on_progress)
             if writer is not None:
-                return run.finish(writer, *prompts)
+                harvest = Harvest(shares, *prompts, ledger, run.failures)
+                return harvest.write(writer, config, run.seconds)
         finally:
             if writer is not None:
                 writer.release()
@@ -191,7 +193,8 @@ def _ask_on_ray_and_write(target: _Target, spread: "Spread", on_progress: Listen
             run = Run(askings, ledger, tally, writer, config, rest.purse)
             run.stop(rest.stop_s)
             run.ask(rest.on_progress)
-            return run.finish(writer, *prompts)
+            harvest = Harvest(rest.shares, *prompts, ledger, run.failures)
+            return harvest.write(writer, config, run.seconds)
     finally:
         writer.release()
 

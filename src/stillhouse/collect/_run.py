@@ -1,19 +1,15 @@
-"""One attempt at a collection: ask through the ledger, then write what it holds."""
+"""One attempt at a collection: everything is asked through the ledger, until nothing is left."""
 
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
-from stillhouse.artifacts import Artifact, ArtifactWriter, Counts, TeacherRef
+from stillhouse.artifacts import ArtifactWriter
 from stillhouse.collect._asking import Asking
 from stillhouse.collect._batch import BatchDrive
 from stillhouse.collect._config import STAGE, CollectConfig
 from stillhouse.collect._purse import Purse
-from stillhouse.collect._source import PromptSource, Survey
+from stillhouse.collect._stopwatch import open_stopwatch
 from stillhouse.collect._tally import Tally, tally_metrics
 from stillhouse.collect._together import stream_together
 from stillhouse.errors import (
@@ -22,62 +18,18 @@ from stillhouse.errors import (
     TeacherError,
     TooManyFailuresError,
 )
-from stillhouse.records import Completion, ItemError, Prompt, Request
-from stillhouse.runlog import (
-    Ledger,
-    Listener,
-    MetricsLog,
-    OpenCall,
-    Shortage,
-    Ticker,
-    read_metrics,
-)
-from stillhouse.teachers import MalformedAnswerError, TeacherInfo, read_answer
+from stillhouse.records import ItemError, Request
+from stillhouse.runlog import Ledger, Listener, Shortage, Ticker
 
-_REPEATED = "duplicate_prompt"
-_UNREADABLE = "unreadable_answer"
-_TIME_KEY = "time/collect_s"
-_READ_AT_ONCE = 256
 _LOOK_AGAIN_S = 0.5
-_OWN = frozenset({"fake", "replay", "local", "gguf"})
-
-
-class Stopwatch:
-    """Seconds spent asking, those of earlier attempts included.
-
-    Attributes:
-        seconds: Until the last lap.
-    """
-
-    def __init__(self, log: MetricsLog | None, *, laps: list[dict[str, Any]]) -> None:
-        self._log = log
-        self._num_laps = len(laps)
-        self._before_s: float = laps[-1][_TIME_KEY] if laps else 0.0
-        self._written_s = self.seconds = self._before_s
-        self._started_s = time.monotonic()
-
-    def lap(self, *, at_least_s: float = 1.0) -> None:
-        """Take the time, and write it down when the last one written is old."""
-        self.seconds = self._before_s + time.monotonic() - self._started_s
-        if self._log is not None and self.seconds - self._written_s >= at_least_s:
-            self._written_s = self.seconds
-            self._log.append(self._num_laps, {_TIME_KEY: self.seconds})
-            self._num_laps += 1
-
-
-@contextmanager
-def open_stopwatch(writer: ArtifactWriter | None) -> Iterator[Stopwatch]:
-    """A stopwatch that goes on where an earlier attempt of this writer stopped."""
-    if writer is None:  # this process only helps: the one that writes takes the time
-        yield Stopwatch(None, laps=[])
-        return
-    path = writer.work_dir / "collect.jsonl"
-    with MetricsLog(path, resume_at_step=sys.maxsize) as log:
-        yield Stopwatch(log, laps=list(read_metrics(path)))
 
 
 class Run:
-    """One attempt at a collection: what is asked of whom, and what came of it."""
+    """One attempt at a collection: what is asked of whom, and what came of it.
+
+    Attributes:
+        seconds: Spent on asking, earlier attempts included.
+    """
 
     def __init__(
         self,
@@ -95,7 +47,7 @@ class Run:
         self._config = config
         self._purse = purse
         self._num_requests = sum(asking.num_requests for asking in askings)
-        self._seconds = 0.0
+        self.seconds = 0.0
         self._stop_s = float("inf")
         self._unreadable: DataError | None = None
         for asking in askings:
@@ -129,43 +81,12 @@ class Run:
                         ticker.advance(num_settled - num_before, metrics)
                 finally:
                     stopwatch.lap(at_least_s=0.0)
-                    self._seconds = stopwatch.seconds
+                    self.seconds = stopwatch.seconds
         finally:
             # A stopped run tells the next one how far it came.
             for asking in self._askings:
                 asking.note_stop()
         self._check_complete()
-
-    def finish(self, writer: ArtifactWriter, source: PromptSource, survey: Survey) -> Artifact:
-        """Write the answers in the order of the prompts, and the manifest."""
-        source.check_unchanged()
-        tally, dropped = Tally(), Counter[str]()
-        answers = self._completions(source, survey, tally, dropped)
-        num_kept = writer.write_rows("completions", answers, Completion)
-        writer.write_rows("prompts", (row.prompt for row in source.iterate(survey)), Prompt)
-        if survey.repeats:
-            num_repeated = survey.num_repeated(len(self._askings))
-            dropped[_REPEATED] += num_repeated * self._config.samples_per_prompt
-        infos = [asking.share.teacher.info for asking in self._askings]
-        return writer.finish(
-            counts=Counts.model_validate(
-                {
-                    "in": num_kept + sum(dropped.values()),
-                    "kept": num_kept,
-                    "dropped": dict(sorted(dropped.items())),
-                }
-            ),
-            usage=tally.total(self._seconds),
-            teacher=_teacher_ref(infos, tally.models),
-            tokenizer_sha256=_only(info.tokenizer_sha256 for info in infos),
-            chat_template_sha256=_only(info.chat_template_sha256 for info in infos),
-            sampling=self._config.sampling,
-            seeds={"sampling": self._config.sampling.seed},
-            results={
-                "by_teacher": [row.model_dump(mode="json") for row in tally.outcomes()],
-                "calls_maybe_paid": _listed(self._ledger.lost_calls()),
-            },
-        )
 
     def _settling(self, drive: BatchDrive) -> Iterator[None]:
         """Ask until nothing is left to ask; yields when something has been settled."""
@@ -225,7 +146,7 @@ class Run:
 
     def _metrics(self, started_s: float) -> dict[str, float]:
         metrics = tally_metrics(self._tally, started_s)
-        metrics["collect/num_failed"] = len(self._failures())
+        metrics["collect/num_failed"] = len(self.failures)
         for asking in self._askings:
             for name, value in asking.share.teacher.metrics().items():
                 metrics[name] = metrics.get(name, 0.0) + value
@@ -233,40 +154,9 @@ class Run:
             metrics["collect/budget_usd"] = self._purse.cap_usd
         return metrics
 
-    def _completions(
-        self,
-        source: PromptSource,
-        survey: Survey,
-        tally: Tally,
-        dropped: Counter[str],
-    ) -> Iterator[Completion]:
-        failures = self._failures()
-        for group in _grouped(self._requests(source, survey), _READ_AT_ONCE):
-            answers = {
-                answer.request_id: answer
-                for answer in self._ledger.answered(request.id for request in group)
-            }
-            for request in group:
-                answer = answers.get(request.id)
-                if answer is None:
-                    error = failures.get(request.id)
-                    dropped[error.type if error else "no_answer"] += 1
-                    continue
-                try:
-                    completion = read_answer(answer, request)
-                except MalformedAnswerError:
-                    dropped[_UNREADABLE] += 1
-                    continue
-                tally.add(request.teacher, answer)
-                yield completion
-
-    def _requests(self, source: PromptSource, survey: Survey) -> Iterator[Request]:
-        """Every request, prompt by prompt."""
-        for prompt, _ in source.iterate(survey):
-            for asking in self._askings:
-                yield from asking.share.requests_for(prompt)
-
-    def _failures(self) -> dict[str, ItemError]:
+    @property
+    def failures(self) -> Mapping[str, ItemError]:
+        """Why requests have no answer, by id."""
         return {
             request_id: error
             for asking in self._askings
@@ -295,7 +185,7 @@ class Run:
         )
 
     def _too_many_failures(self) -> TooManyFailuresError:
-        failures = self._failures()
+        failures = self.failures
         num_failed, num_all = len(failures), self._num_requests
         kinds = Counter(error.type for error in failures.values())
         kind, times = kinds.most_common(1)[0]
@@ -322,39 +212,3 @@ def _exceeded(shortage: Shortage) -> BudgetExceededError:
         f"{shortage.held_usd:.6f} set aside for calls whose cost is not known. Raise the budget, "
         "or lower sampling.max_tokens; what was answered is kept."
     )
-
-
-def _listed(calls: Sequence[OpenCall]) -> list[dict[str, str]]:
-    """Calls that nobody heard of again, so that their bill can be looked up."""
-    return [
-        {
-            "request_id": call.request_id,
-            "prompt_id": call.prompt_id,
-            "teacher": call.teacher,
-            "sent_utc": call.sent_utc.isoformat(),
-        }
-        for call in calls
-    ]
-
-
-def _teacher_ref(infos: Sequence[TeacherInfo], models: set[str]) -> TeacherRef:
-    if len(infos) > 1:
-        return TeacherRef(
-            id=" + ".join(info.id for info in infos), provider="several", revision=None
-        )
-    (info,) = infos
-    revision = info.revision
-    if revision is None and info.provider not in _OWN and len(models) == 1:
-        revision = next(iter(models))  # an API's revision is the dated model that answered
-    return TeacherRef(id=info.id, provider=info.provider, revision=revision)
-
-
-def _only(values: Iterable[str | None]) -> str | None:
-    """What all agree on, else None."""
-    distinct = set(values)
-    return distinct.pop() if len(distinct) == 1 else None
-
-
-def _grouped(requests: Iterator[Request], size: int) -> Iterator[list[Request]]:
-    while group := list(islice(requests, size)):
-        yield group
