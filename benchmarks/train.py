@@ -68,7 +68,7 @@ def measure_memory(form: str) -> int:
     """Bytes by which the peak grows over inputs, weights and their gradients."""
     import torch
 
-    from stillhouse.losses import TopKTarget, forward_kl_topk, head_loss_and_grad
+    from stillhouse.losses import Head, Objective, TopKTarget, head_loss_and_grad, loss_of_logits
 
     torch.manual_seed(0)
     hidden_ND = torch.randn(MEMORY_POSITIONS, HIDDEN, requires_grad=True)
@@ -79,17 +79,15 @@ def measure_memory(form: str) -> int:
     ids_NK = torch.stack([torch.randperm(VOCABULARY)[:TOP_K] for _ in range(MEMORY_POSITIONS)])
     logprobs_NK = torch.log_softmax(torch.randn(MEMORY_POSITIONS, TOP_K + 1), dim=1)
     target = TopKTarget(ids_NK, logprobs_NK[:, :TOP_K], logprobs_NK[:, TOP_K])
+    objective = Objective("forward_kl")
     weight_N = torch.full((MEMORY_POSITIONS,), 1 / MEMORY_POSITIONS)
     torch.randn(64, 64) @ torch.randn(64, 64)  # the library's own buffers are not the loss's
     before = _forget_peak()
     if form == "chunked":
-        head_loss_and_grad(
-            hidden_ND, weight_VD.detach(), target, weight_N=weight_N, weight_grad_VD=weight_VD.grad
-        )
+        head = Head(weight_VD.detach(), weight_VD.grad)
+        head_loss_and_grad(hidden_ND, head, target, objective, weight_N=weight_N)
     else:
-        loss_N = forward_kl_topk(
-            hidden_ND @ weight_VD.T, target.ids_NK, target.logprobs_NK, target.tail_logprob_N
-        )
+        loss_N = loss_of_logits(hidden_ND @ weight_VD.T, target, objective)
         (loss_N * weight_N).sum().backward()
     return _peak_bytes() - before
 
@@ -136,7 +134,9 @@ def _race(dataset: Path, signal: Path, num_steps: int) -> dict[str, Any]:
         "sft": own_tokens,
     }
     steppers = {
-        name: Stepper(pruned(base, STUDENT_LAYERS, name=name).network, TrainConfig(), num_steps)
+        name: Stepper(
+            pruned(base, STUDENT_LAYERS, name=name).network, TrainConfig(objective=name), num_steps
+        )
         for name in targets
     }
     speeds: dict[str, list[float]] = {name: [] for name in targets}

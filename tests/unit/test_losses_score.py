@@ -5,7 +5,7 @@ import torch
 from loss_cases import cross_entropy_by_hand, forward_kl_by_hand, logits, relative_error
 
 from stillhouse.errors import ShapeError
-from stillhouse.losses import CHUNK_TOKENS, score_against_head
+from stillhouse.losses import TILE_TOKENS, score_against_head
 
 V = 31
 
@@ -22,7 +22,7 @@ def models(num_tokens: int) -> tuple[torch.Tensor, ...]:
     )
 
 
-@pytest.mark.parametrize("num_tokens", [1, CHUNK_TOKENS, CHUNK_TOKENS + 1])
+@pytest.mark.parametrize("num_tokens", [1, TILE_TOKENS, TILE_TOKENS + 1])
 def test_scores_are_those_of_the_definitions(num_tokens: int) -> None:
     hidden, head, teacher_hidden, teacher_head, ids = models(num_tokens)
     scores = score_against_head(hidden, head, teacher_hidden, teacher_head, ids)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stillhouse.chat import EncodedExample
 from stillhouse.errors import ConfigError, ShapeError
-from stillhouse.losses import TokenTarget, head_loss_and_grad
+from stillhouse.losses import Head, Objective, TokenTarget, head_loss_and_grad
 from stillhouse.models import (
     LanguageModel,
     load_model,
@@ -46,10 +46,10 @@ def losses(model: LanguageModel, examples: list[EncodedExample]) -> Tensor:
     batch = predicting_batch(examples)
     loss_N, _ = head_loss_and_grad(
         predicting_hidden_states(model.network, batch),
-        output_head(model.network).detach(),
+        Head(output_head(model.network).detach()),
         TokenTarget(batch.target_ids_N),
+        Objective("sft"),
         weight_N=torch.ones(len(batch.target_ids_N)),
-        weight_grad_VD=None,
     )
     return loss_N
 

@@ -52,6 +52,11 @@ def guide(request: pytest.FixtureRequest, captured: CapturedSignal) -> Guide:
     return own_tokens if request.param == "sft" else captured
 
 
+def named(guide: Guide) -> str:
+    """The objective that learns from a guide."""
+    return "sft" if guide is own_tokens else "forward_kl"
+
+
 def stepper_of(teacher: LanguageModel, config: TrainConfig, layers: Sequence[int]) -> Stepper:
     return Stepper(keep_layers(teacher, layers, name="student").network, config, num_steps=10)
 
@@ -85,7 +90,9 @@ def test_a_batch_in_parts_is_the_same_step(
     parts: int,
 ) -> None:
     # A large weight decay and clipping, so that a wrong denominator has ways to show.
-    config = settings(chain, learning_rate=1e-3, clip_norm=0.5, weight_decay=0.1)
+    config = settings(
+        chain, objective=named(guide), learning_rate=1e-3, clip_norm=0.5, weight_decay=0.1
+    )
     whole, split = (stepper_of(teacher, config, [0, 3]) for _ in range(2))
     assert three_steps(whole, lessons, guide, 1) == pytest.approx(
         three_steps(split, lessons, guide, parts), abs=TOLERANCE
@@ -105,7 +112,7 @@ def test_a_lesson_counts_by_its_weight(
     light, heavy = (
         replace(lesson, weight=w) for lesson, w in zip(lessons, (1.0, 3.0), strict=False)
     )
-    stepper = stepper_of(teacher, settings(chain), [0, 3])
+    stepper = stepper_of(teacher, settings(chain, objective="sft"), [0, 3])
     both, *alone = (stepper.learn(0, [p], own_tokens) for p in ([light, heavy], [light], [heavy]))
     tokens = (light.num_tokens, 3 * heavy.num_tokens)
     expected = sum(n * one.loss_nats for n, one in zip(tokens, alone, strict=True)) / sum(tokens)
@@ -119,7 +126,9 @@ def test_padding_changes_neither_loss_nor_gradient(
     by_length = sorted(lessons, key=lambda lesson: len(lesson.example.ids))
     short, long = by_length[0], by_length[-1]
     assert len(long.example.ids) > len(short.example.ids) + 10
-    padded, apart = (stepper_of(teacher, settings(chain), [0, 3]) for _ in range(2))
+    padded, apart = (
+        stepper_of(teacher, settings(chain, objective=named(guide)), [0, 3]) for _ in range(2)
+    )
     one = padded.learn(0, [[short, long]], guide)
     two = apart.learn(0, [[short], [long]], guide)
     assert one.num_padded_tokens > two.num_padded_tokens
@@ -133,7 +142,7 @@ def test_every_token_weighs_the_same_whatever_its_example(
 ) -> None:
     few = min(lessons, key=lambda lesson: lesson.num_tokens)
     many = max(lessons, key=lambda lesson: lesson.num_tokens)
-    stepper = stepper_of(teacher, settings(chain), [0, 3])
+    stepper = stepper_of(teacher, settings(chain, objective="sft"), [0, 3])
     both, *alone = (stepper.learn(0, [part], own_tokens) for part in ([few, many], [few], [many]))
     total = sum(one.loss_nats * one.num_tokens for one in alone)
     assert both.loss_nats == pytest.approx(total / both.num_tokens, abs=TOLERANCE)
@@ -143,7 +152,7 @@ def test_every_token_weighs_the_same_whatever_its_example(
 def test_the_gradient_is_that_of_the_plain_dense_loss(
     chain: Chain, teacher: LanguageModel, lessons: list[Lesson]
 ) -> None:
-    stepper = stepper_of(teacher, settings(chain, clip_norm=1e9), [0, 3])
+    stepper = stepper_of(teacher, settings(chain, objective="sft", clip_norm=1e9), [0, 3])
     result = stepper.learn(0, [lessons[:4], lessons[4:8]], own_tokens)
 
     naive = keep_layers(teacher, [0, 3], name="naive").network.double()
@@ -164,11 +173,11 @@ def test_the_gradient_is_that_of_the_plain_dense_loss(
 def test_the_end_of_turn_token_learns_even_where_it_is_also_the_pad(
     chain: Chain, teacher: LanguageModel, lessons: list[Lesson]
 ) -> None:
-    stepper = stepper_of(teacher, settings(chain), [0, 3])
+    stepper = stepper_of(teacher, settings(chain, objective="sft"), [0, 3])
     embedding = stepper.network.get_input_embeddings().weight
     with torch.no_grad():
         stepper.network.get_output_embeddings().weight = torch.nn.Parameter(embedding.clone())
-    untied = Stepper(stepper.network, settings(chain), num_steps=10)
+    untied = Stepper(stepper.network, settings(chain, objective="sft"), num_steps=10)
     untied.learn(0, [lessons[:8]], own_tokens)
     assert embedding.grad is not None
     assert embedding.grad[END_OF_TURN_ID].abs().max() > 1e-6
@@ -200,7 +209,9 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_the_signal(
 def test_sft_still_learns_from_the_text_where_the_signal_has_nothing_to_teach(
     chain: Chain, teacher: LanguageModel, lessons: list[Lesson]
 ) -> None:
-    result = one_batch(stepper_of(teacher, settings(chain), [0, 1, 2, 3]), lessons, own_tokens)
+    result = one_batch(
+        stepper_of(teacher, settings(chain, objective="sft"), [0, 1, 2, 3]), lessons, own_tokens
+    )
     assert result.loss_nats > 0.1
     assert result.grad_norm > 0.1
 
@@ -208,7 +219,8 @@ def test_sft_still_learns_from_the_text_where_the_signal_has_nothing_to_teach(
 def test_a_step_that_is_not_finite_changes_no_weight(
     chain: Chain, teacher: LanguageModel, lessons: list[Lesson], guide: Guide
 ) -> None:
-    stepper = stepper_of(teacher, settings(chain, learning_rate=1e30, warmup_fraction=0.0), [0, 3])
+    config = settings(chain, objective=named(guide), learning_rate=1e30, warmup_fraction=0.0)
+    stepper = stepper_of(teacher, config, [0, 3])
     one_batch(stepper, lessons, guide)
     stepper.update(0)  # finite gradient, absurd rate: the next forward pass overflows
     before = copies(stepper)
@@ -223,7 +235,7 @@ def test_a_step_that_is_not_finite_changes_no_weight(
 def test_a_broken_base_is_refused_at_the_first_step(
     chain: Chain, teacher: LanguageModel, lessons: list[Lesson]
 ) -> None:
-    stepper = stepper_of(teacher, settings(chain), [0, 3])
+    stepper = stepper_of(teacher, settings(chain, objective="sft"), [0, 3])
     with torch.no_grad():
         stepper.network.model.layers[0].mlp.up_proj.weight[0, 0] = math.nan
     with pytest.raises(NonFiniteLossError, match="check the base model's weights"):
@@ -233,7 +245,7 @@ def test_a_broken_base_is_refused_at_the_first_step(
 def test_weights_that_the_last_update_broke_are_refused(
     chain: Chain, teacher: LanguageModel, lessons: list[Lesson]
 ) -> None:
-    stepper = stepper_of(teacher, settings(chain, learning_rate=1e39), [0, 3])
+    stepper = stepper_of(teacher, settings(chain, objective="sft", learning_rate=1e39), [0, 3])
     stepper.check_weights(0)
     one_batch(stepper, lessons, own_tokens)
     stepper.update(9)

@@ -1,32 +1,75 @@
-"""Every divergence once: pure functions, per token, in nats.
+"""Every objective once: per token or sequence, in nats, without a (batch, time, vocabulary) tensor.
 
-`cross_entropy`, `forward_kl` and `forward_kl_topk` take logits and differentiate through autograd.
-`fused_head_loss` computes the same losses from hidden states and the head, chunk by chunk, so that
-no (batch, time, vocabulary) tensor exists. Shape letters: B batch, T tokens, N valid tokens, V
-vocabulary, K top-k, D hidden.
+`head_loss_and_grad` takes hidden states, a head, a target (what the teacher said, in one of seven
+forms) and an `Objective` (how to match it), and computes loss and gradient tile by tile.
+`sequence_loss_and_grad` does so for objectives of summed log-probabilities. `docs/objectives.md`
+has the formulas. Shape letters: B batch, T tokens, N valid tokens, V vocabulary, K top-k, D student
+hidden, E teacher hidden, C rows of a tile, O outcomes, J ids per position, S segments.
 """
 
-from stillhouse.losses._dense import cross_entropy, forward_kl, forward_kl_topk
+from stillhouse.losses._distillm2 import Distillm2, Part, Samples, loss_and_grad_in_parts
 from stillhouse.losses._fused import (
-    CHUNK_TOKENS,
-    HeadTarget,
-    TokenTarget,
-    TopKTarget,
+    TILE_TOKENS,
     fused_head_loss,
     head_loss_and_grad,
+    loss_of_logits,
+    token_logprobs,
 )
+from stillhouse.losses._head import Head, HeadForm
+from stillhouse.losses._hidden import HIDDEN_DISTANCES, hidden_state_loss
+from stillhouse.losses._objectives import OBJECTIVES, Objective, ObjectiveSpec, Parameter
 from stillhouse.losses._score import HeadScores, score_against_head
+from stillhouse.losses._sequence import (
+    ChunkLikelihood,
+    Preference,
+    Segments,
+    mean_token_nll,
+    sequence_loss_and_grad,
+)
+from stillhouse.losses._targets import (
+    DenseTarget,
+    HeadTarget,
+    HiddenTarget,
+    ProjectedTarget,
+    SampledTarget,
+    ScoredTarget,
+    TokenTarget,
+    TopKTarget,
+    draw_target,
+)
 
 __all__ = [
-    "cross_entropy",
-    "forward_kl",
-    "forward_kl_topk",
+    "Objective",
+    "OBJECTIVES",
+    "ObjectiveSpec",
+    "Parameter",
+    "Head",
+    "HeadForm",
+    "HeadTarget",
     "TokenTarget",
     "TopKTarget",
-    "HeadTarget",
-    "fused_head_loss",
+    "DenseTarget",
+    "HiddenTarget",
+    "SampledTarget",
+    "ScoredTarget",
+    "ProjectedTarget",
+    "draw_target",
     "head_loss_and_grad",
-    "CHUNK_TOKENS",
+    "fused_head_loss",
+    "loss_of_logits",
+    "token_logprobs",
+    "TILE_TOKENS",
+    "Segments",
+    "sequence_loss_and_grad",
+    "ChunkLikelihood",
+    "Preference",
+    "mean_token_nll",
+    "Distillm2",
+    "Samples",
+    "Part",
+    "loss_and_grad_in_parts",
+    "hidden_state_loss",
+    "HIDDEN_DISTANCES",
     "HeadScores",
     "score_against_head",
 ]

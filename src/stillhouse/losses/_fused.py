@@ -1,17 +1,11 @@
-"""Head and loss in one pass over chunks of valid positions, gradient computed on the way.
+"""Head and loss in one pass over tiles of valid positions, gradient computed on the way.
 
-A head of V = 49,152 turns 2,048 positions into 384 MB of float32 logits, and a dense KL keeps five
-to seven arrays of that size. Here one (C, V) buffer holds a chunk's logits, becomes its
-probabilities and then the gradient of the loss with respect to the logits, in place; only the (N,
-D) gradient of the hidden states and the head's own gradient remain.
-
-A *kernel* is one objective on one chunk: it gets the logits buffer and its rows of the target,
-returns the loss per row and leaves d(loss)/d(logits) in the buffer. That is all there is to add
-for a new objective.
+A head of V = 49,152 turns 2,048 positions into 384 MB of float32 logits, and a dense divergence
+keeps five to seven arrays of that size. Here one (C, V) buffer holds a tile's logits and then, in
+place, the gradient of the loss with respect to them; only the (N, D) gradient of the hidden states
+and the head's own gradient remain.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,137 +13,102 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from stillhouse.errors import ShapeError
+from stillhouse.losses._head import PLAIN, Head, HeadForm
+from stillhouse.losses._objectives import Kernel, Objective
+from stillhouse.losses._targets import (
+    DenseTarget,
+    HeadTarget,
+    HiddenTarget,
+    ProjectedTarget,
+    SampledTarget,
+    ScoredTarget,
+    TokenTarget,
+    TopKTarget,
+)
 
-CHUNK_TOKENS = 128
+TILE_TOKENS = 128
 """Rows of one logits buffer: 25 MB at V = 49,152. 64 to 256 run at the same speed on two cores."""
 
-
-@dataclass(frozen=True)
-class TokenTarget:
-    """Hard targets: the ids to predict, (N,) int64."""
-
-    ids_N: Tensor
-
-    def __len__(self) -> int:
-        return int(self.ids_N.shape[0])
-
-    def rows(self, start: int, stop: int) -> "TokenTarget":
-        """The target of positions `start` to `stop`."""
-        return TokenTarget(self.ids_N[start:stop])
-
-
-@dataclass(frozen=True)
-class TopKTarget:
-    """A teacher's top-k log-probabilities and the log of the mass outside them."""
-
-    ids_NK: Tensor
-    logprobs_NK: Tensor
-    tail_logprob_N: Tensor
-
-    def __len__(self) -> int:
-        return int(self.ids_NK.shape[0])
-
-    def rows(self, start: int, stop: int) -> "TopKTarget":
-        """The target of positions `start` to `stop`."""
-        return TopKTarget(
-            self.ids_NK[start:stop], self.logprobs_NK[start:stop], self.tail_logprob_N[start:stop]
-        )
-
-
-HeadTarget = TokenTarget | TopKTarget
-
-
-def cross_entropy_kernel(logits_CV: Tensor, target: TokenTarget) -> Tensor:
-    """-log q(id); the gradient q - onehot(id) replaces the logits."""
-    ids_C1 = target.ids_N.unsqueeze(1)
-    picked = logits_CV.gather(1, ids_C1)
-    log_normaliser_C1 = _softmax_in_place(logits_CV)
-    loss_C = (log_normaliser_C1 - picked).squeeze(1)
-    logits_CV.scatter_add_(1, ids_C1, torch.full_like(picked, -1.0))
-    return loss_C
-
-
-def forward_kl_topk_kernel(logits_CV: Tensor, target: TopKTarget) -> Tensor:
-    """Top-k + tail forward KL; its gradient replaces the logits.
-
-    With q the student, Q its mass outside the ids, r = q / Q its distribution there and P the
-    teacher's tail, the gradient is q - p on the ids and r (Q - P) elsewhere: the shape of the tail
-    is left to the student.
-    """
-    ids_CK = target.ids_NK
-    top_logits_CK = logits_CV.gather(1, ids_CK)
-    # The tail is normalised by itself: as 1 - sum(top), or as a part of one softmax over V, it
-    # would have no correct digit left where it is below 1e-7.
-    logits_CV.scatter_(1, ids_CK, -torch.inf)
-    tail_normaliser_C1 = _softmax_in_place(logits_CV)
-    # K + 1 outcomes, the tail last.
-    student_CK1 = torch.log_softmax(torch.cat([top_logits_CK, tail_normaliser_C1], dim=1), dim=1)
-    teacher_CK1 = torch.cat([target.logprobs_NK, _tail_C1(target, logits_CV)], dim=1)
-    teacher_probs_CK1 = teacher_CK1.exp()
-    loss_C = torch.where(
-        teacher_probs_CK1 > 0, teacher_probs_CK1 * (teacher_CK1 - student_CK1), 0.0
-    ).sum(dim=1)
-
-    # The gradient of sum(p) * logsumexp needs the teacher's whole mass, which stored
-    # log-probabilities round to 1 +- 1e-7: q * mass, not q, keeps gradient and value consistent.
-    mass_C1 = teacher_probs_CK1.sum(dim=1, keepdim=True)
-    grad_CK1 = student_CK1.exp() * mass_C1 - teacher_probs_CK1
-    logits_CV.mul_(grad_CK1[:, -1:])
-    logits_CV.scatter_(1, ids_CK, grad_CK1[:, :-1])
-    return loss_C
-
-
-def _tail_C1(target: TopKTarget, logits_CV: Tensor) -> Tensor:
-    """Log of the teacher's tail, (C, 1); none where the ids are the whole vocabulary."""
-    tail_C1 = target.tail_logprob_N.unsqueeze(1)
-    is_whole = target.ids_NK.shape[1] == logits_CV.shape[1]
-    return torch.full_like(tail_C1, -torch.inf) if is_whole else tail_C1
-
-
-def _softmax_in_place(logits_CV: Tensor) -> Tensor:
-    """Turn logits into probabilities and return the log of their normaliser, (C, 1).
-
-    A row that is -inf throughout has the normaliser -inf, and no probabilities: NaN.
-    """
-    largest_C1 = logits_CV.amax(dim=1, keepdim=True)
-    torch.softmax(logits_CV, dim=1, out=logits_CV)
-    # The largest probability is 1 / sum(exp(z - max)), at least 1 / V: its log is exact enough.
-    log_normaliser_C1 = largest_C1 - logits_CV.amax(dim=1, keepdim=True).log()
-    return torch.where(largest_C1 == -torch.inf, largest_C1, log_normaliser_C1)
-
-
-_KERNELS: dict[type, Callable[[Tensor, Any], Tensor]] = {
-    TokenTarget: cross_entropy_kernel,
-    TopKTarget: forward_kl_topk_kernel,
-}
+WHOLE_TILE_TOKENS = 64
+"""The same where the teacher's logits need a second buffer, or a softcap its derivative."""
 
 
 def head_loss_and_grad(
     hidden_ND: Tensor,
-    weight_VD: Tensor,
+    head: Head,
     target: HeadTarget,
+    objective: Objective,
     *,
     weight_N: Tensor,
-    weight_grad_VD: Tensor | None,
-    chunk_tokens: int = CHUNK_TOKENS,
+    tile_tokens: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Losses per position and the gradient of their weighted sum.
 
     Args:
         hidden_ND: Hidden states at the positions that predict a valid token, N > 0.
-        weight_VD: The output head, of the same dtype.
+        head: The output head, of the same dtype; its gradient is added to `head.grad_VD`.
         target: What to match, N rows.
-        weight_N: The factor of each position in the sum, for instance 1 / number of valid tokens.
-        weight_grad_VD: Where the head's gradient is added; None for a frozen head.
-        chunk_tokens: Rows of the logits buffer.
+        objective: How.
+        weight_N: The factor of each position in the sum: 1 / number of valid tokens of the whole
+            step, not of this call, so that a batch in parts gives the same gradient.
+        tile_tokens: Rows of the logits buffer; None chooses by the kind of target.
 
     Returns:
         Losses (N,) without the weights, and the gradient of sum(weight * loss) by `hidden_ND`.
 
     Raises:
-        ShapeError: there is no position, or target or weights have another number of rows than
-            the hidden states.
+        ConfigError: the objective cannot learn from this kind of target.
+        ShapeError: there is no position, the rows of target or weights are not those of the
+            hidden states, or teacher and student have different vocabularies.
     """
+    kernel = objective.kernel_for(target)
+    _check_rows(hidden_ND, target, weight_N)
+    if objective.name != "sorted_l1":
+        _check_vocabulary(target, head.vocabulary_size)
+    num_tokens = hidden_ND.shape[0]
+    tile = min(tile_tokens or _tile_tokens(target, head), num_tokens)
+    hidden_ND = hidden_ND.detach()
+    loss_N = hidden_ND.new_empty(num_tokens)
+    hidden_grad_ND = torch.empty_like(hidden_ND)
+    buffer_CV = hidden_ND.new_empty(tile, head.vocabulary_size)
+    scaled_N = weight_N * head.form.scale
+    with torch.no_grad():
+        for start in range(0, num_tokens, tile):
+            rows = slice(start, min(start + tile, num_tokens))
+            logits_CV = buffer_CV[: rows.stop - start]
+            slope_CV = head.logits_(hidden_ND[rows], logits_CV)
+            loss_N[rows] = kernel(logits_CV, target.rows(start, rows.stop), scaled_N[rows])
+            head.backward(logits_CV, slope_CV, hidden_ND[rows], hidden_grad_ND[rows])
+    return loss_N, hidden_grad_ND
+
+
+@torch.no_grad()
+def token_logprobs(hidden_ND: Tensor, head: Head, ids_N: Tensor) -> Tensor:
+    """The student's log-probability of one token per position, (N,), tile by tile.
+
+    Raises:
+        ShapeError: there is no position, or not one id for each.
+    """
+    target = TokenTarget(ids_N)
+    _check_rows(hidden_ND, target, ids_N)
+    _check_vocabulary(target, head.vocabulary_size)
+    parts = []
+    for hidden_CD, ids_C in zip(
+        hidden_ND.split(TILE_TOKENS), ids_N.split(TILE_TOKENS), strict=True
+    ):
+        logits_CV = hidden_CD @ head.weight_VD.T
+        head.form.apply_(logits_CV)
+        picked_C1 = logits_CV.gather(1, ids_C.unsqueeze(1))
+        parts.append(picked_C1.squeeze(1) - torch.logsumexp(logits_CV, dim=1))
+    return torch.cat(parts)
+
+
+def _tile_tokens(target: HeadTarget, head: Head) -> int:
+    is_wide = isinstance(target, DenseTarget | HiddenTarget) or head.form.softcap is not None
+    return WHOLE_TILE_TOKENS if is_wide else TILE_TOKENS
+
+
+def _check_rows(hidden_ND: Tensor, target: HeadTarget, weight_N: Tensor) -> None:
     num_tokens = hidden_ND.shape[0]
     if num_tokens == 0:
         raise ShapeError("no positions to learn from; give at least one completion token.")
@@ -158,57 +117,114 @@ def head_loss_and_grad(
             f"{num_tokens} hidden states, {len(target)} target rows and weights of shape "
             f"{tuple(weight_N.shape)}: there must be one of each per position."
         )
-    kernel = _KERNELS[type(target)]
-    hidden_ND = hidden_ND.detach()
-    loss_N = hidden_ND.new_empty(num_tokens)
-    hidden_grad_ND = torch.empty_like(hidden_ND)
-    buffer_CV = hidden_ND.new_empty(min(chunk_tokens, num_tokens), weight_VD.shape[0])
-    with torch.no_grad():
-        for start in range(0, num_tokens, chunk_tokens):
-            stop = min(start + chunk_tokens, num_tokens)
-            hidden_CD = hidden_ND[start:stop]
-            logits_CV = buffer_CV[: stop - start]
-            torch.mm(hidden_CD, weight_VD.T, out=logits_CV)
-            loss_N[start:stop] = kernel(logits_CV, target.rows(start, stop))
-            logits_CV.mul_(weight_N[start:stop].unsqueeze(1))
-            torch.mm(logits_CV, weight_VD, out=hidden_grad_ND[start:stop])
-            if weight_grad_VD is not None:
-                weight_grad_VD.addmm_(logits_CV.T, hidden_CD)
-    return loss_N, hidden_grad_ND
+
+
+def _check_vocabulary(target: HeadTarget, vocabulary_size: int) -> None:
+    if isinstance(target, DenseTarget | HiddenTarget):
+        if target.vocabulary_size != vocabulary_size:
+            raise ShapeError(
+                f"the teacher has {target.vocabulary_size} ids and the student {vocabulary_size}; "
+                "cut head and target to the shared ones."
+            )
+        return
+    ids = _ids(target)
+    low, high = (int(end) for end in ids.aminmax())
+    if low < 0 or high >= vocabulary_size:
+        raise ShapeError(
+            f"target ids from {low} to {high}, but the student has {vocabulary_size} ids; "
+            "the target must be made with the student's tokenizer."
+        )
+    if isinstance(target, ProjectedTarget):
+        is_unmapped_NK = target.weights_NKJ.sum(dim=2) <= 0
+        if bool((is_unmapped_NK & (target.logprobs_NK > -torch.inf)).any()):
+            raise ShapeError(
+                "a teacher id with some probability has no student id; add it to the tail."
+            )
+
+
+def _ids(
+    target: TokenTarget | ScoredTarget | SampledTarget | TopKTarget | ProjectedTarget,
+) -> Tensor:
+    match target:
+        case TopKTarget():
+            return target.ids_NK
+        case SampledTarget():
+            return target.ids_NJ
+        case ProjectedTarget():
+            return target.student_ids_NKJ
+    return target.ids_N
 
 
 class _FusedHeadLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, target: HeadTarget, weight_N: Tensor
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        task: tuple[HeadTarget, Objective, Tensor, HeadForm],
     ) -> Tensor:
-        weight_grad_VD = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
+        target, objective, weight_N, form = task
+        grad_VD = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
+        head = Head(weight_VD.detach(), grad_VD, form)
         loss_N, hidden_grad_ND = head_loss_and_grad(
-            hidden_ND,
-            weight_VD.detach(),
-            target,
-            weight_N=weight_N,
-            weight_grad_VD=weight_grad_VD,
+            hidden_ND, head, target, objective, weight_N=weight_N
         )
-        ctx.save_for_backward(hidden_grad_ND, weight_grad_VD)
+        ctx.save_for_backward(hidden_grad_ND, grad_VD)
         return (loss_N * weight_N).sum()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
         (grad,) = grads
-        hidden_grad_ND, weight_grad_VD = ctx.saved_tensors
-        scaled = None if weight_grad_VD is None else weight_grad_VD * grad
-        return hidden_grad_ND * grad, scaled, None, None
+        hidden_grad_ND, grad_VD = ctx.saved_tensors
+        return hidden_grad_ND * grad, None if grad_VD is None else grad_VD * grad, None
 
 
 def fused_head_loss(
-    hidden_ND: Tensor, weight_VD: Tensor, target: HeadTarget, *, weight_N: Tensor
+    hidden_ND: Tensor,
+    weight_VD: Tensor,
+    target: HeadTarget,
+    objective: Objective,
+    *,
+    weight_N: Tensor,
+    form: HeadForm = PLAIN,
 ) -> Tensor:
     """The weighted sum of losses as a scalar that autograd can differentiate.
 
     The training loop calls `head_loss_and_grad`, which adds the head's gradient where it belongs;
-    this is the same kernel for use inside a larger expression. See there for the arguments.
+    this is the same pass for use inside a larger expression. See there for the arguments.
     """
-    loss: Tensor = _FusedHeadLoss.apply(hidden_ND, weight_VD, target, weight_N)
+    task = (target, objective, weight_N, form)
+    loss: Tensor = _FusedHeadLoss.apply(hidden_ND, weight_VD, task)
     return loss
+
+
+class _LossOfLogits(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits_NV: Tensor, target: HeadTarget, kernel: Kernel) -> Tensor:
+        grad_NV = logits_NV.detach().clone()
+        loss_N = kernel(grad_NV, target, grad_NV.new_ones(len(target)))
+        ctx.save_for_backward(grad_NV)
+        return loss_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (grad_N,) = grads
+        (grad_NV,) = ctx.saved_tensors
+        return grad_NV * grad_N.unsqueeze(1), None, None
+
+
+def loss_of_logits(logits_NV: Tensor, target: HeadTarget, objective: Objective) -> Tensor:
+    """Losses (N,) of whole student logits, differentiable: for small things and for reading.
+
+    Raises:
+        ConfigError: the objective cannot learn from this kind of target.
+        ShapeError: rows or vocabularies do not fit.
+    """
+    kernel = objective.kernel_for(target)
+    _check_rows(logits_NV, target, logits_NV.new_empty(logits_NV.shape[0]))
+    if objective.name != "sorted_l1":
+        _check_vocabulary(target, logits_NV.shape[1])
+    loss_N: Tensor = _LossOfLogits.apply(logits_NV, target, kernel)
+    return loss_N

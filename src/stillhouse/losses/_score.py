@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from stillhouse.errors import ShapeError
-from stillhouse.losses._fused import CHUNK_TOKENS
+from stillhouse.losses._divergences import forward_kl
+from stillhouse.losses._fused import TILE_TOKENS
 
 
 class HeadScores(NamedTuple):
@@ -51,14 +52,14 @@ def score_against_head(
             f"positions ({num_tokens} targets) and vocabulary."
         )
     chunks = []
-    for start in range(0, num_tokens, CHUNK_TOKENS):
-        rows = slice(start, start + CHUNK_TOKENS)
+    for start in range(0, num_tokens, TILE_TOKENS):
+        rows = slice(start, start + TILE_TOKENS)
         student_CV = torch.log_softmax(student_hidden_ND[rows] @ student_head_VD.T, dim=1)
         teacher_CV = torch.log_softmax(teacher_hidden_NE[rows] @ teacher_head_VE.T, dim=1)
         ids_C1 = target_ids_N[rows].unsqueeze(1)
         chunks.append(
             HeadScores(
-                forward_kl_N=(teacher_CV.exp() * (teacher_CV - student_CV)).sum(dim=1),
+                forward_kl_N=forward_kl(teacher_CV, student_CV)[0],
                 is_top1_N=student_CV.argmax(dim=1) == teacher_CV.argmax(dim=1),
                 student_logprob_N=student_CV.gather(1, ids_C1).squeeze(1),
                 teacher_logprob_N=teacher_CV.gather(1, ids_C1).squeeze(1),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from stillhouse.errors import NonFiniteLossError
-from stillhouse.losses import HeadTarget, head_loss_and_grad
+from stillhouse.losses import Head, HeadTarget, Objective, head_loss_and_grad
 from stillhouse.models import (
     PredictingBatch,
     output_head,
@@ -50,6 +50,7 @@ class Stepper:
         self.network = network
         self._config = config
         self._num_steps = num_steps
+        self._objective = Objective(config.objective)
         # transformers makes the pad token's embedding deaf to gradients; where pad is also the
         # end-of-turn token, as in SmolLM2-Instruct, that token is part of every prompt. Our own
         # padding reaches no valid position, so it adds nothing to any gradient.
@@ -139,7 +140,7 @@ class Stepper:
         if head.requires_grad and head.grad is None:
             head.grad = torch.zeros_like(head)
         loss_N, hidden_grad_ND = head_loss_and_grad(
-            hidden_ND, head.detach(), target, weight_N=weight_N, weight_grad_VD=head.grad
+            hidden_ND, Head(head.detach(), head.grad), target, self._objective, weight_N=weight_N
         )
         hidden_ND.backward(hidden_grad_ND)
         return float((loss_N.double() * weight_N.double()).sum())
