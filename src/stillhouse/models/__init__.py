@@ -11,8 +11,11 @@ from stillhouse.models._gguf import cache_dir, embedded_gguf, gguf_revision
 from stillhouse.models._gguf_file import GgufHeader, read_gguf_header
 from stillhouse.models._load import LanguageModel, ModelFolder, load_chat, load_model, locate_model
 from stillhouse.models._save import save_model
+from stillhouse.models._start import START_NAME, StudentStart
 
 if TYPE_CHECKING:
+    from stillhouse.models._adapter import Adapter
+    from stillhouse.models._choice import KeptSizes, choose_start, random_start
     from stillhouse.models._generate import (
         Generated,
         GenerationJob,
@@ -26,7 +29,18 @@ if TYPE_CHECKING:
         predicting_hidden_states,
         top_logprobs,
     )
-    from stillhouse.models._prune import evenly_spaced_layers, keep_layers, pruned
+    from stillhouse.models._importance import (
+        WidthImportance,
+        layer_change,
+        layer_loss_rise,
+        width_importance,
+    )
+    from stillhouse.models._prune import (
+        begin_student,
+        evenly_spaced_layers,
+        keep_layers,
+        pruned,
+    )
 
 __all__ = [
     "LanguageModel",
@@ -43,6 +57,17 @@ __all__ = [
     "evenly_spaced_layers",
     "keep_layers",
     "pruned",
+    "START_NAME",
+    "StudentStart",
+    "begin_student",
+    "KeptSizes",
+    "choose_start",
+    "random_start",
+    "WidthImportance",
+    "width_importance",
+    "layer_change",
+    "layer_loss_rise",
+    "Adapter",
     "GenerationJob",
     "Generated",
     "generate",
@@ -63,7 +88,10 @@ _NEED_TORCH = {
         "predicting_hidden_states",
         "top_logprobs",
     ),
-    "_prune": ("evenly_spaced_layers", "keep_layers", "pruned"),
+    "_adapter": ("Adapter",),
+    "_choice": ("KeptSizes", "choose_start", "random_start"),
+    "_importance": ("WidthImportance", "layer_change", "layer_loss_rise", "width_importance"),
+    "_prune": ("begin_student", "evenly_spaced_layers", "keep_layers", "pruned"),
 }
 
 

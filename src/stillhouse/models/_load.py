@@ -1,6 +1,7 @@
 """Open a causal language model with its tokenizer, from wherever it is."""
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from stillhouse.errors import (
 )
 from stillhouse.models._fingerprint import weights_revision
 from stillhouse.models._gguf import converted_folder, embedded_gguf
-from stillhouse.models._weights import read_network
+from stillhouse.models._weights import blank_network, read_network
 
 _QUANTISATION = re.compile(r"[.-]((I?Q|TQ)\d\w*|B?F(16|32))$", re.IGNORECASE)
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -41,6 +42,13 @@ class ModelFolder:
     def revision(self) -> str | None:
         """Fingerprint of the weights; None for a hub model, whose files are not ours to read."""
         return weights_revision(Path(self.path)) if self.is_local else None
+
+    @cached_property
+    def shape_revision(self) -> str | None:
+        """SHA-256 of `config.json`, for a student that takes nothing but the shape from here."""
+        if not self.is_local:
+            return None
+        return hashlib.sha256((Path(self.path) / "config.json").read_bytes()).hexdigest()
 
 
 @dataclass
@@ -133,8 +141,13 @@ def load_chat(folder: ModelFolder) -> ChatTokenizer:
     return ChatTokenizer(tokenizer, end_of_turn_ids=ids, name=folder.name)
 
 
-def load_model(source: str | Path) -> LanguageModel:
+def load_model(source: str | Path, *, is_blank: bool = False) -> LanguageModel:
     """Load a model for the CPU in float32; see `locate_model` for what `source` may be.
+
+    Args:
+        source: Where it is.
+        is_blank: Take its shape and tokenizer only; the weights are random, and its folder need
+            not have any.
 
     Raises:
         ConfigError: nothing is there, or it has no chat template.
@@ -144,9 +157,13 @@ def load_model(source: str | Path) -> LanguageModel:
     folder = locate_model(source)
     chat = load_chat(folder)
     with quiet_transformers(), _damage_as_integrity_error(folder):
-        network = read_network(folder.path, local_files_only=folder.is_local)
+        if is_blank:
+            network = blank_network(folder.path, is_local=folder.is_local)
+        else:
+            network = read_network(folder.path, local_files_only=folder.is_local)
     network.eval()
-    return LanguageModel(network=network, chat=chat, name=folder.name, revision=folder.revision)
+    revision = None if is_blank else folder.revision
+    return LanguageModel(network=network, chat=chat, name=folder.name, revision=revision)
 
 
 @contextlib.contextmanager

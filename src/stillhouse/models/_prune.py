@@ -1,12 +1,16 @@
-"""A student made by removing layers from its teacher."""
+"""A student made by removing layers from its base, and all that a student may begin as."""
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import nn
 
 from stillhouse.errors import ConfigError
 from stillhouse.models._load import LanguageModel
+from stillhouse.models._start import StudentStart
+from stillhouse.models._width import narrowed
 
 
 def evenly_spaced_layers(num_layers: int, num_kept: int) -> tuple[int, ...]:
@@ -31,9 +35,34 @@ def pruned(model: LanguageModel, kept: int | Sequence[int] | None, *, name: str)
         ConfigError: `kept` does not fit the model.
     """
     if kept is None:
-        return LanguageModel(network=copy.deepcopy(model.network), chat=model.chat, name=name)
+        kept = range(model.num_layers)
     layers = evenly_spaced_layers(model.num_layers, kept) if isinstance(kept, int) else kept
     return keep_layers(model, layers, name=name)
+
+
+def begin_student(base: LanguageModel, start: StudentStart, *, name: str) -> LanguageModel:
+    """The untrained student that `start` describes; it shares no weight with `base`.
+
+    Raises:
+        ConfigError: `start` does not fit the base.
+    """
+    layers = range(base.num_layers) if start.layers is None else start.layers
+    student = keep_layers(base, layers, name=name)
+    if start.is_narrower:
+        student = narrowed(student, start)
+    if start.random_seed is not None:
+        student = LanguageModel(
+            network=_drawn_anew(student.network, start.random_seed), chat=base.chat, name=name
+        )
+    return student
+
+
+def _drawn_anew(network: Any, seed: int) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = type(network)(copy.deepcopy(network.config))
+    fresh.generation_config = copy.deepcopy(network.generation_config)
+    return fresh.eval()
 
 
 def keep_layers(model: LanguageModel, layers: Sequence[int], *, name: str) -> LanguageModel:
@@ -45,11 +74,7 @@ def keep_layers(model: LanguageModel, layers: Sequence[int], *, name: str) -> La
     Raises:
         ConfigError: an index is out of range or not ascending.
     """
-    total = model.num_layers
-    if list(layers) != sorted(set(layers)) or not layers or layers[0] < 0 or layers[-1] >= total:
-        raise ConfigError(
-            f"layers {list(layers)}: give ascending, distinct indices from 0 to {total - 1}."
-        )
+    check_layers(layers, model.num_layers)
     network = copy.deepcopy(model.network)
     decoder = network.get_decoder()
     decoder.layers = nn.ModuleList([decoder.layers[index] for index in layers])
@@ -64,3 +89,15 @@ def keep_layers(model: LanguageModel, layers: Sequence[int], *, name: str) -> La
     config.num_hidden_layers = len(layers)
     network.config._name_or_path = name
     return LanguageModel(network=network, chat=model.chat, name=name)
+
+
+def check_layers(layers: Sequence[int], total: int) -> None:
+    """Refuse what is no choice of layers.
+
+    Raises:
+        ConfigError: an index is out of range or not ascending.
+    """
+    if list(layers) != sorted(set(layers)) or not layers or layers[0] < 0 or layers[-1] >= total:
+        raise ConfigError(
+            f"layers {list(layers)}: give ascending, distinct indices from 0 to {total - 1}."
+        )

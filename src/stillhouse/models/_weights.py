@@ -28,3 +28,16 @@ def read_network(folder: str | Path, **source: Any) -> Any:
             f"that its configuration asks for ({missing[0]}, ...). Fetch it again."
         )
     return network
+
+
+def blank_network(folder: str | Path, *, is_local: bool) -> Any:
+    """A network of the shape that a folder's `config.json` gives, float32; its weights are random.
+
+    No weights are read, and there need be none.
+    """
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=is_local)
+    with torch.random.fork_rng(devices=[]):
+        return transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
