@@ -14,7 +14,13 @@ from stillhouse.evaluate._results import ModelRole
 from stillhouse.evaluate._score import TeacherScorer
 from stillhouse.evaluate._speed import measure_speed
 from stillhouse.evaluate._texts import write_texts
-from stillhouse.models import LanguageModel, load_model, pruned
+from stillhouse.models import (
+    LanguageModel,
+    StudentStart,
+    begin_student,
+    load_model,
+    locate_model,
+)
 from stillhouse.records import Example, Sampling
 from stillhouse.runlog import Ticker
 
@@ -131,16 +137,19 @@ def _contestants(teacher: LanguageModel, students: Mapping[str, Artifact]) -> It
 
 def _before_training(teacher: LanguageModel, student: Artifact) -> LanguageModel:
     config = student.manifest.config
-    if config["base_revision"] == teacher.revision:
-        base = teacher
-    else:
-        base = load_model(config["base"].removeprefix("local:"))
-    if base.revision != config["base_revision"]:
+    start = StudentStart.read(student.path)
+    is_random = start.random_seed is not None
+    if not is_random and config["base_revision"] == teacher.revision:
+        return begin_student(teacher, start, name=UNTRAINED)
+    folder = locate_model(config["base"].removeprefix("local:"))
+    if config["base_revision"] != (folder.shape_revision if is_random else folder.revision):
         raise IntegrityError(
-            f"{student.path} was made from {config['base']!r}, whose weights have changed since: "
+            f"{student.path} was made from {config['base']!r}, whose "
+            f"{'shape has' if is_random else 'weights have'} changed since: "
             "the untrained student cannot be measured. Restore them, or train again."
         )
-    return pruned(base, config["keep_layers"], name=UNTRAINED)
+    base = load_model(folder.path, is_blank=is_random)
+    return begin_student(base, start, name=UNTRAINED)
 
 
 def _with_speed(

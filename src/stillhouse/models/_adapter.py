@@ -7,6 +7,7 @@ from typing import Any
 from stillhouse.errors import ConfigError, MissingDependencyError
 
 _MAX_NAMES = 10
+_NAME = "default"
 
 
 class Adapter:
@@ -54,17 +55,26 @@ class Adapter:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._wrapped = peft.get_peft_model(network, config)
-        self._wrapped.eval()
+            # Not `get_peft_model`: its wrapper adds nothing here but warnings about transformers.
+            self._wrapped = peft.LoraModel(network, config, _NAME)
+        self._config = config
+        network.eval()
 
     def save(self, folder: Path) -> list[str]:
-        """Write the adapter alone, as peft opens it; call it before `merge`.
+        """Write the adapter alone, as `peft.PeftModel.from_pretrained` opens it, before `merge`.
 
         Returns:
             The names of the files in `folder`.
         """
-        self._wrapped.save_pretrained(str(folder))
-        (folder / "README.md").unlink(missing_ok=True)  # a form with nothing filled in
+        from peft import get_peft_model_state_dict
+        from safetensors.torch import save_file
+
+        weights = get_peft_model_state_dict(self._wrapped, adapter_name=_NAME)
+        save_file(
+            {f"base_model.{name}": weight.contiguous() for name, weight in weights.items()},
+            folder / "adapter_model.safetensors",
+        )
+        self._config.save_pretrained(str(folder))
         return sorted(entry.name for entry in folder.iterdir())
 
     def merge(self) -> None:

@@ -37,7 +37,7 @@ class KeptSizes:
     @property
     def is_narrower(self) -> bool:
         """Whether anything but whole layers is left out."""
-        return not self.heads is self.neurons is self.channels is None
+        return (self.heads, self.neurons, self.channels) != (None, None, None)
 
 
 def choose_start(

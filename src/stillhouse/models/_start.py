@@ -28,7 +28,7 @@ class StudentStart(Record):
     @property
     def is_narrower(self) -> bool:
         """Whether anything but whole layers is left out."""
-        return not self.groups is self.neurons is self.channels is None
+        return (self.groups, self.neurons, self.channels) != (None, None, None)
 
     def write(self, path: Path) -> None:
         """Save it as JSON."""

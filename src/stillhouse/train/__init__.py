@@ -6,11 +6,12 @@ The settings load without torch; the loop, with torch, when `train` is first ask
 from typing import TYPE_CHECKING, Any
 
 from stillhouse.train._config import OBJECTIVES, TrainConfig
+from stillhouse.train._student_config import LoraConfig, PruneConfig
 
 if TYPE_CHECKING:
     from stillhouse.train._train import train
 
-__all__ = ["train", "TrainConfig", "OBJECTIVES"]
+__all__ = ["train", "TrainConfig", "PruneConfig", "LoraConfig", "OBJECTIVES"]
 
 
 def __getattr__(name: str) -> Any:

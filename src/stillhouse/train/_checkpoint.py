@@ -105,7 +105,7 @@ def _read_state(checkpoint: Path, *, step: int) -> CheckpointState:
 def _restore(checkpoint: Path, network: Any, optimizer: torch.optim.Optimizer) -> None:
     from safetensors.torch import load_file
 
-    parameters: dict[str, Tensor] = dict(network.named_parameters())
+    parameters = _trained(network)
     weights, moments = load_file(checkpoint / _WEIGHTS), load_file(checkpoint / _OPTIMIZER)
     if {name: value.shape for name, value in weights.items()} != {
         name: value.shape for name, value in parameters.items()
@@ -119,13 +119,18 @@ def _restore(checkpoint: Path, network: Any, optimizer: torch.optim.Optimizer) -
         optimizer.state[parameters[owner]][key] = tensor
 
 
+def _trained(network: Any) -> dict[str, Tensor]:
+    """The parameters that change; what is frozen comes from the base."""
+    return {name: value for name, value in network.named_parameters() if value.requires_grad}
+
+
 def _weights(network: Any) -> dict[str, Tensor]:
-    return {name: parameter.detach() for name, parameter in network.named_parameters()}
+    return {name: parameter.detach() for name, parameter in _trained(network).items()}
 
 
 def _optimizer_tensors(network: Any, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {
         f"{name}/{key}": value
-        for name, parameter in network.named_parameters()
+        for name, parameter in _trained(network).items()
         for key, value in optimizer.state[parameter].items()
     }

@@ -1,10 +1,11 @@
 """What a student is and how it is trained."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from stillhouse.records import Record
+from stillhouse.train._student_config import LoraConfig, PruneConfig
 
 OBJECTIVES = {
     "sft": "cross-entropy on the teacher's text (Kim & Rush 2016); needs no signal",
@@ -23,6 +24,12 @@ class TrainConfig(Record):
     """Where the student starts: `local:` is the embedded teacher, `local:FOLDER` any model."""
     keep_layers: int | tuple[int, ...] | None = None
     """Prune the base to so many layers, spread evenly, or to these; null keeps all."""
+    prune: PruneConfig | None = None
+    """Prune inside layers too, and choose by importance; instead of `keep_layers`."""
+    init: Literal["base", "random"] = "base"
+    """`random` takes only shape and tokenizer from the base and draws all weights from `seed`."""
+    lora: LoraConfig | None = None
+    """Train a low-rank update only; null trains all weights."""
     epochs: float = Field(default=3.0, gt=0.0)
     batch_size: int = Field(default=16, ge=1)
     """Examples per optimiser step."""
@@ -38,3 +45,13 @@ class TrainConfig(Record):
     seed: int = 0
     checkpoint_s: float = Field(default=120.0, ge=0.0)
     """Seconds between checkpoints; 0 makes one after every step."""
+
+    @model_validator(mode="after")
+    def _check_student(self) -> Self:
+        if self.prune is not None and self.keep_layers is not None:
+            raise ValueError("keep_layers and prune are both given; put the layers into prune")
+        if self.lora is not None and self.init == "random":
+            raise ValueError(
+                "lora trains an update of the base's weights, but init is random; use one of them"
+            )
+        return self

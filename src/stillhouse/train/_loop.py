@@ -25,7 +25,7 @@ class Loop:
         self.checkpoints_dir = work_dir / "checkpoints"
         self._plan = plan
         self._on_progress = on_progress
-        self._stepper = Stepper(plan.student.network, plan.config, plan.schedule.num_steps)
+        self._stepper = Stepper(plan.student.model.network, plan.config, plan.schedule.num_steps)
         self._started_s = started_s
         self._spent_before_s = 0.0
         self._num_done = 0
@@ -67,7 +67,7 @@ class Loop:
         num_steps = self._plan.schedule.num_steps
         ticker = Ticker(
             self._on_progress,
-            stage=f"train {self._plan.student.name}",
+            stage=f"train {self._plan.student.model.name}",
             total=num_steps,
             unit="steps",
             done=self._num_done,

@@ -7,13 +7,14 @@ from pathlib import Path
 from stillhouse.artifacts import Artifact, open_artifact
 from stillhouse.chat import ChatTokenizer, EncodedExample
 from stillhouse.errors import ConfigError, DataError
-from stillhouse.models import LanguageModel, ModelFolder, load_model, pruned
+from stillhouse.models import ModelFolder
 from stillhouse.records import Example
 from stillhouse.signal import SignalReader, check_fingerprints
 from stillhouse.train._batches import Schedule
 from stillhouse.train._config import TrainConfig
 from stillhouse.train._guides import CapturedSignal, Guide, own_tokens
 from stillhouse.train._sources import Source, TeacherText
+from stillhouse.train._student import Student, load_base, make_student
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Plan:
     Attributes:
         config: The settings.
         inputs: What it reads.
-        student: The network to train, its weights still those of the base.
+        student: What is trained, as it is before the first step.
         base: Where the student comes from.
         examples: What is learnt.
         num_given: Training examples, those that are too long included.
@@ -52,7 +53,7 @@ class Plan:
 
     config: TrainConfig
     inputs: Inputs
-    student: LanguageModel
+    student: Student
     base: ModelFolder
     examples: list[EncodedExample]
     num_given: int
@@ -84,14 +85,13 @@ def make_plan(config: TrainConfig, inputs: Inputs, base: ModelFolder, *, name: s
     """Load the base, make the student of it and encode the examples.
 
     Raises:
-        ConfigError: `keep_layers` does not fit the base.
+        ConfigError: what the student shall keep does not fit the base.
         VocabularyMismatchError: the signal is of another teacher, tokenizer or template.
         IntegrityError: the signal is of another dataset.
         DataError: nothing is left to train on.
     """
-    model = load_model(base.path)
+    model = load_base(base, config)
     guide = _guide(inputs, model.chat)
-    student = pruned(model, config.keep_layers, name=name)
     encoded = list(_encoded(inputs.dataset, model.chat))
     longest = min(config.max_tokens, model.context_tokens)
     examples = [example for example in encoded if len(example.ids) <= longest]
@@ -104,7 +104,7 @@ def make_plan(config: TrainConfig, inputs: Inputs, base: ModelFolder, *, name: s
     return Plan(
         config=config,
         inputs=inputs,
-        student=student,
+        student=make_student(model, config, examples, name=name),
         base=base,
         examples=examples,
         num_given=len(encoded),

@@ -14,14 +14,16 @@ from stillhouse.artifacts import (
     is_up_to_date,
     open_artifact,
 )
-from stillhouse.models import LanguageModel, locate_model, save_model
+from stillhouse.models import START_NAME, locate_model, save_model
 from stillhouse.records import Usage
 from stillhouse.runlog import Listener, ignore_progress, read_metrics
 from stillhouse.train._config import TrainConfig
 from stillhouse.train._loop import Loop
 from stillhouse.train._plan import Plan, make_plan, open_inputs
+from stillhouse.train._student import Student, base_revision
 
 _STAGE = "train"
+_ADAPTER = "adapter"
 _FINAL_STEPS = 20  # whose mean loss is the result: single steps are noisy
 
 
@@ -59,7 +61,7 @@ def train(
     started_s = time.monotonic()
     inputs = open_inputs(dataset, signal, config)
     base = locate_model(config.base.removeprefix("local:"))
-    resolved = {**config.model_dump(mode="json"), "base_revision": base.revision}
+    resolved = {**config.model_dump(mode="json"), "base_revision": base_revision(base, config)}
     if is_up_to_date(out, stage=_STAGE, config=resolved, parents=inputs.parents):
         return open_artifact(out)
     # Before the folder is claimed, so that what cannot be trained replaces nothing.
@@ -84,7 +86,9 @@ def train(
 def _finish(writer: ArtifactWriter, plan: Plan, loop: Loop) -> Artifact:
     metrics = list(read_metrics(loop.metrics_path))
     writer.new_file("metrics.jsonl").write_bytes(loop.metrics_path.read_bytes())
-    _stage_model(writer, plan.student)
+    lora = plan.config.lora
+    _stage_student(writer, plan.student, keep_adapter=lora is not None and lora.save_adapter)
+    student = plan.student.model
     num_too_long = plan.num_given - len(plan.examples)
     final = metrics[-_FINAL_STEPS:]
     num_tokens = sum(line["train/tokens"] for line in metrics)
@@ -104,9 +108,9 @@ def _finish(writer: ArtifactWriter, plan: Plan, loop: Loop) -> Artifact:
             seconds=loop.seconds,
         ),
         teacher=manifest.teacher,
-        student=StudentInfo(base=plan.base.name, revision=plan.base.revision),
-        tokenizer_sha256=plan.student.chat.vocabulary_sha256,
-        chat_template_sha256=plan.student.chat.template_sha256,
+        student=StudentInfo(base=plan.base.name, revision=base_revision(plan.base, plan.config)),
+        tokenizer_sha256=student.chat.vocabulary_sha256,
+        chat_template_sha256=student.chat.template_sha256,
         sampling=manifest.sampling,
         seeds={"order": plan.config.seed},
         device="cpu",
@@ -114,15 +118,27 @@ def _finish(writer: ArtifactWriter, plan: Plan, loop: Loop) -> Artifact:
             "objective": plan.config.objective,
             "steps": len(metrics),
             "final_loss_nats": sum(line["train/loss_nats"] for line in final) / len(final),
-            "parameters": plan.student.num_parameters,
-            "layers": plan.student.num_layers,
+            "parameters": student.num_parameters,
+            "layers": student.num_layers,
         },
     )
 
 
-def _stage_model(writer: ArtifactWriter, student: LanguageModel) -> None:
-    folder = writer.work_dir / "model"
+def _stage_student(writer: ArtifactWriter, student: Student, *, keep_adapter: bool) -> None:
+    if student.adapter is not None:
+        if keep_adapter:
+            folder = _empty_folder(writer.work_dir / _ADAPTER)
+            for name in student.adapter.save(folder):
+                # In a folder of its own: transformers would add it again to the merged weights.
+                (folder / name).replace(writer.new_file(f"{_ADAPTER}/{name}"))
+        student.adapter.merge()
+    student.start.write(writer.new_file(START_NAME))
+    folder = _empty_folder(writer.work_dir / "model")
+    for name in save_model(student.model, folder):
+        (folder / name).replace(writer.new_file(name))
+
+
+def _empty_folder(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)  # an attempt that was killed here left parts of it
     folder.mkdir()
-    for name in save_model(student, folder):
-        (folder / name).replace(writer.new_file(name))
+    return folder
