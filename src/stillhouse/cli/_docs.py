@@ -98,8 +98,9 @@ def _nested_sections(
     model = definitions[field["$ref"].rsplit("/")[-1]]
     yield f"`{place.rstrip('.')}`", place, model
     for name, inner in model["properties"].items():
-        if "$ref" in inner:
-            yield from _nested_sections(f"{place}{name}.", definitions, inner)
+        for option in (inner, *inner.get("anyOf", ())):
+            if "$ref" in option:
+                yield from _nested_sections(f"{place}{name}.", definitions, option)
 
 
 def _type(field: dict[str, Any]) -> str:
