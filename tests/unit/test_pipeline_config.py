@@ -45,7 +45,7 @@ def test_a_config_is_read_with_defaults_for_what_it_leaves_out(tmp_path: Path) -
         ({"titel": "x"}, ["titel is not a setting", "Did you mean title?"]),
         (
             {"students": {"a": {"objectiv": "sft"}}},
-            ["students.a.objectiv", "Did you mean objective?", "learning_rate", "more."],
+            ["students.a.objectiv", "Did you mean objective?", "base", "more."],
         ),
         (
             {"collect": {"sampling": {"temprature": 1}}},
@@ -59,7 +59,7 @@ def test_a_config_is_read_with_defaults_for_what_it_leaves_out(tmp_path: Path) -
         ({"students": {"a": {"epochs": "many"}}}, ["students.a.epochs is 'many'; it must be"]),
         (
             {"students": {"a": {"objective": "kl"}}},
-            ["students.a.objective is 'kl'", "'sft' or 'forward_kl'"],
+            ["students.a.objective is 'kl'", "'sft', 'forward_kl', 'reverse_kl'"],
         ),
         ({"students": {"a": {"keep_layers": "all"}}}, ["keep_layers is 'all'", "integer", "tuple"]),
         ({"students": {"a": {"keep_layers": [1, "x"]}}}, ["keep_layers", "'x'"]),

@@ -36,13 +36,6 @@ DatasetArgument = Annotated[
 ]
 
 
-class Objective(StrEnum):
-    """What a student is trained on."""
-
-    forward_kl = "forward_kl"
-    sft = "sft"
-
-
 BudgetOption = Annotated[
     float | None, typer.Option(metavar="USD", help="The most that it may cost.")
 ]
@@ -189,10 +182,11 @@ def train(
     dataset: DatasetArgument,
     out: OutOption = Path("student"),
     signal: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder that capture wrote, for forward_kl.")
+        Path | None, typer.Option(metavar="DIR", help="Folder that capture wrote; sft needs none.")
     ] = None,
     objective: Annotated[
-        Objective | None, typer.Option(help="The teacher's distributions, or its text only.")
+        str | None,
+        typer.Option(metavar="NAME", help="sft, forward_kl, reverse_kl ...; docs/objectives.md."),
     ] = None,
     base: Annotated[
         str | None, typer.Option(metavar="MODEL", help="What the student is cut from.")
@@ -215,7 +209,7 @@ def train(
     from stillhouse.train import train as stage
 
     flags = {
-        "objective": objective.value if objective else None,
+        "objective": objective,
         "base": base,
         "keep_layers": layers,
         "epochs": epochs,

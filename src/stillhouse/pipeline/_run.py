@@ -201,7 +201,7 @@ def _named(name: str, listener: Listener) -> Listener:
 
 
 def _needs_signal(settings: TrainConfig) -> bool:
-    return settings.objective != "sft"
+    return settings.guide == "signal"
 
 
 def _student_dir(out: Path, name: str) -> Path:

@@ -5,12 +5,9 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from stillhouse.records import Record
+from stillhouse.train._device_config import DeviceConfig
+from stillhouse.train._methods import OBJECTIVES, GuideName, ObjectiveName, check_method
 from stillhouse.train._student_config import LoraConfig, PruneConfig
-
-OBJECTIVES = {
-    "sft": "cross-entropy on the teacher's text (Kim & Rush 2016); needs no signal",
-    "forward_kl": "KL(teacher || student) on the captured signal (Hinton et al. 2015)",
-}
 
 
 class TrainConfig(Record):
@@ -18,8 +15,10 @@ class TrainConfig(Record):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    objective: Literal["sft", "forward_kl"] = "forward_kl"
-    """`forward_kl` on the captured signal, or `sft` on the teacher's text."""
+    objective: ObjectiveName = "forward_kl"
+    """How teacher and student are compared; docs/objectives.md has them all."""
+    objective_parameters: dict[str, float] = Field(default_factory=dict)
+    """Numbers that the objective takes, such as `skew`; those left out have their defaults."""
     base: str = "local:"
     """Where the student starts: `local:` is the embedded teacher, `local:FOLDER` any model."""
     keep_layers: int | tuple[int, ...] | None = None
@@ -42,9 +41,21 @@ class TrainConfig(Record):
     clip_norm: float = Field(default=1.0, gt=0.0)
     max_tokens: int = Field(default=2_048, ge=2)
     """Longer examples are left out and counted."""
+    device: DeviceConfig = Field(default_factory=DeviceConfig)
+    """Where it runs, and how exactly."""
     seed: int = 0
     checkpoint_s: float = Field(default=120.0, ge=0.0)
     """Seconds between checkpoints; 0 makes one after every step."""
+
+    @property
+    def guide(self) -> GuideName:
+        """Who says what the student should predict."""
+        return "text" if OBJECTIVES[self.objective].guides == ("text",) else "signal"
+
+    @model_validator(mode="after")
+    def _check_method(self) -> Self:
+        check_method(self.objective, "dataset", self.guide)
+        return self
 
     @model_validator(mode="after")
     def _check_student(self) -> Self:

@@ -7,6 +7,7 @@ from pathlib import Path
 from stillhouse.artifacts import Artifact, open_artifact
 from stillhouse.chat import ChatTokenizer, EncodedExample
 from stillhouse.errors import ConfigError, DataError
+from stillhouse.losses import Objective
 from stillhouse.models import ModelFolder
 from stillhouse.records import Example
 from stillhouse.signal import SignalReader, check_fingerprints
@@ -69,7 +70,7 @@ def open_inputs(dataset: Path, signal: Path | None, config: TrainConfig) -> Inpu
         ConfigError: it needs a signal and none is given, or a folder is of another kind.
         IntegrityError: one is not a sound artefact.
     """
-    if config.objective == "sft":
+    if config.guide != "signal":
         return Inputs(dataset=open_artifact(dataset, kind="dataset"), signal=None)
     if signal is None:
         raise ConfigError(
@@ -85,11 +86,13 @@ def make_plan(config: TrainConfig, inputs: Inputs, base: ModelFolder, *, name: s
     """Load the base, make the student of it and encode the examples.
 
     Raises:
-        ConfigError: what the student shall keep does not fit the base.
+        ConfigError: what the student shall keep does not fit the base, or a parameter the
+            objective.
         VocabularyMismatchError: the signal is of another teacher, tokenizer or template.
         IntegrityError: the signal is of another dataset.
         DataError: nothing is left to train on.
     """
+    Objective(config.objective, **config.objective_parameters)  # refuses wrong parameters
     model = load_base(base, config)
     guide = _guide(inputs, model.chat)
     encoded = list(_encoded(inputs.dataset, model.chat))

@@ -2,22 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from stillhouse.errors import NonFiniteLossError
-from stillhouse.losses import Head, HeadTarget, Objective, head_loss_and_grad
-from stillhouse.models import (
-    PredictingBatch,
-    output_head,
-    predicting_batch,
-    predicting_hidden_states,
-)
+from stillhouse.losses import Objective, head_loss_and_grad
+from stillhouse.models import predicting_batch
 from stillhouse.train._config import TrainConfig
 from stillhouse.train._guides import Guide
 from stillhouse.train._lessons import Lesson
+from stillhouse.train._placement import gathered, local_part, on_device, place
+from stillhouse.train._ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -44,25 +41,19 @@ class Stepper:
         network: What is trained; stays in evaluation mode, so no dropout draws random numbers.
         config: Rates, decay and clipping.
         num_steps: Length of the schedule.
+        ranks: The processes that share each batch.
     """
 
-    def __init__(self, network: Any, config: TrainConfig, num_steps: int) -> None:
-        self.network = network
+    def __init__(
+        self, network: Any, config: TrainConfig, num_steps: int, ranks: Ranks = ALONE
+    ) -> None:
+        self._ranks = ranks
         self._config = config
         self._num_steps = num_steps
-        self._objective = Objective(config.objective)
-        # transformers makes the pad token's embedding deaf to gradients; where pad is also the
-        # end-of-turn token, as in SmolLM2-Instruct, that token is part of every prompt. Our own
-        # padding reaches no valid position, so it adds nothing to any gradient.
-        embedding = network.get_input_embeddings()
-        embedding.padding_idx = None
-        # A dense gradient of the embedding is V x D zeros per call, a sixth of a step's time; a
-        # sparse one is added to the rows that the batch used, of a dense gradient made once.
-        embedding.sparse = True
-        if embedding.weight.requires_grad:
-            embedding.weight.grad = torch.zeros_like(embedding.weight)
-        self._head_VD = output_head(network)
-        self._parameters = [p for p in network.parameters() if p.requires_grad]
+        self._objective = Objective(config.objective, **config.objective_parameters)
+        self._placement = place(network, config.device, ranks)
+        self.network = self._placement.network
+        self._parameters = [p for p in self.network.parameters() if p.requires_grad]
         matrices = [p for p in self._parameters if p.ndim > 1]
         vectors = [p for p in self._parameters if p.ndim <= 1]
         self.optimizer = torch.optim.AdamW(
@@ -86,28 +77,29 @@ class Stepper:
     def learn(self, step: int, parts: Sequence[Sequence[Lesson]], guide: Guide) -> StepResult:
         """Leave the gradients of one batch, given in parts that are processed one by one.
 
-        The sum is divided by the weight of all tokens of the batch, in whichever part they are.
+        The sum is divided by the weight of all tokens of the batch, in whichever part they are and
+        on whichever rank.
 
         Raises:
             NonFiniteLossError: loss or gradient is NaN or infinite; the gradients are dropped.
         """
         lessons = [lesson for part in parts for lesson in part]
-        num_tokens = sum(lesson.num_tokens for lesson in lessons)
         total = sum(lesson.weight * lesson.num_tokens for lesson in lessons)
-        loss, num_padded = 0.0, 0
+        sums = [0.0, 0.0]
         for part in parts:
-            batch = predicting_batch([lesson.example for lesson in part])
-            num_padded += batch.ids_BT.numel()
-            weights = [lesson.weight / total for lesson in part for _ in range(lesson.num_tokens)]
-            loss += self._accumulate(batch, guide(part, batch), torch.tensor(weights))
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._config.clip_norm).item()
+            loss, num_padded = self._learn_part(own_share(part, self._ranks), guide, total)
+            sums = [sums[0] + loss, sums[1] + num_padded]
+        loss, num_padded = self._ranks.total(sums)
+        norm = self._clipped_norm()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.optimizer.zero_grad(set_to_none=False)
             raise NonFiniteLossError(
                 f"Step {step}: loss {loss}, gradient norm {norm}. The weights were not changed. "
                 f"{self._advice(step)}"
             )
-        return StepResult(loss, norm, num_tokens, num_padded)
+        return StepResult(
+            loss, norm, sum(lesson.num_tokens for lesson in lessons), round(num_padded)
+        )
 
     def update(self, step: int) -> None:
         """Change the weights by the gradients that `learn` left: nothing else does."""
@@ -116,13 +108,19 @@ class Stepper:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=False)
 
+    def finish(self) -> None:
+        """Bring the trained weights to the network that was given."""
+        self._placement.copy_back()
+
     def check_weights(self, step: int) -> None:
         """Refuse weights that the last update broke, which no later loss would show.
 
         Raises:
             NonFiniteLossError: a weight is NaN or infinite.
         """
-        if not all(bool(parameter.isfinite().all()) for parameter in self._parameters):
+        parts = (local_part(parameter) for parameter in self._parameters)
+        is_broken = float(not all(bool(part.isfinite().all()) for part in parts))
+        if self._ranks.total([is_broken]) != [0.0]:
             raise NonFiniteLossError(
                 f"Step {step} left weights that are not finite. {self._advice(step)}"
             )
@@ -132,15 +130,32 @@ class Stepper:
             return "Nothing was learnt yet: check the base model's weights and the signal."
         return f"Lower learning_rate (now {self._config.learning_rate:g}) and run again."
 
-    def _accumulate(
-        self, batch: PredictingBatch, target: HeadTarget, weight_N: torch.Tensor
-    ) -> float:
-        hidden_ND = predicting_hidden_states(self.network, batch)
-        head = self._head_VD
-        if head.requires_grad and head.grad is None:
-            head.grad = torch.zeros_like(head)
+    def _learn_part(
+        self, lessons: Sequence[Lesson], guide: Guide, total: float
+    ) -> tuple[float, int]:
+        """Add the gradients of some lessons; returns their loss and the tokens that were read."""
+        device = self._ranks.device
+        batch = predicting_batch([lesson.example for lesson in lessons])
+        target = on_device(guide(lessons, batch), device)
+        weights = [one.weight / total for one in lessons for _ in range(one.num_tokens)]
+        weight_N = torch.tensor(weights, device=device)
+        hidden_ND = self._placement.hidden_states(on_device(batch, device))
         loss_N, hidden_grad_ND = head_loss_and_grad(
-            hidden_ND, Head(head.detach(), head.grad), target, self._objective, weight_N=weight_N
+            hidden_ND, self._placement.head(), target, self._objective, weight_N=weight_N
         )
         hidden_ND.backward(hidden_grad_ND)
-        return float((loss_N.double() * weight_N.double()).sum())
+        return float((loss_N.double() * weight_N.double()).sum()), batch.ids_BT.numel()
+
+    def _clipped_norm(self) -> float:
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._config.clip_norm)
+        return gathered(norm).item()
+
+
+def own_share(part: Sequence[Lesson], ranks: Ranks) -> list[Lesson]:
+    """The lessons of a part that this rank learns.
+
+    Where there are fewer than ranks, some learn one that others learn too, with no weight: all
+    ranks must go through the layers together.
+    """
+    mine = list(part[ranks.rank :: ranks.size])
+    return mine or [replace(part[0], weight=0.0)]
