@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stillhouse.artifacts import file_sha256, sync_folder
 from stillhouse.errors import CheckpointError
+from stillhouse.train._placement import gathered, shared_like, trained_parameters
 
 _PREFIX = "step-"
 _STATE = "state.json"
@@ -36,18 +37,29 @@ class CheckpointState(NamedTuple):
 
 
 def save_checkpoint(
-    folder: Path, state: CheckpointState, *, network: Any, optimizer: torch.optim.Optimizer
+    folder: Path,
+    state: CheckpointState,
+    *,
+    network: Any,
+    optimizer: torch.optim.Optimizer,
+    is_first: bool = True,
 ) -> None:
-    """Write the checkpoint after `state.step` steps and remove older ones."""
+    """Write the checkpoint after `state.step` steps and remove older ones.
+
+    Ranks that share a network all call this, to gather it; the first one writes.
+    """
     from safetensors.torch import save_file
 
+    weights, moments = _weights(network), _optimizer_tensors(network, optimizer)
+    if not is_first:
+        return
     folder.mkdir(exist_ok=True)
     target = folder / f"{_PREFIX}{state.step}"
     temporary = folder / f".{target.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    save_file(_weights(network), temporary / _WEIGHTS)
-    save_file(_optimizer_tensors(network, optimizer), temporary / _OPTIMIZER)
+    save_file(weights, temporary / _WEIGHTS)
+    save_file(moments, temporary / _OPTIMIZER)
     hashes = {name: file_sha256(temporary / name) for name in (_WEIGHTS, _OPTIMIZER)}
     (temporary / _STATE).write_text(json.dumps({**state._asdict(), "sha256": hashes}))
     for entry in temporary.iterdir():
@@ -105,7 +117,7 @@ def _read_state(checkpoint: Path, *, step: int) -> CheckpointState:
 def _restore(checkpoint: Path, network: Any, optimizer: torch.optim.Optimizer) -> None:
     from safetensors.torch import load_file
 
-    parameters = _trained(network)
+    parameters = trained_parameters(network)
     weights, moments = load_file(checkpoint / _WEIGHTS), load_file(checkpoint / _OPTIMIZER)
     if {name: value.shape for name, value in weights.items()} != {
         name: value.shape for name, value in parameters.items()
@@ -113,24 +125,24 @@ def _restore(checkpoint: Path, network: Any, optimizer: torch.optim.Optimizer) -
         raise ValueError("its tensors are not those of the model")
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(weights[name])
+            parameter.copy_(shared_like(weights[name], parameter))
     for name, tensor in moments.items():
         owner, key = name.rsplit("/", 1)
-        optimizer.state[parameters[owner]][key] = tensor
-
-
-def _trained(network: Any) -> dict[str, Tensor]:
-    """The parameters that change; what is frozen comes from the base."""
-    return {name: value for name, value in network.named_parameters() if value.requires_grad}
+        parameter = parameters[owner]
+        is_number = tensor.ndim == 0  # steps so far, which the optimiser keeps where it makes them
+        optimizer.state[parameter][key] = tensor if is_number else shared_like(tensor, parameter)
 
 
 def _weights(network: Any) -> dict[str, Tensor]:
-    return {name: parameter.detach() for name, parameter in _trained(network).items()}
+    return {
+        name: gathered(parameter.detach())
+        for name, parameter in trained_parameters(network).items()
+    }
 
 
 def _optimizer_tensors(network: Any, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {
-        f"{name}/{key}": value
-        for name, parameter in _trained(network).items()
+        f"{name}/{key}": gathered(value)
+        for name, parameter in trained_parameters(network).items()
         for key, value in optimizer.state[parameter].items()
     }

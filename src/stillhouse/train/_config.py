@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 from stillhouse.records import Record
 from stillhouse.train._device_config import DeviceConfig
 from stillhouse.train._methods import OBJECTIVES, GuideName, ObjectiveName, check_method
+from stillhouse.train._preflight_config import PreflightConfig
 from stillhouse.train._student_config import LoraConfig, PruneConfig
 
 
@@ -43,6 +44,8 @@ class TrainConfig(Record):
     """Longer examples are left out and counted."""
     device: DeviceConfig = Field(default_factory=DeviceConfig)
     """Where it runs, and how exactly."""
+    preflight: PreflightConfig = Field(default_factory=PreflightConfig)
+    """What is checked before the first step."""
     seed: int = 0
     checkpoint_s: float = Field(default=120.0, ge=0.0)
     """Seconds between checkpoints; 0 makes one after every step."""

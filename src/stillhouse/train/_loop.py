@@ -1,12 +1,14 @@
 """The one training loop: steps, their record, and checkpoints to go on from."""
 
+import contextlib
 import time
 from pathlib import Path
 
-from stillhouse.runlog import Listener, MetricsLog, Ticker
+from stillhouse.runlog import Listener, MetricsLog, Ticker, ignore_progress
 from stillhouse.train._batches import split_evenly
 from stillhouse.train._checkpoint import CheckpointState, load_checkpoint, save_checkpoint
 from stillhouse.train._plan import Plan
+from stillhouse.train._ranks import ALONE, Ranks
 from stillhouse.train._step import Stepper, StepResult
 
 
@@ -19,13 +21,22 @@ class Loop:
     """
 
     def __init__(
-        self, plan: Plan, work_dir: Path, *, started_s: float, on_progress: Listener
+        self,
+        plan: Plan,
+        work_dir: Path,
+        *,
+        started_s: float,
+        on_progress: Listener,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.metrics_path = work_dir / "metrics.jsonl"
         self.checkpoints_dir = work_dir / "checkpoints"
         self._plan = plan
-        self._on_progress = on_progress
-        self._stepper = Stepper(plan.student.model.network, plan.config, plan.schedule.num_steps)
+        self._ranks = ranks
+        self._on_progress = on_progress if ranks.is_first else ignore_progress
+        self._stepper = Stepper(
+            plan.student.model.network, plan.config, plan.schedule.num_steps, ranks
+        )
         self._started_s = started_s
         self._spent_before_s = 0.0
         self._num_done = 0
@@ -46,16 +57,23 @@ class Loop:
             CheckpointError: the checkpoint of an earlier attempt is damaged.
         """
         self._resume()
-        with MetricsLog(self.metrics_path, resume_at_step=self._num_done) as log:
+        with self._metrics_log() as log:
             try:
                 self._run_steps(log)
             except KeyboardInterrupt:
                 # Halfway through an update the weights are those of no step: the last checkpoint
                 # is what is left then. Forward and backward passes do not touch them.
-                if self._is_between_steps and self._num_done:
+                # Other ranks may be elsewhere, so that nothing can be gathered.
+                if self._is_between_steps and self._num_done and self._ranks.size == 1:
                     self._save()
                 raise
         self._stepper.check_weights(self._num_done - 1)
+        self._stepper.finish()
+
+    def _metrics_log(self) -> contextlib.AbstractContextManager[MetricsLog | None]:
+        if not self._ranks.is_first:
+            return contextlib.nullcontext()
+        return MetricsLog(self.metrics_path, resume_at_step=self._num_done)
 
     def _resume(self) -> None:
         state = load_checkpoint(
@@ -63,7 +81,7 @@ class Loop:
         )
         self._num_done, self._spent_before_s = state
 
-    def _run_steps(self, log: MetricsLog) -> None:
+    def _run_steps(self, log: MetricsLog | None) -> None:
         num_steps = self._plan.schedule.num_steps
         ticker = Ticker(
             self._on_progress,
@@ -77,11 +95,11 @@ class Loop:
             metrics = self._run_step(step, batch, log)
             ticker.advance(metrics=metrics)
             is_due = time.monotonic() - saved_s >= self._plan.config.checkpoint_s
-            if is_due and self._num_done < num_steps:
+            if self._ranks.from_first(is_due) and self._num_done < num_steps:
                 self._save()
                 saved_s = time.monotonic()
 
-    def _run_step(self, step: int, batch: list[int], log: MetricsLog) -> dict[str, float]:
+    def _run_step(self, step: int, batch: list[int], log: MetricsLog | None) -> dict[str, float]:
         started_s = time.monotonic()
         lessons = self._plan.source.lessons(step, batch)
         parts = split_evenly(lessons, self._plan.config.accumulate)
@@ -90,7 +108,8 @@ class Loop:
         self._stepper.update(step)
         rate = self._stepper.learning_rate(step)
         metrics = _metrics(result, rate, time.monotonic() - started_s)
-        log.append(step, metrics)
+        if log is not None:
+            log.append(step, metrics)
         self._num_done = step + 1
         self._is_between_steps = True
         return metrics
@@ -101,6 +120,7 @@ class Loop:
             CheckpointState(step=self._num_done, seconds=self.seconds),
             network=self._stepper.network,
             optimizer=self._stepper.optimizer,
+            is_first=self._ranks.is_first,
         )
 
 

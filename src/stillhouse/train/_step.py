@@ -89,7 +89,7 @@ class Stepper:
         for part in parts:
             loss, num_padded = self._learn_part(own_share(part, self._ranks), guide, total)
             sums = [sums[0] + loss, sums[1] + num_padded]
-        loss, num_padded = self._ranks.total(sums)
+        loss, padded = self._ranks.total(sums)
         norm = self._clipped_norm()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.optimizer.zero_grad(set_to_none=False)
@@ -97,9 +97,7 @@ class Stepper:
                 f"Step {step}: loss {loss}, gradient norm {norm}. The weights were not changed. "
                 f"{self._advice(step)}"
             )
-        return StepResult(
-            loss, norm, sum(lesson.num_tokens for lesson in lessons), round(num_padded)
-        )
+        return StepResult(loss, norm, sum(lesson.num_tokens for lesson in lessons), round(padded))
 
     def update(self, step: int) -> None:
         """Change the weights by the gradients that `learn` left: nothing else does."""

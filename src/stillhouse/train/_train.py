@@ -20,6 +20,7 @@ from stillhouse.runlog import Listener, ignore_progress, read_metrics
 from stillhouse.train._config import TrainConfig
 from stillhouse.train._loop import Loop
 from stillhouse.train._plan import Plan, make_plan, open_inputs
+from stillhouse.train._ranks import Ranks, joined_ranks
 from stillhouse.train._student import Student, base_revision
 
 _STAGE = "train"
@@ -62,28 +63,45 @@ def train(
     inputs = open_inputs(dataset, signal, config)
     base = locate_model(config.base.removeprefix("local:"))
     resolved = {**config.model_dump(mode="json"), "base_revision": base_revision(base, config)}
-    if is_up_to_date(out, stage=_STAGE, config=resolved, parents=inputs.parents):
-        return open_artifact(out)
-    # Before the folder is claimed, so that what cannot be trained replaces nothing.
-    plan = make_plan(config, inputs, base, name=out.name)
-    writer = begin_artifact(
-        out,
-        kind="student",
-        stage=_STAGE,
-        config=resolved,
-        config_given=config_given,
-        parents=inputs.parents,
-        replace=replace,
-    )
-    try:
-        loop = Loop(plan, writer.work_dir, started_s=started_s, on_progress=on_progress)
-        loop.run()
-        return _finish(writer, plan, loop)
-    finally:
-        writer.release()
+    with joined_ranks(config.device) as ranks:
+        is_made = is_up_to_date(out, stage=_STAGE, config=resolved, parents=inputs.parents)
+        if ranks.from_first(is_made):
+            return open_artifact(out)
+        # Before the folder is claimed, so that what cannot be trained replaces nothing.
+        plan = make_plan(config, inputs, base, name=out.name)
+        _check_same_work(ranks, resolved, plan)
+        writer = ranks.first_does(
+            lambda: begin_artifact(
+                out,
+                kind="student",
+                stage=_STAGE,
+                config=resolved,
+                config_given=config_given,
+                parents=inputs.parents,
+                replace=replace,
+            )
+        )
+        try:
+            work_dir = ranks.from_first(writer.work_dir if writer else out)
+            loop = Loop(plan, work_dir, started_s=started_s, on_progress=on_progress, ranks=ranks)
+            loop.run()
+            if writer is not None:
+                _finish(writer, plan, loop, ranks)
+            ranks.wait()
+            return open_artifact(out)
+        finally:
+            if writer is not None:
+                writer.release()
 
 
-def _finish(writer: ArtifactWriter, plan: Plan, loop: Loop) -> Artifact:
+def _check_same_work(ranks: Ranks, resolved: dict[str, Any], plan: Plan) -> None:
+    parents = [parent.manifest_sha256 for parent in plan.inputs.parents]
+    ranks.check_same((resolved, parents), "their settings, base or data")
+    # Measured on each, which machines of different kinds may do differently.
+    ranks.check_same(plan.student.start, "what they keep of the base")
+
+
+def _finish(writer: ArtifactWriter, plan: Plan, loop: Loop, ranks: Ranks) -> Artifact:
     metrics = list(read_metrics(loop.metrics_path))
     writer.new_file("metrics.jsonl").write_bytes(loop.metrics_path.read_bytes())
     lora = plan.config.lora
@@ -113,13 +131,14 @@ def _finish(writer: ArtifactWriter, plan: Plan, loop: Loop) -> Artifact:
         chat_template_sha256=student.chat.template_sha256,
         sampling=manifest.sampling,
         seeds={"order": plan.config.seed},
-        device="cpu",
+        device=ranks.device.type,
         results={
             "objective": plan.config.objective,
             "steps": len(metrics),
             "final_loss_nats": sum(line["train/loss_nats"] for line in final) / len(final),
             "parameters": student.num_parameters,
             "layers": student.num_layers,
+            "preflight": plan.preflight,
         },
     )
 

@@ -1,0 +1,21 @@
+"""Where a student is trained: settings that load without torch."""
+
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from stillhouse.records import Record
+
+
+class DeviceConfig(Record):
+    """Where the training runs. How many processes share it is for `torchrun` or Ray to say."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    kind: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes a GPU where there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the products inside the layers; weights, optimiser, head and loss are float32 in any
+    case. `auto` is bfloat16 on a GPU and float32 elsewhere."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the layers with `torch.compile`; `auto` does on a GPU."""
