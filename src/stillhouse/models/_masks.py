@@ -27,7 +27,7 @@ def attention_masks(config: Any, positions_BQ: Tensor, num_keys: int) -> Tensor 
     Returns:
         (B, 1, Q, num_keys) of bool; models that mix kinds of layers get one mask per kind.
     """
-    keys_W = torch.arange(num_keys)
+    keys_W = torch.arange(num_keys, device=positions_BQ.device)
     last_BQ1 = positions_BQ.unsqueeze(2)
     full_BQW = keys_W <= last_BQ1
     window: Any = getattr(config, "sliding_window", None)

@@ -40,7 +40,7 @@ def hidden_states_after_prefix(network: Any, ids_BT: Tensor, num_shared: int) ->
     cache = _PrefixCache(config.num_hidden_layers)
     decoder(input_ids=ids_BT[:1, :num_shared], past_key_values=cache, use_cache=True)
     cache.is_recording = False
-    positions_1S = torch.arange(num_shared, ids_BT.shape[1]).unsqueeze(0)
+    positions_1S = torch.arange(num_shared, ids_BT.shape[1], device=ids_BT.device).unsqueeze(0)
     hidden_BSD: Tensor = decoder(
         input_ids=ids_BT[:, num_shared:],
         position_ids=positions_1S,

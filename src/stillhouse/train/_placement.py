@@ -120,7 +120,7 @@ class _Sharded:
     """FSDP2: each rank keeps a part of every weight and gathers a layer's when it is needed.
 
     Embedding, last norm and head form the outermost unit, which stays gathered from the forward
-    pass to the end of the backward pass; its gradients, the head's among them, are summed over the
+    pass to the end of the backward pass; its gradients, the head's among them, are averaged over the
     ranks there. The network that was given is left as it was until `copy_back`.
     """
 
@@ -137,9 +137,6 @@ class _Sharded:
             fully_shard(layer, mesh=mesh)
         self._forward = _HiddenStates(self.network)
         fully_shard(self._forward, mesh=mesh, reshard_after_forward=False)
-        for unit in (self._forward, *self.network.get_decoder().layers):
-            # A rank's share is weighed against the whole batch: shares are added, not averaged.
-            unit.set_gradient_divide_factor(1.0)
 
     def hidden_states(self, batch: PredictingBatch) -> Tensor:
         with self._autocast:

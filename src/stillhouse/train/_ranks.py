@@ -5,6 +5,7 @@ Each of them computes on its share of every batch. What is written and told is f
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,9 @@ from stillhouse.train._device_config import DeviceConfig
 
 T = TypeVar("T")
 
+_LOST_PEER = re.compile(
+    "connection (closed|reset|refused)|broken pipe|timed out|connect.*fail", re.IGNORECASE
+)
 _TIMEOUT = timedelta(minutes=30)  # the first may hash and write a large model meanwhile
 
 
@@ -144,5 +148,5 @@ def _device(config: DeviceConfig) -> torch.device:
 
 
 def _is_lost_peer(err: RuntimeError) -> bool:
-    # gloo raises plain RuntimeErrors that name its source files.
-    return isinstance(err, dist.DistError) or "gloo" in str(err).lower()
+    # gloo raises plain RuntimeErrors, of which only the text tells what happened.
+    return isinstance(err, dist.DistError) or bool(_LOST_PEER.search(str(err)))

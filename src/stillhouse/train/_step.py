@@ -85,11 +85,14 @@ class Stepper:
         """
         lessons = [lesson for part in parts for lesson in part]
         total = sum(lesson.weight * lesson.num_tokens for lesson in lessons)
+        # Gradients and losses are averaged over the ranks, so that each counts for all of them.
+        total /= self._ranks.size
         sums = [0.0, 0.0]
         for part in parts:
             loss, num_padded = self._learn_part(own_share(part, self._ranks), guide, total)
             sums = [sums[0] + loss, sums[1] + num_padded]
         loss, padded = self._ranks.total(sums)
+        loss /= self._ranks.size
         norm = self._clipped_norm()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.optimizer.zero_grad(set_to_none=False)

@@ -1,0 +1,93 @@
+"""Real processes that train one student together over the loopback interface."""
+
+import contextlib
+import multiprocessing
+import os
+import queue
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny_chain import Chain
+
+from stillhouse.errors import StillhouseError
+from stillhouse.train import TrainConfig, train
+
+JOIN_S = 120
+
+
+@dataclass
+class Crew:
+    """The processes of one training.
+
+    Attributes:
+        processes: By rank.
+        errors: Class and message of what a process raised, by rank.
+    """
+
+    processes: list[Any]
+    errors: dict[int, tuple[str, str]]
+    _reports: Any
+
+    def join(self) -> None:
+        """Wait for all of them and read what they raised."""
+        for process in self.processes:
+            process.join(JOIN_S)
+            assert process.exitcode is not None, "a process hangs"
+        with contextlib.suppress(queue.Empty):
+            while True:
+                rank, *error = self._reports.get(timeout=0.2)
+                self.errors[rank] = (error[0], error[1])
+
+
+def start_ranks(
+    chain: Chain, out: Path, configs: list[TrainConfig], *, signal: bool = False
+) -> Crew:
+    """Start one process for each of `configs`, as `torchrun` would."""
+    # A fork server imports torch once for all children; each is a process of its own.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["transformers.models.llama.modeling_llama", "stillhouse.train._train"]
+    )
+    reports = context.Queue()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank, config in enumerate(configs):
+        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": len(configs)}
+        environment = {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        task = (chain, out, config, signal, environment, reports)
+        processes.append(context.Process(target=_train_one, args=task))
+        processes[-1].start()
+    return Crew(processes, {}, reports)
+
+
+def _train_one(
+    chain: Chain,
+    out: Path,
+    config: TrainConfig,
+    signal: bool,
+    environment: dict[str, Any],
+    reports: Any,
+) -> None:
+    os.environ.update({name: str(value) for name, value in environment.items()})
+    torch.set_num_threads(1)
+    try:
+        train(chain.dataset, out, config=config, signal=chain.signal if signal else None)
+    except StillhouseError as err:
+        reports.put((environment["RANK"], type(err).__name__, str(err)))
+        raise SystemExit(2) from err
+
+
+def train_together(
+    chain: Chain, out: Path, config: TrainConfig, *, size: int, signal: bool = False
+) -> Path:
+    """Train with `size` processes to the end."""
+    crew = start_ranks(chain, out, [config] * size, signal=signal)
+    crew.join()
+    assert crew.errors == {}
+    assert [process.exitcode for process in crew.processes] == [0] * size
+    return out
