@@ -33,6 +33,8 @@ from stillhouse.signal import SignalReader
 
 torch.set_num_threads(1)
 
+STEP = 3e-3  # of the grid that probabilities are kept on, at its coarsest
+
 
 @pytest.fixture(scope="module")
 def teacher(tiny_folder: Path) -> LanguageModel:
@@ -70,8 +72,8 @@ def assert_same_signal(one: Path, other: Path, examples: list[EncodedExample]) -
     for (dense, tail), (dense_too, tail_too) in zip(
         read(one, examples), read(other, examples), strict=True
     ):
-        np.testing.assert_allclose(dense, dense_too, atol=1e-4)
-        np.testing.assert_allclose(tail, tail_too, atol=1e-4)
+        np.testing.assert_allclose(dense, dense_too, atol=STEP)
+        np.testing.assert_allclose(tail, tail_too, atol=STEP)
 
 
 def test_what_was_recorded_while_generating_is_what_scoring_finds(
@@ -92,8 +94,8 @@ def test_a_signal_is_the_dense_distribution_cut_to_its_largest(
         probs_nV = logits_TV.softmax(dim=1)[example.num_prompt - 1 : -1].numpy()
         kept = dense > 0
         assert (kept.sum(axis=1) == TOP_K).all()
-        np.testing.assert_allclose(dense[kept], probs_nV[kept], atol=1e-5)
-        np.testing.assert_allclose(tail, np.where(kept, 0, probs_nV).sum(axis=1), atol=1e-5)
+        np.testing.assert_allclose(dense[kept], probs_nV[kept], atol=STEP)
+        np.testing.assert_allclose(tail, np.where(kept, 0, probs_nV).sum(axis=1), atol=STEP)
         largest_outside = np.where(kept, 0, probs_nV).max(axis=1)
         assert (np.where(kept, probs_nV, 1).min(axis=1) >= largest_outside - 1e-6).all()
 
@@ -135,9 +137,9 @@ def test_a_smaller_k_is_cut_from_what_was_recorded(
         read(out.path, examples), read(scored, examples), strict=True
     ):
         assert ((few > 0).sum(axis=1) == 4).all()
-        np.testing.assert_allclose(few[few > 0], many[few > 0], atol=1e-4)
+        np.testing.assert_allclose(few[few > 0], many[few > 0], atol=STEP)
         outside = many_tail + np.where(few > 0, 0, many).sum(axis=1)
-        np.testing.assert_allclose(tail, outside, atol=1e-4)
+        np.testing.assert_allclose(tail, outside, atol=2 * STEP)
 
 
 def test_a_larger_k_than_was_recorded_is_scored(chain: Chain, tmp_path: Path) -> None:
@@ -265,9 +267,7 @@ class StoppedError(Exception):
     """What a listener raises."""
 
 
-def test_a_stopped_capture_goes_on_after_its_last_whole_part(
-    chain: Chain, teacher: LanguageModel, tmp_path: Path
-) -> None:
+def test_a_stopped_capture_goes_on_after_its_last_whole_part(chain: Chain, tmp_path: Path) -> None:
     # Two parts of 65,536 tokens: what is flushed at the first one survives.
     texts = [(f"Number {number}.", "q" * 200) for number in range(345)]
     dataset = write_dataset(tmp_path / "d", chain.teacher, texts).path
@@ -279,16 +279,17 @@ def test_a_stopped_capture_goes_on_after_its_last_whole_part(
     config = CaptureConfig(top_k=1)
     with pytest.raises(StoppedError):
         capture(dataset, tmp_path / "s", teacher=chain.teacher, config=config, on_progress=stop)
-    parts = [path.name for path in (tmp_path / "s" / ".work" / "parts").iterdir()]
-    assert parts == ["signal-00000.safetensors"]
+    (part,) = (tmp_path / "s" / ".work" / "parts").iterdir()
+    written = part.stat()
     resumed = capture(dataset, tmp_path / "s", teacher=chain.teacher, config=config)
     check_files(resumed)
-    tokens_now = resumed.manifest.usage.prompt_tokens
+    kept = (tmp_path / "s" / part.name).stat()
+    assert (kept.st_ino, kept.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
     whole = capture(dataset, tmp_path / "whole", teacher=chain.teacher, config=config)
-    assert 0 < tokens_now < 0.5 * whole.manifest.usage.prompt_tokens
+    assert resumed.manifest.files == whole.manifest.files
     assert resumed.manifest.results == whole.manifest.results
     assert resumed.manifest.results["rows"] == 345
-    assert_same_signal(resumed.path, whole.path, encoded(dataset, teacher))
+    assert resumed.manifest.usage.prompt_tokens == whole.manifest.usage.prompt_tokens
 
 
 def test_progress_counts_every_example(chain: Chain, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The store: what is written is read, a kill loses one part at most, and other text is refused."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,8 @@ from stillhouse.artifacts import (
 from stillhouse.errors import IntegrityError, VocabularyMismatchError
 from stillhouse.signal import (
     SignalReader,
-    SignalRow,
     SignalWriter,
+    TopKCodec,
     TopKSignal,
     check_fingerprints,
 )
@@ -36,7 +37,11 @@ def signal(num_tokens: int, *, seed: int) -> TopKSignal:
     return TopKSignal.of(ids, np.log(probabilities))
 
 
-ROWS = {f"key-{n}": signal(n + 1, seed=n) for n in range(9)}  # 45 tokens
+def key(number: int) -> str:
+    return hashlib.sha256(bytes([number])).hexdigest()
+
+
+ROWS = {key(n): signal(n + 1, seed=n) for n in range(9)}  # 45 tokens
 
 
 @contextmanager
@@ -50,7 +55,10 @@ def writing(folder: Path, **options: Any) -> Iterator[tuple[ArtifactWriter, Sign
         parents=options.get("parents", ()),
     )
     try:
-        yield artifact, SignalWriter(artifact, part_tokens=options.get("part_tokens", 10))
+        yield (
+            artifact,
+            SignalWriter(artifact, TopKCodec(K), part_tokens=options.get("part_tokens", 10)),
+        )
     finally:
         artifact.release()
 
@@ -61,100 +69,84 @@ def finish(artifact: ArtifactWriter, **fingerprints: Any) -> Artifact:
 
 def write(folder: Path, rows: dict[str, TopKSignal], **options: Any) -> Artifact:
     with writing(folder, **options) as (artifact, store):
-        for key, value in rows.items():
-            store.add(key, value)
+        for name, value in rows.items():
+            store.add(name, value)
         store.close()
         return finish(artifact)
 
 
 def assert_same(found: TopKSignal, wanted: TopKSignal) -> None:
-    for name in ("ids", "logprobs", "tail_logprob"):
-        one, other = getattr(found, name), getattr(wanted, name)
-        assert one.dtype == other.dtype
-        assert np.array_equal(one, other)
+    """Same ids in the same order; probabilities as near as the grid is fine."""
+    assert np.array_equal(found.ids, wanted.ids)
+    assert (found.logprobs.dtype, found.tail_logprob.dtype) == (np.float32, np.float32)
+    np.testing.assert_allclose(np.exp(found.logprobs), np.exp(wanted.logprobs), atol=2e-3)
+    np.testing.assert_allclose(found.tail_logprob, wanted.tail_logprob, atol=1e-3)
 
 
 @pytest.mark.parametrize("part_tokens", [1, 10, 1000])
 def test_what_is_written_is_read(tmp_path: Path, part_tokens: int) -> None:
     with writing(tmp_path / "s", part_tokens=part_tokens) as (artifact, store):
-        for key, value in ROWS.items():
-            store.add(key, value)
-            assert key in store
+        for name, value in ROWS.items():
+            store.add(name, value)
+            assert name in store
         assert store.close() == 45
         finished = finish(artifact)
     reader = SignalReader(finished)
     assert len(reader) == len(store) == 9
-    for key, value in reversed(ROWS.items()):
-        assert key in reader
-        assert_same(reader.read(key), value)
-
-
-def test_rows_lie_where_the_index_says(tmp_path: Path) -> None:
-    index = list(write(tmp_path / "s", ROWS).rows("index", SignalRow))
-    assert [row.key for row in index] == list(ROWS)
-    # Parts are full at 10 tokens or more: 1+2+3+4, then 5+6, 7+8, 9.
-    assert [(row.shard[-17:-12], row.offset, row.length) for row in index] == [
-        ("00000", 0, 1),
-        ("00000", 1, 2),
-        ("00000", 3, 3),
-        ("00000", 6, 4),
-        ("00001", 0, 5),
-        ("00001", 5, 6),
-        ("00002", 0, 7),
-        ("00002", 7, 8),
-        ("00003", 0, 9),
-    ]
+    for name, value in reversed(ROWS.items()):
+        assert name in reader
+        assert_same(reader.read(name), value)
 
 
 def test_a_key_is_stored_once(tmp_path: Path) -> None:
     with writing(tmp_path / "s") as (artifact, store):
-        store.add("a", ROWS["key-3"])
-        store.add("a", ROWS["key-5"])
+        store.add(key(99), ROWS[key(3)])
+        store.add(key(99), ROWS[key(5)])
         assert len(store) == 1
         assert store.close() == 4
         reader = SignalReader(finish(artifact))
-    assert_same(reader.read("a"), ROWS["key-3"])
+    assert_same(reader.read(key(99)), ROWS[key(3)])
 
 
 def test_nothing_captured_is_an_empty_signal(tmp_path: Path) -> None:
     reader = SignalReader(write(tmp_path / "s", {}))
     assert len(reader) == 0
-    assert "a" not in reader
+    assert key(99) not in reader
 
 
 def test_a_kill_loses_the_part_in_memory_and_no_other(tmp_path: Path) -> None:
     with writing(tmp_path / "s") as (_, store):
-        for key, value in list(ROWS.items())[:5]:
-            store.add(key, value)
+        for name, value in list(ROWS.items())[:5]:
+            store.add(name, value)
     with writing(tmp_path / "s") as (artifact, store):
-        assert [key for key in ROWS if key in store] == ["key-0", "key-1", "key-2", "key-3"]
-        for key, value in ROWS.items():
-            if key not in store:
-                store.add(key, value)
+        assert [name for name in ROWS if name in store] == [key(0), key(1), key(2), key(3)]
+        for name, value in ROWS.items():
+            if name not in store:
+                store.add(name, value)
         store.close()
         reader = SignalReader(finish(artifact))
-    for key, value in ROWS.items():
-        assert_same(reader.read(key), value)
+    for name, value in ROWS.items():
+        assert_same(reader.read(name), value)
 
 
 def test_a_kill_after_the_last_part_loses_nothing(tmp_path: Path) -> None:
     with writing(tmp_path / "s") as (_, store):
-        for key, value in ROWS.items():
-            store.add(key, value)
+        for name, value in ROWS.items():
+            store.add(name, value)
         store.close()  # and the artefact is never finished
     with writing(tmp_path / "s") as (artifact, store):
-        assert all(key in store for key in ROWS)
-        store.add("one more", ROWS["key-0"])
+        assert all(name in store for name in ROWS)
+        store.add(key(77), ROWS[key(0)])
         assert store.close() == 46
         reader = SignalReader(finish(artifact))
-    for key, value in ROWS.items():
-        assert_same(reader.read(key), value)
-    assert_same(reader.read("one more"), ROWS["key-0"])
+    for name, value in ROWS.items():
+        assert_same(reader.read(name), value)
+    assert_same(reader.read(key(77)), ROWS[key(0)])
 
 
 def test_half_a_part_is_not_a_part(tmp_path: Path) -> None:
     with writing(tmp_path / "s") as (artifact, store):
-        store.add("key-8", signal(12, seed=1))
+        store.add(key(8), signal(12, seed=1))
         (artifact.work_dir / "parts" / "signal-00001.tmp").write_bytes(b"torn")
     with writing(tmp_path / "s") as (artifact, store):
         assert len(store) == 1
@@ -162,7 +154,6 @@ def test_half_a_part_is_not_a_part(tmp_path: Path) -> None:
         finished = finish(artifact)
     assert sorted(path.suffix for path in finished.path.iterdir()) == [
         ".json",
-        ".parquet",
         ".safetensors",
     ]
 
@@ -171,8 +162,8 @@ def test_the_same_capture_has_the_same_bytes_however_often_it_was_killed(tmp_pat
     whole = write(tmp_path / "whole", ROWS)
     for count in (4, 6, 9):
         with writing(tmp_path / "killed") as (_, store):
-            for key, value in list(ROWS.items())[:count]:
-                store.add(key, value)
+            for name, value in list(ROWS.items())[:count]:
+                store.add(name, value)
     resumed = write(tmp_path / "killed", ROWS)
     assert resumed.manifest.files == whole.manifest.files
     assert resumed.manifest.rows_root == whole.manifest.rows_root
@@ -180,8 +171,8 @@ def test_the_same_capture_has_the_same_bytes_however_often_it_was_killed(tmp_pat
 
 def test_other_text_is_refused(tmp_path: Path) -> None:
     reader = SignalReader(write(tmp_path / "s", ROWS))
-    with pytest.raises(IntegrityError, match=r"no signal for an example \(key abcdefabcdef\)"):
-        reader.read("abcdef" * 10)
+    with pytest.raises(IntegrityError, match=r"no signal for an example \(key abcdef01abcd\)"):
+        reader.read("abcdef01" * 8)
 
 
 def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
@@ -189,27 +180,13 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     shard = artifact.path / "signal-00000.safetensors"
     shard.write_bytes(b"\xff" * shard.stat().st_size)
     with pytest.raises(IntegrityError, match=r"signal-00000\.safetensors is damaged"):
-        SignalReader(open_artifact(artifact.path)).read("key-0")
-
-
-def test_reading_a_row_reads_no_more_than_that_row(tmp_path: Path) -> None:
-    """The shard is mapped: a far larger one costs no memory for the rows that are not read."""
-    big = signal(20_000, seed=1)
-    rows = {"big": big, "small": signal(2, seed=2)}
-    reader = SignalReader(write(tmp_path / "s", rows, part_tokens=10**6))
-    found = reader.read("small")
-    assert_same(found, rows["small"])
-    for array in (found.ids, found.logprobs, found.tail_logprob):
-        owner = array
-        while isinstance(owner.base, np.ndarray):
-            owner = owner.base
-        assert owner.nbytes <= 2 * K * 4
+        SignalReader(open_artifact(artifact.path)).read(key(0))
 
 
 def test_arrays_that_were_read_may_be_written(tmp_path: Path) -> None:
     reader = SignalReader(write(tmp_path / "s", ROWS))
-    reader.read("key-3").logprobs[:] = 0.0
-    assert_same(reader.read("key-3"), ROWS["key-3"])
+    reader.read(key(3)).logprobs[:] = 0.0
+    assert_same(reader.read(key(3)), ROWS[key(3)])
 
 
 def dataset(folder: Path, teacher: str = TEACHER) -> Artifact:

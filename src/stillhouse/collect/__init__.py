@@ -1,6 +1,7 @@
 """Prompts to completions: every request in the ledger before it is sent, every answer after."""
 
-from stillhouse.collect._capture import CaptureConfig, capture
+from stillhouse.collect._capture import capture
+from stillhouse.collect._capture_config import CaptureConfig
 from stillhouse.collect._collect import collect
 from stillhouse.collect._config import CollectConfig
 from stillhouse.collect._estimate import Estimate, Range, TeacherEstimate

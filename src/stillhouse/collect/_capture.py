@@ -1,10 +1,9 @@
 """Teacher distributions on given text: taken from the collect pass, or scored now."""
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from pydantic import ConfigDict, Field
 
 from stillhouse.artifacts import (
     Artifact,
@@ -14,28 +13,20 @@ from stillhouse.artifacts import (
     is_up_to_date,
     open_artifact,
 )
+from stillhouse.collect._capture_config import CaptureConfig
 from stillhouse.errors import ConfigError
-from stillhouse.records import Completion, Example, Record, TokenLogprobs, Usage
+from stillhouse.records import Completion, Example, TokenLogprobs, Usage
 from stillhouse.runlog import Listener, Ticker, ignore_progress
 from stillhouse.teachers import open_weights
 
 if TYPE_CHECKING:
     from stillhouse.chat import EncodedExample
-    from stillhouse.models import LanguageModel
-    from stillhouse.signal import TopKSignal
+    from stillhouse.collect._capture_scores import Scorer
+    from stillhouse.signal import Codec, SignalWriter, TopKSignal
     from stillhouse.teachers._local import LocalTeacher
 
 _STAGE = "capture"
 _BATCH_TOKENS = 2_048  # padded; keeps a batch's activations near 100 MB for a 135M teacher
-
-
-class CaptureConfig(Record):
-    """How to capture."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    top_k: int = Field(default=32, ge=1, le=4_096)
-    """Log-probabilities kept per token; the rest of the mass becomes the tail bucket."""
 
 
 def capture(
@@ -91,7 +82,7 @@ def capture(
         )
         try:
             ticker = Ticker(on_progress, stage=_STAGE, total=len(examples), unit="examples")
-            run = _Run(source, writer, config.top_k, ticker)
+            run = _Run(source, writer, config, ticker)
             run.score(run.take_recorded(examples, recorded))
             return run.finish(parent, num_examples=len(examples))
         finally:
@@ -99,52 +90,85 @@ def capture(
 
 
 class _Run:
-    """One attempt at a capture."""
+    """One attempt at a capture.
+
+    What it does depends on its inputs alone and not on what an earlier attempt left: which examples
+    are scored, and in which batches, so that a resumed capture ends with the same bytes.
+    """
 
     def __init__(
-        self, teacher: "LocalTeacher", writer: ArtifactWriter, top_k: int, ticker: Ticker
+        self, teacher: "LocalTeacher", writer: ArtifactWriter, config: CaptureConfig, ticker: Ticker
     ) -> None:
-        from stillhouse.signal import SignalWriter
-
         self._teacher = teacher
         self._writer = writer
-        self._top_k = top_k
+        self._config = config
         self._ticker = ticker
-        self._store = SignalWriter(writer)
         self._recorded_keys: set[str] = set()
         self._num_scored_tokens = 0
+
+    @cached_property
+    def _scorer(self) -> "Scorer":
+        from stillhouse.collect._capture_scores import scorer_of
+
+        return scorer_of(self._config, self._teacher.model)
+
+    @cached_property
+    def _codec(self) -> "Codec[Any]":
+        from stillhouse.signal import AdaptiveCodec, TopKCodec
+
+        # Known without the weights, which are not loaded where everything was recorded.
+        if self._config.codec == "topk":
+            return TopKCodec(self._config.top_k)
+        if self._config.codec == "adaptive":
+            return AdaptiveCodec(self._config.top_k, self._config.tail_mass)
+        return self._scorer.codec
+
+    @cached_property
+    def _store(self) -> "SignalWriter":
+        from stillhouse.signal import SignalWriter
+
+        return SignalWriter(self._writer, self._codec)
 
     def take_recorded(
         self, examples: list[Example], recorded: Artifact | None
     ) -> "list[EncodedExample]":
         """Store what was recorded while the text was generated; returns what has to be scored."""
-        missing = []
+        missing: dict[str, EncodedExample] = {}
         for example, logprobs in _with_recorded(examples, recorded):
             encoded = self._teacher.chat.encode_example(
                 example.messages, example.completion, example.completion_token_ids
             )
-            signal = _recorded_signal(encoded, logprobs, self._top_k)
+            key = encoded.signal_key
+            signal = _recorded_signal(encoded, logprobs, self._config)
             if signal is not None:
-                self._recorded_keys.add(encoded.signal_key)
-                self._store.add(encoded.signal_key, signal)
-            elif encoded.signal_key not in self._store:
-                missing.append(encoded)
-                continue
-            self._ticker.advance()
-        return missing
+                self._recorded_keys.add(key)
+                self._store.add(key, signal)
+            if signal is not None or key in self._recorded_keys or key in missing:
+                self._ticker.advance()
+            else:
+                missing[key] = encoded
+        return [encoded for key, encoded in missing.items() if key not in self._recorded_keys]
 
     def score(self, missing: "list[EncodedExample]") -> None:
         """Store what the teacher now says about the text of `missing`."""
-        for encoded, signal in _score(missing, self._teacher, self._top_k):
-            self._store.add(encoded.signal_key, signal)
-            self._num_scored_tokens += len(encoded.ids)
-            self._ticker.advance()
+        for batch in _batches(missing):
+            # Parts end between batches, so an earlier attempt left all of one or nothing of it.
+            if batch[0].signal_key not in self._store:
+                keys = [encoded.signal_key for encoded in batch]
+                self._store.add_all(zip(keys, self._scorer.signals(batch), strict=True))
+            for encoded in batch:
+                self._num_scored_tokens += len(encoded.ids)
+                self._ticker.advance()
 
     def finish(self, dataset: Artifact, *, num_examples: int) -> Artifact:
-        """Write index and manifest."""
+        """Write the head where the codec needs one, and the manifest."""
+        from stillhouse.signal import describe
+
         info = self._teacher.info
         num_tokens = self._store.close()
         num_recorded = len(self._recorded_keys)
+        if self._config.codec == "hidden":
+            self._write_head()
         return self._writer.finish(
             counts=Counts.model_validate({"in": num_examples, "kept": num_examples}),
             usage=Usage(prompt_tokens=self._num_scored_tokens, cost_usd=0.0),
@@ -152,12 +176,20 @@ class _Run:
             tokenizer_sha256=info.tokenizer_sha256,
             chat_template_sha256=info.chat_template_sha256,
             results={
+                "codec": describe(self._codec),
                 "rows": len(self._store),
                 "tokens": num_tokens,
                 "rows_recorded_while_generating": num_recorded,
                 "rows_scored": len(self._store) - num_recorded,
             },
         )
+
+    def _write_head(self) -> None:
+        from stillhouse.models import output_head
+        from stillhouse.signal import HEAD_NAME, write_head
+
+        head = output_head(self._teacher.model.network).detach().numpy()
+        write_head(self._writer.new_file(HEAD_NAME), head, self._config.dtype)
 
 
 def _with_recorded(
@@ -179,40 +211,31 @@ def _with_recorded(
 
 
 def _recorded_signal(
-    encoded: "EncodedExample", logprobs: TokenLogprobs | None, top_k: int
+    encoded: "EncodedExample", logprobs: TokenLogprobs | None, config: CaptureConfig
 ) -> "TopKSignal | None":
     import numpy as np
 
     from stillhouse.signal import TopKSignal
 
-    if logprobs is None or logprobs.top_ids is None or logprobs.top_k < top_k:
+    if config.codec not in ("topk", "adaptive"):
+        return None
+    if logprobs is None or logprobs.top_ids is None or logprobs.top_k < config.top_k:
         return None
     if logprobs.token_ids != encoded.completion_ids:
         return None
     shape = (len(encoded.completion_ids), logprobs.top_k)
     ids = np.array(logprobs.top_ids, dtype=np.int32).reshape(shape)
     values = np.array(logprobs.top_logprobs, dtype=np.float32).reshape(shape)
-    return TopKSignal.of(ids, values).truncated(top_k)
+    return TopKSignal.of(ids, values).truncated(config.top_k)
 
 
-def _score(
-    examples: Iterable["EncodedExample"], teacher: "LocalTeacher", top_k: int
-) -> Iterator[tuple["EncodedExample", "TopKSignal"]]:
+def _batches(examples: Iterable["EncodedExample"]) -> "Iterator[list[EncodedExample]]":
+    """Batches of similar lengths."""
     batch: list[EncodedExample] = []
     for encoded in sorted(examples, key=lambda example: len(example.ids)):
         if batch and (len(batch) + 1) * len(encoded.ids) > _BATCH_TOKENS:
-            yield from _score_batch(batch, teacher.model, top_k)
+            yield batch
             batch = []
         batch.append(encoded)
     if batch:
-        yield from _score_batch(batch, teacher.model, top_k)
-
-
-def _score_batch(
-    batch: list["EncodedExample"], model: "LanguageModel", top_k: int
-) -> Iterator[tuple["EncodedExample", "TopKSignal"]]:
-    from stillhouse.models import top_logprobs
-    from stillhouse.signal import TopKSignal
-
-    for encoded, (ids, logprobs) in zip(batch, top_logprobs(model, batch, top_k), strict=True):
-        yield encoded, TopKSignal.of(ids, logprobs)
+        yield batch

@@ -1,17 +1,54 @@
 """The teacher-signal store: distributions on disk, keyed by the text they belong to.
 
-A signal holds, for each completion token, the K largest teacher log-probabilities at temperature 1
-and the log of the mass outside them. docs/format.md, section 5, is the layout.
+What is kept of a distribution is a codec's choice: its largest log-probabilities and a tail, draws
+of it, the actual token, hidden states, or what a frozen head needs. docs/format.md, section 5, is
+the layout.
 """
 
-from stillhouse.signal._codec import TopKSignal, tail_logprob
-from stillhouse.signal._store import SignalReader, SignalRow, SignalWriter, check_fingerprints
+from stillhouse.signal._codec import Codec, describe
+from stillhouse.signal._codecs import CODECS, codec_of
+from stillhouse.signal._dense_codecs import HeadCacheCodec, HiddenCodec, TokenCodec
+from stillhouse.signal._fingerprints import check_fingerprints, check_head
+from stillhouse.signal._head import HEAD_NAME, read_head, write_head
+from stillhouse.signal._reader import CACHE_BYTES, SignalReader
+from stillhouse.signal._sampled_codec import SampledCodec
+from stillhouse.signal._signals import (
+    HeadCacheSignal,
+    HiddenSignal,
+    SampledSignal,
+    Signal,
+    TokenSignal,
+    TopKSignal,
+    tail_logprob,
+)
+from stillhouse.signal._topk_codec import AdaptiveCodec, TopKCodec
+from stillhouse.signal._writer import PART_TOKENS, SignalWriter
 
 __all__ = [
     "TopKSignal",
+    "SampledSignal",
+    "TokenSignal",
+    "HiddenSignal",
+    "HeadCacheSignal",
+    "Signal",
     "tail_logprob",
-    "SignalRow",
+    "Codec",
+    "CODECS",
+    "codec_of",
+    "describe",
+    "TopKCodec",
+    "AdaptiveCodec",
+    "SampledCodec",
+    "TokenCodec",
+    "HiddenCodec",
+    "HeadCacheCodec",
     "SignalWriter",
     "SignalReader",
+    "HEAD_NAME",
+    "write_head",
+    "read_head",
+    "PART_TOKENS",
+    "CACHE_BYTES",
     "check_fingerprints",
+    "check_head",
 ]

@@ -7,7 +7,6 @@ apart.
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 
 from stillhouse.losses import HeadTarget, TokenTarget, TopKTarget
@@ -36,9 +35,9 @@ class CapturedSignal:
         Raises:
             IntegrityError: one is not in the signal.
         """
-        rows: list[TopKSignal] = [self._signal.read(one.example.signal_key) for one in lessons]
+        rows = TopKSignal.joined([self._signal.read(one.example.signal_key) for one in lessons])
         return TopKTarget(
-            ids_NK=torch.from_numpy(np.concatenate([row.ids for row in rows])).long(),
-            logprobs_NK=torch.from_numpy(np.concatenate([row.logprobs for row in rows])),
-            tail_logprob_N=torch.from_numpy(np.concatenate([row.tail_logprob for row in rows])),
+            ids_NK=torch.from_numpy(rows.ids).long(),
+            logprobs_NK=torch.from_numpy(rows.logprobs),
+            tail_logprob_N=torch.from_numpy(rows.tail_logprob),
         )

@@ -1,0 +1,33 @@
+"""What a capture keeps of a teacher."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from stillhouse.records import Record
+
+
+class CaptureConfig(Record):
+    """How to capture."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    codec: Literal["topk", "adaptive", "sampled", "actual", "hidden", "kl_cache"] = "topk"
+    """What is kept per token: `topk`, the largest log-probabilities and the mass outside;
+    `adaptive`, only as many of them as `tail_mass` needs; `sampled`, draws of the teacher;
+    `actual`, the token's own log-probability; `hidden`, hidden states for a head that is stored
+    once; `kl_cache`, what the frozen head of `student` needs of the teacher."""
+    top_k: int = Field(default=32, ge=1, le=4_096)
+    """Log-probabilities kept per token; the rest of the mass becomes the tail bucket."""
+    tail_mass: float = Field(default=0.005, gt=0.0, lt=1.0)
+    """Codec `adaptive`: a token keeps no more ids once so little is outside them."""
+    draws: int = Field(default=12, ge=1, le=255)
+    """Codec `sampled`: draws per token."""
+    flatten: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Codec `sampled`: draw from p to this power; the weights make up for it."""
+    dtype: Literal["float16", "bfloat16"] = "float16"
+    """Codecs `hidden` and `kl_cache`: how a number is kept."""
+    student: str = "local:"
+    """Codec `kl_cache`: the model whose head stays frozen in training."""
+    seed: int = 0
+    """Codec `sampled`: of the draws."""

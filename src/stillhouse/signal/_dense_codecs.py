@@ -1,0 +1,171 @@
+"""One vector or number per token: the `actual`, `hidden` and `kl_cache` codecs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from stillhouse.errors import ConfigError, ShapeError
+from stillhouse.signal._id_order import NO_IDS, IdOrder
+from stillhouse.signal._planes import Bytes, join_bytes, split_bytes
+from stillhouse.signal._signals import (
+    FloatArray,
+    HeadCacheSignal,
+    HiddenSignal,
+    IdArray,
+    TokenSignal,
+)
+
+HalfType = Literal["float16", "bfloat16"]
+_STEP_NATS = 2.0**-11
+
+
+@dataclass(frozen=True)
+class TokenCodec:
+    """The actual token's log-probability in 16 bits: steps of 2 ** -11 nats down to -31.99."""
+
+    name: ClassVar[str] = "actual"
+    version: ClassVar[int] = 1
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """See `Codec`."""
+        return {}
+
+    def stored_ids(self, signals: Sequence[TokenSignal]) -> IdArray:
+        """See `Codec`."""
+        return NO_IDS
+
+    def encode(self, signals: Sequence[TokenSignal], order: IdOrder) -> list[Bytes]:
+        """See `Codec`."""
+        logprobs = np.concatenate([signal.logprobs for signal in signals]).astype(np.float64)
+        codes = np.clip(np.rint(-logprobs / _STEP_NATS), 0, 65_535)
+        return split_bytes(codes.astype(np.uint16), 2)
+
+    def decode(self, planes: Sequence[Bytes], order: IdOrder) -> TokenSignal:
+        """See `Codec`."""
+        return TokenSignal((join_bytes(planes) * -_STEP_NATS).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class HiddenCodec:
+    """The teacher's last hidden states in 16 bits, for a head that is stored once.
+
+    Attributes:
+        head_shape: (V, D) of the teacher's head.
+        head_sha256: SHA-256 of that head's float32 bytes.
+        dtype: How a number is kept.
+    """
+
+    head_shape: tuple[int, int]
+    head_sha256: str
+    dtype: HalfType = "float16"
+
+    name: ClassVar[str] = "hidden"
+    version: ClassVar[int] = 1
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """See `Codec`."""
+        return _head_parameters(self)
+
+    def stored_ids(self, signals: Sequence[HiddenSignal]) -> IdArray:
+        """See `Codec`."""
+        return NO_IDS
+
+    def encode(self, signals: Sequence[HiddenSignal], order: IdOrder) -> list[Bytes]:
+        """See `Codec`."""
+        hidden = np.concatenate([signal.hidden for signal in signals])
+        return split_bytes(to_half(_of_width(hidden, self.head_shape[1]), self.dtype), 2)
+
+    def decode(self, planes: Sequence[Bytes], order: IdOrder) -> HiddenSignal:
+        """See `Codec`."""
+        return HiddenSignal(_vectors(planes, self.head_shape[1], self.dtype))
+
+
+@dataclass(frozen=True)
+class HeadCacheCodec:
+    """W^T p for a frozen student head W, in 16 bits, and the teacher's entropy.
+
+    Attributes:
+        head_shape: (V, D) of the student's head.
+        head_sha256: SHA-256 of that head's float32 bytes.
+        dtype: How a number of the vector is kept.
+    """
+
+    head_shape: tuple[int, int]
+    head_sha256: str
+    dtype: HalfType = "float16"
+
+    name: ClassVar[str] = "kl_cache"
+    version: ClassVar[int] = 1
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """See `Codec`."""
+        return _head_parameters(self)
+
+    def stored_ids(self, signals: Sequence[HeadCacheSignal]) -> IdArray:
+        """See `Codec`."""
+        return NO_IDS
+
+    def encode(self, signals: Sequence[HeadCacheSignal], order: IdOrder) -> list[Bytes]:
+        """See `Codec`."""
+        vectors = np.concatenate([signal.vectors for signal in signals])
+        entropies = np.concatenate([signal.negative_entropy for signal in signals])
+        halves = to_half(_of_width(vectors, self.head_shape[1]), self.dtype)
+        return [*split_bytes(halves, 2), *split_bytes(entropies.astype(np.float32), 4)]
+
+    def decode(self, planes: Sequence[Bytes], order: IdOrder) -> HeadCacheSignal:
+        """See `Codec`."""
+        vectors = _vectors(planes[:2], self.head_shape[1], self.dtype)
+        return HeadCacheSignal(vectors, join_bytes(planes[2:]).view(np.float32))
+
+
+def to_half(values: FloatArray, dtype: HalfType) -> npt.NDArray[np.uint16]:
+    """The 16 bits of each value, rounded to the nearest.
+
+    Raises:
+        ShapeError: a value is beyond float16 (65,504) or not finite.
+    """
+    if dtype == "float16":
+        with np.errstate(over="ignore"):
+            halves = values.astype(np.float16)
+        if not np.isfinite(halves).all():
+            raise ShapeError(
+                f"Values up to {np.abs(values).max():.3g} do not fit float16. Set dtype bfloat16."
+            )
+        return halves.view(np.uint16)
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    # To the nearest, ties to even, as hardware does it.
+    rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return (rounded >> np.uint32(16)).astype(np.uint16)
+
+
+def from_half(bits: npt.NDArray[np.uint16], dtype: HalfType) -> FloatArray:
+    """Float32 values of 16 bits each."""
+    if dtype == "float16":
+        return bits.view(np.float16).astype(np.float32)
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def _vectors(planes: Sequence[Bytes], width: int, dtype: HalfType) -> FloatArray:
+    return from_half(join_bytes(planes).astype(np.uint16), dtype).reshape(-1, width)
+
+
+def _of_width(vectors: FloatArray, width: int) -> FloatArray:
+    if vectors.ndim != 2 or vectors.shape[1] != width:
+        raise ShapeError(f"Vectors of shape {vectors.shape}; the head takes (n, {width}).")
+    return vectors
+
+
+def _head_parameters(codec: HiddenCodec | HeadCacheCodec) -> dict[str, Any]:
+    if codec.dtype not in ("float16", "bfloat16"):
+        raise ConfigError(f"dtype={codec.dtype!r}; float16 and bfloat16 are known.")
+    return {
+        "head_shape": list(codec.head_shape),
+        "head_sha256": codec.head_sha256,
+        "dtype": codec.dtype,
+    }
