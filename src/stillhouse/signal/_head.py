@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from stillhouse.artifacts import Artifact
 from stillhouse.errors import IntegrityError
@@ -18,8 +20,6 @@ def write_head(path: Path, head: FloatArray, dtype: HalfType) -> None:
     Raises:
         ShapeError: a value does not fit the type.
     """
-    from safetensors.numpy import save_file
-
     save_file({"head": to_half(head, dtype)}, path, metadata={"dtype": dtype})
 
 
@@ -29,8 +29,6 @@ def read_head(artifact: Artifact) -> FloatArray:
     Raises:
         IntegrityError: the artefact has none, or it is damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = artifact.file(HEAD_NAME)
     try:
         with safe_open(path, framework="numpy") as file:

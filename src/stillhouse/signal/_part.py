@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from stillhouse.errors import IntegrityError
 from stillhouse.records import canonical_json
@@ -46,8 +48,6 @@ def write_part(path: Path, rows: Sequence[Row], codec: Codec[Any]) -> None:
     Raises:
         ShapeError: a signal is not of the shape that the codec keeps.
     """
-    from safetensors.numpy import save_file
-
     arrays = _arrays(rows, codec)
     header = {"layout": LAYOUT, "codec": describe(codec)}
     # One entry: safetensors writes several in any order, and one content must have one file.
@@ -75,8 +75,6 @@ class Part:
     """
 
     def __init__(self, path: Path) -> None:
-        from safetensors import SafetensorError, safe_open
-
         self._path = path
         try:
             self._file = safe_open(path, framework="numpy")
@@ -86,7 +84,9 @@ class Part:
             self.lengths = self._array("lengths")
             self._sizes = self._array("plane_sizes")
             self._place_rows(self._array("block_rows"))
-        except (SafetensorError, OSError) as err:
+        except (SafetensorError, OSError, ValueError) as err:
+            if isinstance(err, IntegrityError):
+                raise
             raise self._damaged(str(err)) from err
 
     def verify(self) -> None:
@@ -140,7 +140,10 @@ class Part:
             raise self._unreadable(str(err)) from err
 
     def _array(self, name: str) -> npt.NDArray[Any]:
-        array = self._file.get_tensor(name)
+        try:
+            array = self._file.get_tensor(name)
+        except SafetensorError as err:
+            raise self._damaged(str(err)) from err
         if array.dtype != _ARRAYS[name]:
             raise self._damaged(f"{name} is {array.dtype}")
         return np.asarray(array)
