@@ -4,7 +4,24 @@ The only room that calls `tokenizer.encode`: raw text never meets a chat model o
 template.
 """
 
+from stillhouse.chat._alignment import NO_CHUNK, Alignment, align
+from stillhouse.chat._boundary_bias import BoundaryBias
 from stillhouse.chat._chat import ChatTokenizer, EncodedExample
+from stillhouse.chat._spans import TokenSpans, token_spans
 from stillhouse.chat._vocabulary import token_bytes, vocabulary_sha256
+from stillhouse.chat._vocabulary_map import NO_ID, VocabularyMap
 
-__all__ = ["ChatTokenizer", "EncodedExample", "token_bytes", "vocabulary_sha256"]
+__all__ = [
+    "ChatTokenizer",
+    "EncodedExample",
+    "token_bytes",
+    "vocabulary_sha256",
+    "TokenSpans",
+    "token_spans",
+    "Alignment",
+    "align",
+    "NO_CHUNK",
+    "BoundaryBias",
+    "VocabularyMap",
+    "NO_ID",
+]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from stillhouse.chat._vocabulary import vocabulary_sha256
+from stillhouse.chat._spans import TokenSpans, token_spans
+from stillhouse.chat._vocabulary import token_bytes, vocabulary_sha256
 from stillhouse.errors import ConfigError, RecordError
 from stillhouse.records import FinishReason, Message
 
@@ -79,6 +80,22 @@ class ChatTokenizer:
         return vocabulary_sha256(self.tokenizer)
 
     @cached_property
+    def control_ids(self) -> frozenset[int]:
+        """Ids that are no text: special tokens, and what ends a turn."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return frozenset(
+            {token_id for token_id, token in added if token.special} | set(self.end_of_turn_ids)
+        )
+
+    @cached_property
+    def text_bytes(self) -> list[bytes]:
+        """The text that each id writes, index = id: nothing for control tokens."""
+        table = token_bytes(self.tokenizer)
+        for token_id in self.control_ids:
+            table[token_id] = b""
+        return table
+
+    @cached_property
     def template_sha256(self) -> str:
         """Hash of the chat template's text."""
         return hashlib.sha256(self.tokenizer.chat_template.encode()).hexdigest()
@@ -131,6 +148,21 @@ class ChatTokenizer:
         )
         return text, "stop" if is_ended else "length"
 
+    def encode_pieces(self, pieces: Sequence[str]) -> list[tuple[int, ...]]:
+        """Ids of pieces of text, each by itself, as they are: for what compares vocabularies."""
+        if not pieces:
+            return []
+        encoded = self.tokenizer(list(pieces), add_special_tokens=False)
+        return [tuple(ids) for ids in encoded["input_ids"]]
+
+    def spans(self, ids: Sequence[int], text: str) -> TokenSpans:
+        """Where the tokens of a completion lie in its text, in bytes.
+
+        Raises:
+            RecordError: they do not write the text.
+        """
+        return token_spans([self.text_bytes[token_id] for token_id in ids], text)
+
     def _closing_ids(
         self, messages: Sequence[Message], prompt: str, completion: str
     ) -> tuple[int, ...]:
@@ -153,11 +185,8 @@ class ChatTokenizer:
 
     @cached_property
     def _control_tokens(self) -> re.Pattern[str]:
-        texts = [
-            token.content
-            for token_id, token in self.tokenizer.added_tokens_decoder.items()
-            if token.special or token_id in self.end_of_turn_ids
-        ]
+        added = self.tokenizer.added_tokens_decoder
+        texts = [added[token_id].content for token_id in sorted(self.control_ids & added.keys())]
         return re.compile("|".join(map(re.escape, texts)) if texts else "(?!)")
 
     def _refuse_control_tokens(self, text: str) -> None:
