@@ -9,13 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
-from tiny_chain import Chain
+from tiny_chain import Chain, losses_of, weights_of
 
+from stillhouse.artifacts import check_files, open_artifact
 from stillhouse.errors import StillhouseError
 from stillhouse.train import TrainConfig, train
 
 JOIN_S = 120
+# Float32 sums in another order, through eight steps at a large rate: Adam turns a gradient that
+# is rounding noise into a whole step of either sign, so single weights may differ by more.
+LOSS_TOLERANCE = 2e-5
+WEIGHT_TOLERANCE = 2e-3
 
 
 @dataclass
@@ -40,6 +46,17 @@ class Crew:
             while True:
                 rank, *error = self._reports.get(timeout=0.2)
                 self.errors[rank] = (error[0], error[1])
+
+
+def assert_near(out: Path, whole: Path) -> None:
+    """A sound student whose losses and weights are nearly those of another."""
+    check_files(open_artifact(out, kind="student"))
+    assert losses_of(out) == pytest.approx(losses_of(whole), rel=LOSS_TOLERANCE)
+    left, right = weights_of(out), weights_of(whole)
+    assert left.keys() == right.keys()
+    differences = torch.cat([(left[name] - right[name]).abs().flatten() for name in left])
+    assert differences.quantile(0.99) < 1e-5
+    assert differences.max() < WEIGHT_TOLERANCE
 
 
 def start_ranks(

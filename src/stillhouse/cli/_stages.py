@@ -1,5 +1,6 @@
 """One command per stage: the stage's function, with its settings as flags."""
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -50,7 +51,7 @@ class Tier(StrEnum):
 
 
 class Engine(StrEnum):
-    """What asks the teachers."""
+    """What does the work."""
 
     local = "local"
     ray = "ray"
@@ -188,6 +189,14 @@ def train(
         str | None,
         typer.Option(metavar="NAME", help="sft, forward_kl, reverse_kl ...; docs/objectives.md."),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="dataset, rollouts, mixed or speculative."),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Ask it in every step, instead of reading --signal."),
+    ] = None,
     base: Annotated[
         str | None, typer.Option(metavar="MODEL", help="What the student is cut from.")
     ] = None,
@@ -196,6 +205,9 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples per step.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the order of the examples.")] = None,
+    engine: Annotated[
+        Engine | None, typer.Option(help="ray trains on a cluster; see docs/training.md.")
+    ] = None,
     settings: SetOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -210,18 +222,23 @@ def train(
 
     flags = {
         "objective": objective,
+        "source": source,
+        "live.teachers.teacher": teacher,
         "base": base,
         "keep_layers": layers,
         "epochs": epochs,
         "learning_rate": learning_rate,
         "batch_size": batch_size,
         "seed": seed,
+        "engine": engine.value if engine else None,
     }
+    # Of several processes that torchrun started, the first one speaks.
+    is_heard = int(os.environ.get("RANK", "0")) == 0
     _run_stage(
         partial(stage, dataset, out, signal=signal),
         TrainConfig,
         stage_settings(flags, settings),
-        Output(is_json=json, is_quiet=quiet),
+        Output(is_json=json and is_heard, is_quiet=quiet or not is_heard),
         force=force,
         then=f"stillhouse evaluate {dataset} {out}",
     )

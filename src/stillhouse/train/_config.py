@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from stillhouse.records import Record
-from stillhouse.train._device_config import DeviceConfig
+from stillhouse.train._device_config import DeviceConfig, RayConfig
 from stillhouse.train._methods import OBJECTIVES, GuideName, ObjectiveName, check_method
 from stillhouse.train._preflight_config import PreflightConfig
 from stillhouse.train._student_config import LoraConfig, PruneConfig
@@ -44,6 +44,10 @@ class TrainConfig(Record):
     """Longer examples are left out and counted."""
     device: DeviceConfig = Field(default_factory=DeviceConfig)
     """Where it runs, and how exactly."""
+    engine: Literal["local", "ray"] = "local"
+    """`ray` trains with the workers of a Ray cluster (docs/training.md)."""
+    ray: RayConfig = RayConfig()
+    """How it spreads over the cluster; has no say without the engine `ray`."""
     preflight: PreflightConfig = Field(default_factory=PreflightConfig)
     """What is checked before the first step."""
     seed: int = 0

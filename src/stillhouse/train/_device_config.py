@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from stillhouse.records import Record
 
@@ -19,3 +19,17 @@ class DeviceConfig(Record):
     case. `auto` is bfloat16 on a GPU and float32 elsewhere."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the layers with `torch.compile`; `auto` does on a GPU."""
+
+
+class RayConfig(Record):
+    """How a training is spread over a Ray cluster, with the engine `ray`."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    address: str | None = None
+    """Of the cluster: `auto` takes the one of this machine, `local` starts one; null takes one that
+    runs, else starts one."""
+    workers: int = Field(default=2, ge=1)
+    """Processes that share each batch. All must see the same folders."""
+    cpus_per_worker: float = Field(default=1.0, ge=0.0)
+    """Set aside for each worker, beside a GPU where `device.kind` is `cuda`."""

@@ -142,7 +142,8 @@ def _device(config: DeviceConfig) -> torch.device:
         raise ConfigError("device.kind is cuda, but torch finds no GPU here. Use auto or cpu.")
     if config.kind == "cpu" or not has_gpu:
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    index = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+    device = torch.device("cuda", index)
     torch.cuda.set_device(device)
     return device
 

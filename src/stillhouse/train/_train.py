@@ -21,6 +21,7 @@ from stillhouse.train._config import TrainConfig
 from stillhouse.train._loop import Loop
 from stillhouse.train._plan import Plan, make_plan, open_inputs
 from stillhouse.train._ranks import Ranks, joined_ranks
+from stillhouse.train._ray import train_on_ray
 from stillhouse.train._student import Student, base_revision
 
 _STAGE = "train"
@@ -62,7 +63,14 @@ def train(
     started_s = time.monotonic()
     inputs = open_inputs(dataset, signal, config)
     base = locate_model(config.base.removeprefix("local:"))
-    resolved = {**config.model_dump(mode="json"), "base_revision": base_revision(base, config)}
+    # Not who computes it: a run that one engine began may be finished by the other.
+    settings = config.model_dump(mode="json", exclude={"engine", "ray"})
+    resolved = {**settings, "base_revision": base_revision(base, config)}
+    if config.engine == "ray":
+        if not is_up_to_date(out, stage=_STAGE, config=resolved, parents=inputs.parents):
+            options = {"signal": signal, "config_given": config_given, "replace": replace}
+            train_on_ray(dataset, out, config=config, **options)
+        return open_artifact(out)
     with joined_ranks(config.device) as ranks:
         is_made = is_up_to_date(out, stage=_STAGE, config=resolved, parents=inputs.parents)
         if ranks.from_first(is_made):
