@@ -30,7 +30,7 @@ TILE_TOKENS = 128
 """Rows of one logits buffer: 25 MB at V = 49,152. 64 to 256 run at the same speed on two cores."""
 
 WHOLE_TILE_TOKENS = 64
-"""The same where the teacher's logits need a second buffer, or a softcap its derivative."""
+"""The same where the teacher's logits need a second buffer. A softcap halves either."""
 
 
 def head_loss_and_grad(
@@ -104,8 +104,9 @@ def token_logprobs(hidden_ND: Tensor, head: Head, ids_N: Tensor) -> Tensor:
 
 
 def _tile_tokens(target: HeadTarget, head: Head) -> int:
-    is_wide = isinstance(target, DenseTarget | HiddenTarget) or head.form.softcap is not None
-    return WHOLE_TILE_TOKENS if is_wide else TILE_TOKENS
+    rows = WHOLE_TILE_TOKENS if isinstance(target, DenseTarget | HiddenTarget) else TILE_TOKENS
+    # Its derivative is one more buffer.
+    return rows if head.form.softcap is None else rows // 2
 
 
 def _check_rows(hidden_ND: Tensor, target: HeadTarget, weight_N: Tensor) -> None:

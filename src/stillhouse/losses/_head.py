@@ -39,7 +39,7 @@ class HeadForm:
         if self.softcap is None:
             return None
         logits_CV.div_(self.softcap).tanh_()
-        slope_CV = 1.0 - logits_CV.square()
+        slope_CV = logits_CV.square().neg_().add_(1.0)
         logits_CV.mul_(self.softcap)
         return slope_CV
 

@@ -27,7 +27,7 @@ Divergence = Callable[[Tensor, Tensor], LossAndSlope]
 TokenRule = Callable[[Tensor, Any], LossAndSlope]
 """Log-probabilities (C, J) and the target's rows -> loss (C,) and slope (C, J)."""
 
-BLOCK_ELEMENTS = 200_000
+BLOCK_ELEMENTS = 100_000
 """Logits that a whole-vocabulary divergence works on at once: its dozen arrays stay in cache."""
 
 _VOID = -1e4  # log of nothing, but finite: 0 * inf would be NaN
