@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +99,97 @@ def test_a_signal_is_the_dense_distribution_cut_to_its_largest(
         np.testing.assert_allclose(tail, np.where(kept, 0, probs_nV).sum(axis=1), atol=STEP)
         largest_outside = np.where(kept, 0, probs_nV).max(axis=1)
         assert (np.where(kept, probs_nV, 1).min(axis=1) >= largest_outside - 1e-6).all()
+
+
+def captured(chain: Chain, out: Path, **settings: Any) -> Artifact:
+    return capture(chain.dataset, out, teacher=chain.teacher, config=CaptureConfig(**settings))
+
+
+def teacher_logprobs(teacher: LanguageModel, example: EncodedExample) -> torch.Tensor:
+    """(n, V) at the completion of an example."""
+    with torch.no_grad():
+        logits_TV = teacher.network(input_ids=torch.tensor([example.ids])).logits[0].double()
+    return logits_TV.log_softmax(dim=1)[example.num_prompt - 1 : -1]
+
+
+def test_adaptive_cuts_each_token_where_little_is_left(
+    chain: Chain, teacher: LanguageModel, tmp_path: Path
+) -> None:
+    reader = SignalReader(captured(chain, tmp_path / "s", codec="adaptive", tail_mass=0.2))
+    example = encoded(chain.dataset, teacher)[0]
+    falling = teacher_logprobs(teacher, example).exp().sort(dim=1, descending=True).values
+    fewest = ((1 - falling.cumsum(dim=1)) > 0.2).sum(dim=1) + 1
+    found = np.isfinite(reader.read(example.signal_key).logprobs).sum(axis=1)
+    assert found.tolist() == fewest.clamp(max=32).tolist()
+    assert len(set(found.tolist())) > 1
+
+
+@pytest.mark.parametrize("flatten", [1.0, 0.6])
+def test_draws_have_the_teacher_as_their_mean(
+    chain: Chain, teacher: LanguageModel, tmp_path: Path, flatten: float
+) -> None:
+    settings = {"codec": "sampled", "draws": 200, "flatten": flatten}
+    reader = SignalReader(captured(chain, tmp_path / "s", **settings))
+    deviations = []
+    for example in encoded(chain.dataset, teacher):
+        row = reader.read(example.signal_key)
+        found = np.zeros((len(row), 400))
+        np.add.at(found, (np.arange(len(row))[:, None], row.ids), row.weights)
+        probs = teacher_logprobs(teacher, example).exp().numpy()
+        proposal = probs**flatten / (probs**flatten).sum(axis=1, keepdims=True)
+        deviation = np.sqrt((probs**2 / proposal - probs**2) / 200)
+        likely = proposal > 0.05  # where 200 draws are close to normal
+        deviations.append(((found - probs) / deviation)[likely])
+    z = np.concatenate(deviations)
+    assert abs(z.mean()) < 3 / np.sqrt(len(z))
+    assert 0.8 < z.std() < 1.2
+
+
+def test_draws_depend_on_the_seed_and_on_nothing_else(chain: Chain, tmp_path: Path) -> None:
+    one = captured(chain, tmp_path / "a", codec="sampled")
+    same = captured(chain, tmp_path / "b", codec="sampled")
+    other = captured(chain, tmp_path / "c", codec="sampled", seed=1)
+    assert one.manifest.files == same.manifest.files
+    assert one.manifest.files != other.manifest.files
+
+
+def test_the_actual_tokens_logprobs_are_the_teachers(
+    chain: Chain, teacher: LanguageModel, tmp_path: Path
+) -> None:
+    reader = SignalReader(captured(chain, tmp_path / "s", codec="actual"))
+    for example in encoded(chain.dataset, teacher)[:4]:
+        ids = torch.tensor(example.completion_ids).unsqueeze(1)
+        wanted = teacher_logprobs(teacher, example).gather(1, ids).squeeze(1)
+        found = reader.read(example.signal_key).logprobs
+        np.testing.assert_allclose(found, wanted, atol=5e-4)
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [("float16", 0.02), ("bfloat16", 0.15)])
+def test_hidden_states_and_the_stored_head_give_the_teachers_logits(
+    chain: Chain, teacher: LanguageModel, tmp_path: Path, dtype: str, atol: float
+) -> None:
+    reader = SignalReader(captured(chain, tmp_path / "s", codec="hidden", dtype=dtype))
+    head = reader.head()
+    assert head.shape == (400, 32)
+    for example in encoded(chain.dataset, teacher)[:4]:
+        logits = torch.from_numpy(reader.read(example.signal_key).hidden @ head.T)
+        wanted = teacher_logprobs(teacher, example).float()
+        np.testing.assert_allclose(logits.log_softmax(dim=1), wanted, atol=atol)
+
+
+def test_a_head_cache_is_the_teachers_mean_row_of_the_students_head(
+    chain: Chain, teacher: LanguageModel, tmp_path: Path
+) -> None:
+    student = make_tiny_model(tmp_path / "student", layers=2, seed=3)
+    out = captured(chain, tmp_path / "s", codec="kl_cache", student=f"local:{student}")
+    head = load_model(student).network.get_output_embeddings().weight.detach().double()
+    reader = SignalReader(out)
+    for example in encoded(chain.dataset, teacher)[:4]:
+        row, logprobs = reader.read(example.signal_key), teacher_logprobs(teacher, example)
+        np.testing.assert_allclose(row.vectors, logprobs.exp() @ head, atol=2e-3)
+        entropy = (logprobs.exp() * logprobs).sum(dim=1)
+        np.testing.assert_allclose(row.negative_entropy, entropy, atol=1e-4)
+    assert out.manifest.results["codec"]["parameters"]["head_shape"] == [400, 32]
 
 
 def test_the_manifest_tells_whose_distributions_these_are(chain: Chain) -> None:

@@ -13,8 +13,16 @@ def check_fingerprints(
     dataset: Artifact,
     vocabulary_sha256: str,
     template_sha256: str,
+    any_teacher: bool = False,
 ) -> None:
     """Refuse a signal that was not made for this dataset and this student.
+
+    Args:
+        signal: What was captured.
+        dataset: The text that is learnt from.
+        vocabulary_sha256: Of the tokens that the signal must be in.
+        template_sha256: Of the template that it must be under.
+        any_teacher: Whether the teacher need not have written the text.
 
     Raises:
         VocabularyMismatchError: teacher, tokenizer or chat template differ.
@@ -29,7 +37,7 @@ def check_fingerprints(
         ("tokenizer", tokenizer, vocabulary_sha256),
         ("chat template", manifest.chat_template_sha256, template_sha256),
     ):
-        if found != expected:
+        if found != expected and not (any_teacher and what == "teacher"):
             raise VocabularyMismatchError(
                 f"{signal.path} comes from another {what} ({_short(found)}, needed "
                 f"{_short(expected)}). Run capture again with the teacher of this dataset and a "

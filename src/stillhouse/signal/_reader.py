@@ -10,8 +10,9 @@ import numpy.typing as npt
 from stillhouse.artifacts import Artifact
 from stillhouse.errors import IntegrityError
 from stillhouse.signal._codec import Codec, describe
+from stillhouse.signal._head import read_head
 from stillhouse.signal._part import KEY_BYTES, Part
-from stillhouse.signal._signals import Signal
+from stillhouse.signal._signals import FloatArray, Signal
 
 CACHE_BYTES = 256 * 1024 * 1024
 """Decoded blocks that a reader keeps: a million tokens at K = 32."""
@@ -34,6 +35,7 @@ class SignalReader:
     """
 
     def __init__(self, artifact: Artifact, *, cache_bytes: int = CACHE_BYTES) -> None:
+        self._artifact = artifact
         self._path = artifact.path
         files = [entry for entry in artifact.manifest.files if entry.name.startswith("signal-")]
         self._names = [entry.name for entry in files]
@@ -67,6 +69,14 @@ class SignalReader:
         part = self._part(number)
         block, start, stop = part.block_of(row)
         return self._block(part, number, block).rows(start, stop)
+
+    def head(self) -> FloatArray:
+        """The teacher's head of a `hidden` signal, (V, D) float32.
+
+        Raises:
+            IntegrityError: there is none, or it is damaged.
+        """
+        return read_head(self._artifact)
 
     def verify(self) -> None:
         """Compare every part with its checksum that has not been read from yet.

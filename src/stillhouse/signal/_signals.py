@@ -112,6 +112,17 @@ class SampledSignal(_PerToken):
                 f"{self.ids.shape} and {self.weights.shape}."
             )
 
+    @classmethod
+    def joined(cls, signals: Sequence["SampledSignal"]) -> "SampledSignal":
+        """One signal after the other, narrower ones filled up to the widest."""
+        width = max(signal.ids.shape[1] for signal in signals)
+        missing = [((0, 0), (0, width - signal.ids.shape[1])) for signal in signals]
+        pairs = list(zip(signals, missing, strict=True))
+        return cls(
+            ids=np.concatenate([np.pad(signal.ids, fill) for signal, fill in pairs]),
+            weights=np.concatenate([np.pad(signal.weights, fill) for signal, fill in pairs]),
+        )
+
     def __len__(self) -> int:
         return len(self.ids)
 
