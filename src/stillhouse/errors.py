@@ -15,6 +15,7 @@
     |   +-- VocabularyMismatchError
     +-- TooManyFailuresError (RuntimeError)   more items failed than allowed
     +-- TrainingError (RuntimeError)
+    |   +-- PreflightError                  what would be learnt is not what was asked for
     |   +-- NonFiniteLossError
     |   +-- CheckpointError
     +-- MissingDependencyError (ImportError)
@@ -46,6 +47,7 @@ __all__ = [
     "VocabularyMismatchError",
     "TooManyFailuresError",
     "TrainingError",
+    "PreflightError",
     "NonFiniteLossError",
     "CheckpointError",
     "MissingDependencyError",
@@ -123,6 +125,10 @@ class TooManyFailuresError(StillhouseError, RuntimeError):
 
 class TrainingError(StillhouseError, RuntimeError):
     """Training cannot go on."""
+
+
+class PreflightError(TrainingError):
+    """A check before the first step found that training would learn the wrong thing."""
 
 
 class NonFiniteLossError(TrainingError):

@@ -13,6 +13,7 @@ from stillhouse import __version__
 from stillhouse.cli._chat import chat
 from stillhouse.cli._estimate import estimate
 from stillhouse.cli._import import import_
+from stillhouse.cli._preflight import preflight
 from stillhouse.cli._proxy import proxy
 from stillhouse.cli._runs import demo, run
 from stillhouse.cli._setup import doctor, init
@@ -30,6 +31,7 @@ _COMMANDS = (
     import_,
     curate,
     capture,
+    preflight,
     train,
     evaluate,
     chat,

@@ -3,17 +3,23 @@
 The settings load without torch; the loop, with torch, when `train` is first asked for.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from stillhouse.train._config import TrainConfig
 from stillhouse.train._methods import GUIDES, OBJECTIVES, SOURCES, Method, check_method
+from stillhouse.train._preflight_config import PreflightConfig
 from stillhouse.train._student_config import LoraConfig, PruneConfig
 
 if TYPE_CHECKING:
+    from stillhouse.train._preflight import PreflightReport, preflight
     from stillhouse.train._train import train
 
 __all__ = [
     "train",
+    "preflight",
+    "PreflightReport",
+    "PreflightConfig",
     "TrainConfig",
     "PruneConfig",
     "LoraConfig",
@@ -25,9 +31,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name != "train":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from stillhouse.train._train import train
+_NEED_TORCH = {"train": "_train", "preflight": "_preflight", "PreflightReport": "_preflight"}
 
-    return train
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEED_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_NEED_TORCH[name]}"), name)

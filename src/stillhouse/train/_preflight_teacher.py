@@ -1,0 +1,141 @@
+"""Checks that ask the teacher's weights, where they are at hand."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stillhouse.models import (
+    LanguageModel,
+    output_head,
+    predicting_batch,
+    predicting_hidden_states,
+)
+from stillhouse.signal import TokenSignal, TopKSignal
+from stillhouse.train._preflight_checks import Check, Subject
+from stillhouse.train._preflight_signal import check_likelihood, surprise_of_hidden
+from stillhouse.train._rows import TrainingRow
+
+_TILE_TOKENS = 128
+
+
+def check_teacher(subject: Subject) -> Iterator[Check]:
+    """Whether the teacher's weights tell the same twice, wrote the text, and gave the signal."""
+    teacher, sample = subject.teacher, subject.own or subject.sample
+    if teacher is None:
+        return
+    yield _check_prompts(subject, teacher)
+    with torch.inference_mode():
+        head_VD = output_head(teacher.network).detach()
+        ids_N = torch.tensor([one for row in sample for one in row.encoded.completion_ids])
+        hidden_ND = _hidden_states(teacher, sample)
+        again_ND = _in_order(_hidden_states(teacher, sample[::-1]), sample)
+        yield _check_repeat(subject, (hidden_ND, again_ND), head_VD, ids_N)
+        yield from check_likelihood(
+            subject, surprise_of_hidden(hidden_ND, head_VD, ids_N), "teacher"
+        )
+        yield from _check_gap(subject, sample, hidden_ND, head_VD)
+
+
+def _check_prompts(subject: Subject, teacher: LanguageModel) -> Check:
+    """Teacher and student must read the same prompts where they share a tokenizer."""
+    name = "prompts of the teacher"
+    is_same = teacher.chat.vocabulary_sha256 == subject.chat.vocabulary_sha256
+    if not is_same or subject.limits.allow_other_template:
+        return Check(name)
+    for row in subject.sample:
+        theirs = teacher.chat.encode_prompt(row.example.messages)
+        if theirs != row.encoded.ids[: row.encoded.num_prompt]:
+            return Check(
+                name,
+                f"The teacher renders the prompt of example {row.example.id} as {len(theirs)} "
+                f"tokens and the student as {row.encoded.num_prompt} others. Give both one chat "
+                "template, or set preflight.allow_other_template.",
+            )
+    return Check(name)
+
+
+def _hidden_states(teacher: LanguageModel, sample: list[TrainingRow]) -> Tensor:
+    batch = predicting_batch([row.encoded for row in sample])
+    return predicting_hidden_states(teacher.network, batch)
+
+
+def _in_order(reversed_ND: Tensor, sample: list[TrainingRow]) -> Tensor:
+    lengths = [len(row.encoded.completion_ids) for row in sample[::-1]]
+    return torch.cat(list(reversed_ND.split(lengths))[::-1])
+
+
+def _check_repeat(
+    subject: Subject, twice: tuple[Tensor, Tensor], head_VD: Tensor, ids_N: Tensor
+) -> Check:
+    first_N, again_N = (_logprobs(hidden_ND, head_VD, ids_N) for hidden_ND in twice)
+    apart, limit = float((first_N - again_N).abs().max()), subject.limits.max_repeat_nats
+    problem = None
+    if not apart <= limit:
+        problem = (
+            f"The teacher scores the same token twice {apart:.4f} nats apart (at most {limit:g}): "
+            "its distributions are noise to that degree. Turn its dropout off and serve it in one "
+            "precision, or raise preflight.max_repeat_nats."
+        )
+    return Check("repeated scoring", problem, apart, limit, "nats")
+
+
+def _logprobs(hidden_ND: Tensor, head_VD: Tensor, ids_N: Tensor) -> Tensor:
+    parts = []
+    for hidden_CD, ids_C in zip(
+        hidden_ND.split(_TILE_TOKENS), ids_N.split(_TILE_TOKENS), strict=True
+    ):
+        logprobs_CV = torch.log_softmax(hidden_CD @ head_VD.T, dim=1)
+        parts.append(logprobs_CV.gather(1, ids_C.unsqueeze(1)).squeeze(1))
+    return torch.cat(parts)
+
+
+def _check_gap(
+    subject: Subject, sample: list[TrainingRow], hidden_ND: Tensor, head_VD: Tensor
+) -> Iterator[Check]:
+    if subject.signal is None or any(
+        row.encoded.signal_key not in subject.reader for row in sample
+    ):
+        return
+    signals = [subject.reader.read(row.encoded.signal_key) for row in sample]
+    lengths = [len(row.encoded.completion_ids) for row in sample]
+    if [len(signal) for signal in signals] != lengths:
+        return
+    if isinstance(signals[0], TopKSignal):
+        if max(int(signal.ids.max()) for signal in signals) >= len(head_VD):
+            return  # which another check refuses
+        gap = _top_k_gap(signals, hidden_ND, head_VD)
+    elif isinstance(signals[0], TokenSignal):
+        ids_N = torch.tensor([one for row in sample for one in row.encoded.completion_ids])
+        stored_N = torch.from_numpy(np.concatenate([signal.logprobs for signal in signals]))
+        # Two models that differ by d nats differ by about d^2 / 2 in KL.
+        gap = float((stored_N - _logprobs(hidden_ND, head_VD, ids_N)).square().mean()) / 2
+    else:
+        return
+    limit, problem = subject.limits.max_gap_nats, None
+    if not gap <= limit:
+        problem = (
+            f"The signal is {gap:.3f} nats a token from what the teacher says now (at most "
+            f"{limit:g}): it came from other weights, another precision or other text. Run capture "
+            "again with this teacher."
+        )
+    yield Check("signal against teacher", problem, gap, limit, "nats")
+
+
+def _top_k_gap(signals: list[TopKSignal], hidden_ND: Tensor, head_VD: Tensor) -> float:
+    """Mean KL(signal || teacher) over the stored ids and the rest."""
+    joined = TopKSignal.joined(signals)
+    total = 0.0
+    for start in range(0, len(joined), _TILE_TOKENS):
+        part = joined.rows(start, min(start + _TILE_TOKENS, len(joined)))
+        logits_CV = hidden_ND[start : start + len(part)] @ head_VD.T
+        now_CK = torch.log_softmax(logits_CV, dim=1).gather(1, torch.from_numpy(part.ids).long())
+        stored_CK = torch.from_numpy(part.logprobs)
+        probs_CK = stored_CK.exp()
+        now_rest_C = (1.0 - (now_CK.exp() * (probs_CK > 0)).sum(dim=1)).clamp(min=1e-7).log()
+        rest_C = torch.from_numpy(part.tail_logprob)
+        kl_CK = torch.where(probs_CK > 0, probs_CK * (stored_CK - now_CK), 0.0)
+        kl_rest_C = torch.where(rest_C.exp() > 0, rest_C.exp() * (rest_C - now_rest_C), 0.0)
+        total += float(kl_CK.sum() + kl_rest_C.sum())
+    return total / len(joined)
