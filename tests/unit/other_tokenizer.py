@@ -1,7 +1,7 @@
 """A second tokenizer that shares nothing with the one of `tiny_model` but the texts it can write.
 
 Of sentencepiece's kind: marks for spaces, tokens for bytes, its own control tokens and template,
-a beginning-of-text token, a line break before the end of a turn, and merges of its own.
+a beginning-of-text token, and merges of its own.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from stillhouse.chat import ChatTokenizer
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<turn>{{ message['role'] }}: "
-    "{{ message['content'] }}\n</turn>{% endfor %}"
+    "{{ message['content'] }}</turn>{% endfor %}"
     "{% if add_generation_prompt %}<turn>assistant: {% endif %}"
 )
 _CONTROL = ["<pad>", "</turn>", "<bos>", "<turn>"]

@@ -88,7 +88,7 @@ def test_characters_may_be_split_between_tokens(chat: ChatTokenizer) -> None:
 def test_what_a_template_writes_before_the_end_of_turn_closes_the_turn(
     sentencepiece: ChatTokenizer,
 ) -> None:
-    ids = sentencepiece.encode_example(USER, "x").completion_ids
+    ids = [*sentencepiece.encode_pieces(["x\n"])[0], *sentencepiece.end_of_turn_ids]
     assert [sentencepiece.text_bytes[one] for one in ids] == [b"x", b"\n", b""]
     spans = sentencepiece.spans(ids, "x")
     assert (spans.num_text, spans.ends.tolist()) == (1, [1, 1, 1])

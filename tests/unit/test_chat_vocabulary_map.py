@@ -39,12 +39,12 @@ def make_map(
     return VocabularyMap(teacher, student, student_counts=counts, width=3)
 
 
-def test_a_vocabulary_maps_to_itself(tiny: ChatTokenizer) -> None:
+def test_a_vocabulary_maps_to_itself_control_tokens_included(tiny: ChatTokenizer) -> None:
     counts = np.ones(len(tiny.text_bytes), dtype=np.int64)
     same = VocabularyMap(tiny, tiny, student_counts=counts, width=3)
-    text_ids = np.array([one for one, data in enumerate(tiny.text_bytes) if data])
-    found = same.student_ids(text_ids)
-    assert (found[:, 0] == text_ids).all()
+    ids = np.arange(len(tiny.text_bytes))
+    found = same.student_ids(ids)
+    assert (found[:, 0] == ids).all()
     assert (found[:, 1:] == NO_ID).all()
 
 
@@ -53,10 +53,13 @@ def test_the_same_bytes_are_the_same_token(tiny: ChatTokenizer, other: ChatToken
     assert found.tolist() == [id_of(other, "x"), NO_ID, NO_ID]
 
 
-def test_a_character_wins_over_the_byte_that_it_could_also_be(other: ChatTokenizer) -> None:
+def test_a_character_wins_over_the_byte_that_it_could_also_be(
+    tiny: ChatTokenizer, other: ChatTokenizer
+) -> None:
     newline = id_of(other, "\n")
     assert other.text_bytes.index(b"\n") < newline  # the byte token comes first in the vocabulary
-    assert make_map(other, other).student_ids(np.array([newline]))[0, 0] == newline
+    found = make_map(tiny, other).student_ids(np.array([id_of(tiny, "\n")]))
+    assert found[0, 0] == newline
 
 
 def test_a_longer_token_stands_for_what_the_student_writes_first(

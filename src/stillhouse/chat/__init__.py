@@ -4,7 +4,7 @@ The only room that calls `tokenizer.encode`: raw text never meets a chat model o
 template.
 """
 
-from stillhouse.chat._alignment import NO_CHUNK, Alignment, align
+from stillhouse.chat._alignment import NO_CHUNK, Alignment, align, unaligned
 from stillhouse.chat._boundary_bias import BoundaryBias
 from stillhouse.chat._chat import ChatTokenizer, EncodedExample
 from stillhouse.chat._spans import TokenSpans, token_spans
@@ -20,6 +20,7 @@ __all__ = [
     "token_spans",
     "Alignment",
     "align",
+    "unaligned",
     "NO_CHUNK",
     "BoundaryBias",
     "VocabularyMap",

@@ -76,6 +76,15 @@ def align(
     return Alignment(_chunks(teacher_ends, ends), _chunks(student_ends, ends), len(ends))
 
 
+def unaligned(num_teacher: int, num_student: int) -> Alignment:
+    """No chunks at all, for so many tokens on either side."""
+    return Alignment(
+        np.full(num_teacher, NO_CHUNK, dtype=np.int64),
+        np.full(num_student, NO_CHUNK, dtype=np.int64),
+        0,
+    )
+
+
 def _check_same_text(teacher: TokenSpans, student: TokenSpans) -> None:
     lengths = [int(spans.ends[-1]) if len(spans) else 0 for spans in (teacher, student)]
     if lengths[0] != lengths[1]:

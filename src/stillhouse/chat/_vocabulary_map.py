@@ -46,6 +46,9 @@ class VocabularyMap:
         self._student = _Writer(student)
         # A row more, for ids beyond the tokenizer's: heads are padded.
         self._ids = np.full((len(self._teacher_bytes) + 1, width), NO_ID, dtype=np.int64)
+        if teacher.vocabulary_sha256 == student.vocabulary_sha256:
+            self._ids[:-1, 0] = np.arange(len(self._teacher_bytes))  # control tokens too
+            return
         self._ids[:-1, 0] = _NOT_ASKED
         self._ids[list(teacher.end_of_turn_ids), 0] = student.end_of_turn_ids[0]
         for owner, ids in self._longer(_Writer(teacher), student, student_counts).items():

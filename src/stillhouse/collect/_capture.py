@@ -9,6 +9,7 @@ from stillhouse.artifacts import (
     Artifact,
     ArtifactWriter,
     Counts,
+    TeacherRef,
     begin_artifact,
     is_up_to_date,
     open_artifact,
@@ -58,13 +59,15 @@ def capture(
 
     Raises:
         LogprobsUnavailableError: the teacher only answers in text.
-        VocabularyMismatchError: the dataset's text came from another model.
+        VocabularyMismatchError: the dataset's text came from another model, and `any_author` is
+            not set.
         IntegrityError: an input is not sound.
     """
     parent = open_artifact(dataset, kind="dataset")
     recorded = open_artifact(completions, kind="completions") if completions else None
     parents = [parent, recorded] if recorded else [parent]
-    with open_weights(teacher, dataset=parent) as source:
+    author = None if config.any_author else parent
+    with open_weights(teacher, dataset=author) as source:
         resolved = {**config.model_dump(mode="json"), "teacher": source.info.id}
         if is_up_to_date(out, stage=_STAGE, config=resolved, parents=parents):
             return open_artifact(out)
@@ -82,9 +85,9 @@ def capture(
         )
         try:
             ticker = Ticker(on_progress, stage=_STAGE, total=len(examples), unit="examples")
-            run = _Run(source, writer, config, ticker)
+            run = _Run(source, parent, writer, config, ticker)
             run.score(run.take_recorded(examples, recorded))
-            return run.finish(parent, num_examples=len(examples))
+            return run.finish(num_examples=len(examples))
         finally:
             writer.release()
 
@@ -97,9 +100,18 @@ class _Run:
     """
 
     def __init__(
-        self, teacher: "LocalTeacher", writer: ArtifactWriter, config: CaptureConfig, ticker: Ticker
+        self,
+        teacher: "LocalTeacher",
+        dataset: Artifact,
+        writer: ArtifactWriter,
+        config: CaptureConfig,
+        ticker: Ticker,
     ) -> None:
         self._teacher = teacher
+        self._dataset = dataset
+        tokenizer = dataset.manifest.tokenizer
+        # The author's tokens are the teacher's only where both have one vocabulary.
+        self._has_own_ids = tokenizer and tokenizer.sha256 == teacher.info.tokenizer_sha256
         self._writer = writer
         self._config = config
         self._ticker = ticker
@@ -135,9 +147,8 @@ class _Run:
         """Store what was recorded while the text was generated; returns what has to be scored."""
         missing: dict[str, EncodedExample] = {}
         for example, logprobs in _with_recorded(examples, recorded):
-            encoded = self._teacher.chat.encode_example(
-                example.messages, example.completion, example.completion_token_ids
-            )
+            ids = example.completion_token_ids if self._has_own_ids else None
+            encoded = self._teacher.chat.encode_example(example.messages, example.completion, ids)
             key = encoded.signal_key
             signal = _recorded_signal(encoded, logprobs, self._config)
             if signal is not None:
@@ -160,7 +171,7 @@ class _Run:
                 self._num_scored_tokens += len(encoded.ids)
                 self._ticker.advance()
 
-    def finish(self, dataset: Artifact, *, num_examples: int) -> Artifact:
+    def finish(self, *, num_examples: int) -> Artifact:
         """Write the head where the codec needs one, and the manifest."""
         from stillhouse.signal import describe
 
@@ -172,7 +183,7 @@ class _Run:
         return self._writer.finish(
             counts=Counts.model_validate({"in": num_examples, "kept": num_examples}),
             usage=Usage(prompt_tokens=self._num_scored_tokens, cost_usd=0.0),
-            teacher=dataset.manifest.teacher,
+            teacher=self._teacher_ref(),
             tokenizer_sha256=info.tokenizer_sha256,
             chat_template_sha256=info.chat_template_sha256,
             results={
@@ -183,6 +194,13 @@ class _Run:
                 "rows_scored": len(self._store) - num_recorded,
             },
         )
+
+    def _teacher_ref(self) -> TeacherRef | None:
+        """Who scored the text, with the terms it was collected under where that wrote it too."""
+        info, author = self._teacher.info, self._dataset.manifest.teacher
+        if not self._config.any_author or (author and author.revision == info.revision):
+            return author
+        return TeacherRef(id=info.id, provider=info.provider, revision=info.revision)
 
     def _write_head(self) -> None:
         from stillhouse.models import output_head

@@ -29,5 +29,8 @@ class CaptureConfig(Record):
     """Codecs `hidden` and `kl_cache`: how a number is kept."""
     student: str = "local:"
     """Codec `kl_cache`: the model whose head stays frozen in training."""
+    any_author: bool = False
+    """Score text that another model wrote, as the teacher's own tokenizer reads it: for students
+    with another tokenizer than the teacher's (docs/training.md)."""
     seed: int = 0
     """Codec `sampled`: of the draws."""

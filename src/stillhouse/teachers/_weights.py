@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from stillhouse.teachers._local import LocalTeacher
 
 
-def open_weights(spec: str, *, dataset: Artifact) -> "LocalTeacher":
+def open_weights(spec: str, *, dataset: Artifact | None) -> "LocalTeacher":
     """The teacher that wrote the text of `dataset`, with its weights on this machine.
+
+    With no dataset, any teacher will do.
 
     Raises:
         LogprobsUnavailableError: `spec` names a teacher that only answers in text.
@@ -25,7 +27,8 @@ def open_weights(spec: str, *, dataset: Artifact) -> "LocalTeacher":
     from stillhouse.teachers._local import LocalTeacher
 
     teacher = LocalTeacher(source)
-    _check_wrote(teacher, dataset)
+    if dataset is not None:
+        _check_wrote(teacher, dataset)
     return teacher
 
 
