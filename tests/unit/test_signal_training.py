@@ -36,8 +36,8 @@ def test_each_codec_of_distributions_teaches_about_the_same(chain: Chain, tmp_pa
     )
     assert dense[-1] < 0.8 * dense[0]
     assert adaptive == pytest.approx(dense, rel=0.05)
-    # Cross-entropy against draws: the teacher's entropy more than the KL, but as far down.
-    assert sampled[0] - sampled[-1] == pytest.approx(dense[0] - dense[-1], rel=0.1)
+    # Cross-entropy against draws: the teacher's entropy more than the KL, but falling alike.
+    assert sampled[0] - sampled[-1] == pytest.approx(dense[0] - dense[-1], rel=0.25)
 
 
 @pytest.mark.parametrize("codec", ["actual", "kl_cache"])
