@@ -25,6 +25,7 @@ from stillhouse.signal import (
     TopKSignal,
     check_fingerprints,
 )
+from stillhouse.signal._part import write_part
 
 K = 4
 TEACHER, TOKENIZER, TEMPLATE = "a" * 64, "b" * 64, "c" * 64
@@ -187,6 +188,36 @@ def test_arrays_that_were_read_may_be_written(tmp_path: Path) -> None:
     reader = SignalReader(write(tmp_path / "s", ROWS))
     reader.read(key(3)).logprobs[:] = 0.0
     assert_same(reader.read(key(3)), ROWS[key(3)])
+
+
+def test_a_reader_keeps_no_more_than_it_is_allowed(tmp_path: Path) -> None:
+    rows = {key(n): signal(1_100, seed=n) for n in range(12)}  # a block each
+    artifact = write(tmp_path / "s", rows, part_tokens=3_000)
+    block_bytes = 1_100 * (K * 8 + 4)
+    reader = SignalReader(artifact, cache_bytes=3 * block_bytes)
+    for name, value in [*rows.items(), *rows.items()]:
+        assert_same(reader.read(name), value)
+        assert reader.cached_bytes <= 3 * block_bytes
+    assert reader.cached_bytes == 3 * block_bytes
+
+
+def test_damage_to_a_key_is_told_from_a_missing_row(tmp_path: Path) -> None:
+    artifact = write(tmp_path / "s", ROWS)
+    shard = artifact.path / "signal-00000.safetensors"
+    content = shard.read_bytes()
+    stored = bytes.fromhex(key(2))
+    assert content.count(stored) == 1
+    shard.write_bytes(content.replace(stored, bytes(32)))
+    with pytest.raises(IntegrityError, match="does not match its checksum"):
+        SignalReader(open_artifact(artifact.path)).read(key(2))
+
+
+def test_parts_of_two_codecs_are_no_signal(tmp_path: Path) -> None:
+    artifact = write(tmp_path / "s", ROWS)
+    row = TopKSignal.of([[1, 2]], np.log([[0.5, 0.25]]))
+    write_part(artifact.path / "signal-00001.safetensors", [(key(50), row)], TopKCodec(2))
+    with pytest.raises(IntegrityError, match=r"00001.*'top_k': 2.*other parts.*'top_k': 4"):
+        SignalReader(Artifact(artifact.path, artifact.manifest))
 
 
 def dataset(folder: Path, teacher: str = TEACHER) -> Artifact:

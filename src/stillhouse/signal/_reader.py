@@ -70,6 +70,11 @@ class SignalReader:
         block, start, stop = part.block_of(row)
         return self._block(part, number, block).rows(start, stop)
 
+    @property
+    def cached_bytes(self) -> int:
+        """Memory of the decoded blocks that are kept."""
+        return self._blocks.num_bytes
+
     def head(self) -> FloatArray:
         """The teacher's head of a `hidden` signal, (V, D) float32.
 
@@ -125,7 +130,7 @@ class _Recent(Generic[K, V]):
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._num_bytes = 0
+        self.num_bytes = 0
         self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
     def get(self, key: K, make: Callable[[], tuple[V, int]]) -> V:
@@ -134,10 +139,10 @@ class _Recent(Generic[K, V]):
             return self._kept[key][0]
         value, num_bytes = make()
         self._kept[key] = (value, num_bytes)
-        self._num_bytes += num_bytes
-        while self._num_bytes > self._max_bytes and len(self._kept) > 1:
+        self.num_bytes += num_bytes
+        while self.num_bytes > self._max_bytes and len(self._kept) > 1:
             _, (_, freed) = self._kept.popitem(last=False)
-            self._num_bytes -= freed
+            self.num_bytes -= freed
         return value
 
 
