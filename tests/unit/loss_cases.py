@@ -15,6 +15,7 @@ from stillhouse.losses import (
     DenseTarget,
     HeadTarget,
     HiddenTarget,
+    MixtureTarget,
     ProjectedTarget,
     SampledTarget,
     ScoredTarget,
@@ -224,6 +225,10 @@ def outcomes(
             return _projected(student_NV, target)
         case HiddenTarget():
             teacher_NV = target.hidden_NE @ target.head_VE.T
+        case MixtureTarget():
+            parts = [torch.softmax(one.hidden_NE @ one.head_VE.T, 1) for one in target.teachers]
+            mixed_NV = (target.weights_NM.T.unsqueeze(2) * torch.stack(parts)).sum(0)
+            teacher_NV = mixed_NV.log()
         case _:
             teacher_NV = target.logits_NV
     teacher_NV, student_NV = teacher_NV / loss_temperature, student_NV / loss_temperature
@@ -256,9 +261,18 @@ def target_of(kind: type, teacher_NV: Tensor, *, k: int = 5, seed: int = 2) -> H
         return TopKTarget(*topk_of(teacher_NV, k))
     if kind is DenseTarget:
         return DenseTarget(teacher_NV)
-    if kind is HiddenTarget:
-        return HiddenTarget(teacher_NV, torch.eye(size, dtype=torch.float64))
+    if kind in (HiddenTarget, MixtureTarget):
+        return hidden_target(kind, teacher_NV, torch.eye(size, dtype=torch.float64))
     return _projected_target(teacher_NV, k, generator)
+
+
+def hidden_target(kind: type, hidden_NE: Tensor, head_VE: Tensor) -> Any:
+    """A teacher as hidden states and head, alone or twice: then its mixture is itself."""
+    alone = HiddenTarget(hidden_NE, head_VE)
+    if kind is HiddenTarget:
+        return alone
+    shares_N = torch.linspace(0.0, 1.0, len(hidden_NE), dtype=hidden_NE.dtype)
+    return MixtureTarget(torch.stack([shares_N, 1.0 - shares_N], dim=1), (alone, alone))
 
 
 def _projected_target(teacher_NV: Tensor, k: int, generator: torch.Generator) -> ProjectedTarget:
@@ -277,6 +291,9 @@ def _projected_target(teacher_NV: Tensor, k: int, generator: torch.Generator) ->
 
 def cast(target: HeadTarget, dtype: torch.dtype) -> Any:
     """The target with its floating tensors in another precision."""
+    if isinstance(target, MixtureTarget):
+        teachers = tuple(cast(one, dtype) for one in target.teachers)
+        return MixtureTarget(target.weights_NM.to(dtype), teachers)
     values = {
         name: value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
         for name, value in vars(target).items()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from loss_cases import by_definition, cast, logits, relative_error, target_of
+from loss_cases import by_definition, cast, hidden_target, logits, relative_error, target_of
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -19,6 +19,7 @@ from stillhouse.losses import (
     Head,
     HeadForm,
     HiddenTarget,
+    MixtureTarget,
     Objective,
     ProjectedTarget,
     SampledTarget,
@@ -41,6 +42,7 @@ KINDS = {
     TopKTarget: "forward_kl",
     DenseTarget: "reverse_kl",
     HiddenTarget: "generalized_jsd",
+    MixtureTarget: "mixed_kl",
     ProjectedTarget: "skew_kl",
 }
 EACH_KIND = pytest.mark.parametrize(("kind", "name"), KINDS.items())
@@ -278,8 +280,8 @@ def test_no_tensor_of_all_positions_and_the_whole_vocabulary_exists(kind: type, 
     num_tokens, vocabulary, width, tile = 64, 4096, 16, 8
     hidden = logits(num_tokens, width, seed=1).float()
     weight = logits(vocabulary, width, seed=2).float()
-    if kind is HiddenTarget:
-        target: Any = HiddenTarget(hidden, weight)
+    if kind in (HiddenTarget, MixtureTarget):
+        target: Any = hidden_target(kind, hidden, weight)
     else:
         target = cast(target_of(kind, logits(num_tokens, vocabulary, seed=3), k=32), torch.float32)
     with Allocations() as seen:
@@ -306,7 +308,7 @@ import ctypes, sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 import torch
-from loss_cases import cast, target_of
+from loss_cases import cast, hidden_target, target_of
 from stillhouse.losses import *
 torch.set_num_threads(1)
 
@@ -323,8 +325,8 @@ for name, spec in OBJECTIVES.items():
     for kind in spec.targets:
         if kind is DenseTarget:
             continue
-        if kind is HiddenTarget:
-            kinds[kind] = HiddenTarget(hidden, weight)
+        if kind in (HiddenTarget, MixtureTarget):
+            kinds[kind] = hidden_target(kind, hidden, weight)
         elif kind not in kinds:
             kinds[kind] = cast(target_of(kind, (hidden @ weight.T).double(), k=32), torch.float32)
         ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -33,7 +33,8 @@ def save(folder: Path, steps: int, seconds: float = 1.5) -> torch.nn.Module:
 
 def load(folder: Path, *, width: int = 3) -> CheckpointState:
     network, optimizer = trained(0, width=width)
-    return load_checkpoint(folder, network=network, optimizer=optimizer)
+    state, _ = load_checkpoint(folder, network=network, optimizer=optimizer)
+    return state
 
 
 def test_a_run_without_a_checkpoint_is_at_its_beginning(tmp_path: Path) -> None:
@@ -42,11 +43,19 @@ def test_a_run_without_a_checkpoint_is_at_its_beginning(tmp_path: Path) -> None:
 
 def test_weights_moments_and_state_come_back_bit_for_bit(tmp_path: Path) -> None:
     saved, saved_optimizer = trained(3)
+    drawn = {"rollouts/ids": torch.tensor([5, 2]), "rollouts/logprobs": torch.tensor([-0.5, -1.5])}
     save_checkpoint(
-        tmp_path / "c", CheckpointState(3, 12.25), network=saved, optimizer=saved_optimizer
+        tmp_path / "c",
+        CheckpointState(3, 12.25),
+        network=saved,
+        optimizer=saved_optimizer,
+        source=drawn,
     )
     network, optimizer = trained(0)
-    assert load_checkpoint(tmp_path / "c", network=network, optimizer=optimizer) == (3, 12.25)
+    state, kept = load_checkpoint(tmp_path / "c", network=network, optimizer=optimizer)
+    assert state == (3, 12.25)
+    assert kept.keys() == drawn.keys()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in drawn.items())
     for one, other in zip(network.parameters(), saved.parameters(), strict=True):
         assert torch.equal(one, other)
         assert optimizer.state[one].keys() == saved_optimizer.state[other].keys() != set()

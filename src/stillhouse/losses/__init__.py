@@ -1,6 +1,6 @@
 """Every objective once: per token or sequence, in nats, without a (batch, time, vocabulary) tensor.
 
-`head_loss_and_grad` takes hidden states, a head, a target (what the teacher said, in one of seven
+`head_loss_and_grad` takes hidden states, a head, a target (what the teacher said, in one of eight
 forms) and an `Objective` (how to match it), and computes loss and gradient tile by tile.
 `sequence_loss_and_grad` does so for objectives of summed log-probabilities. `docs/objectives.md`
 has the formulas. Shape letters: B batch, T tokens, N valid tokens, V vocabulary, K top-k, D student
@@ -30,11 +30,13 @@ from stillhouse.losses._targets import (
     DenseTarget,
     HeadTarget,
     HiddenTarget,
+    MixtureTarget,
     ProjectedTarget,
     SampledTarget,
     ScoredTarget,
     TokenTarget,
     TopKTarget,
+    WholeTarget,
     draw_target,
 )
 
@@ -50,6 +52,8 @@ __all__ = [
     "TopKTarget",
     "DenseTarget",
     "HiddenTarget",
+    "MixtureTarget",
+    "WholeTarget",
     "SampledTarget",
     "ScoredTarget",
     "ProjectedTarget",

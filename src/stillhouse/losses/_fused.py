@@ -16,14 +16,13 @@ from stillhouse.errors import ShapeError
 from stillhouse.losses._head import PLAIN, Head, HeadForm
 from stillhouse.losses._objectives import Kernel, Objective
 from stillhouse.losses._targets import (
-    DenseTarget,
     HeadTarget,
-    HiddenTarget,
     ProjectedTarget,
     SampledTarget,
     ScoredTarget,
     TokenTarget,
     TopKTarget,
+    WholeTarget,
 )
 
 TILE_TOKENS = 128
@@ -104,7 +103,7 @@ def token_logprobs(hidden_ND: Tensor, head: Head, ids_N: Tensor) -> Tensor:
 
 
 def _tile_tokens(target: HeadTarget, head: Head) -> int:
-    rows = WHOLE_TILE_TOKENS if isinstance(target, DenseTarget | HiddenTarget) else TILE_TOKENS
+    rows = WHOLE_TILE_TOKENS if isinstance(target, WholeTarget) else TILE_TOKENS
     # Its derivative is one more buffer.
     return rows if head.form.softcap is None else rows // 2
 
@@ -121,7 +120,7 @@ def _check_rows(hidden_ND: Tensor, target: HeadTarget, weight_N: Tensor) -> None
 
 
 def _check_vocabulary(target: HeadTarget, vocabulary_size: int) -> None:
-    if isinstance(target, DenseTarget | HiddenTarget):
+    if isinstance(target, WholeTarget):
         if target.vocabulary_size != vocabulary_size:
             raise ShapeError(
                 f"the teacher has {target.vocabulary_size} ids and the student {vocabulary_size}; "

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from stillhouse.losses._divergences import LossAndSlope
 from stillhouse.losses._targets import (
-    DenseTarget,
-    HiddenTarget,
     ProjectedTarget,
     SampledTarget,
     ScoredTarget,
     TokenTarget,
     TopKTarget,
+    WholeTarget,
 )
 
 Divergence = Callable[[Tensor, Tensor], LossAndSlope]
@@ -78,7 +77,7 @@ def topk_kernel(
 
 def dense_kernel(
     logits_CV: Tensor,
-    target: DenseTarget | HiddenTarget,
+    target: WholeTarget,
     weight_C: Tensor,
     divergence: Divergence,
     loss_temperature: float,

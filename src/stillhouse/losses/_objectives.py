@@ -14,11 +14,13 @@ from stillhouse.losses._kernels import dense_kernel, picked_kernel, projected_ke
 from stillhouse.losses._targets import (
     DenseTarget,
     HiddenTarget,
+    MixtureTarget,
     ProjectedTarget,
     SampledTarget,
     ScoredTarget,
     TokenTarget,
     TopKTarget,
+    WholeTarget,
 )
 
 Kernel = Callable[[Tensor, Any, Tensor], Tensor]
@@ -75,7 +77,7 @@ class ObjectiveSpec:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
 
 
-_WHOLE = (DenseTarget, HiddenTarget)
+_WHOLE = (DenseTarget, HiddenTarget, MixtureTarget)
 _DISTRIBUTIONS = (TopKTarget, ProjectedTarget, *_WHOLE)
 _TEMPERATURE = {"loss_temperature": Parameter(1.0, 0.0, is_open=True)}
 _RATIO = {"max_ratio": Parameter(2.0, 1.0)}  # not tuned
@@ -212,7 +214,7 @@ class Objective:
         numbers = dict(self.parameters)
         temperature = numbers.pop("loss_temperature", 1.0)
         compute = partial(spec.compute, **numbers) if numbers else spec.compute
-        if isinstance(target, DenseTarget | HiddenTarget):
+        if isinstance(target, WholeTarget):
             return partial(dense_kernel, divergence=compute, loss_temperature=temperature)
         if temperature != 1.0:
             raise ConfigError(

@@ -143,6 +143,62 @@ class HiddenTarget(_Rows):
 
 
 @dataclass(frozen=True)
+class MixtureTarget(_Rows):
+    """Several teachers as one: the mean of their probabilities, weighed anew at each position.
+
+    Attributes:
+        weights_NM: Of M teachers; each row sums to 1. A teacher's rows of no weight are not read.
+        teachers: M of them, N rows each, of one vocabulary.
+    """
+
+    weights_NM: Tensor
+    teachers: tuple[HiddenTarget, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sizes = [(len(one), one.vocabulary_size) for one in self.teachers]
+        if len(set(sizes)) != 1 or self.weights_NM.shape != (sizes[0][0], len(sizes)):
+            raise ShapeError(
+                f"weights of shape {tuple(self.weights_NM.shape)} for teachers with (rows, "
+                f"vocabulary) {sizes}; all must be alike and have a column each."
+            )
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V of the teachers."""
+        return self.teachers[0].vocabulary_size
+
+    def rows(self, start: int, stop: int) -> "MixtureTarget":
+        """The target of positions `start` to `stop`."""
+        return MixtureTarget(
+            self.weights_NM[start:stop], tuple(one.rows(start, stop) for one in self.teachers)
+        )
+
+    def teacher_logits_CV(self) -> Tensor:
+        """Log-probabilities of the mixture of these rows, made now."""
+        mixed_CV: Tensor | None = None
+        for teacher, weight_C in zip(self.teachers, self.weights_NM.T, strict=True):
+            if not bool(weight_C.any()):
+                continue
+            logits_CV = teacher.teacher_logits_CV()
+            logits_CV -= torch.logsumexp(logits_CV, dim=1, keepdim=True)
+            logits_CV += weight_C.log().unsqueeze(1)
+            if mixed_CV is None:
+                mixed_CV = logits_CV
+            else:
+                torch.logaddexp(mixed_CV, logits_CV, out=mixed_CV)
+        if mixed_CV is None:
+            raise ShapeError("no teacher has any weight at these positions; weights sum to 1.")
+        return mixed_CV
+
+    def cut(self, vocabulary_size: int) -> "MixtureTarget":
+        """The first ids alone."""
+        return MixtureTarget(
+            self.weights_NM, tuple(one.cut(vocabulary_size) for one in self.teachers)
+        )
+
+
+@dataclass(frozen=True)
 class ProjectedTarget(_Rows):
     """A teacher's top-k with another tokenizer: each of its ids is a weighted set of student ids.
 
@@ -169,8 +225,12 @@ HeadTarget = (
     | TopKTarget
     | DenseTarget
     | HiddenTarget
+    | MixtureTarget
     | ProjectedTarget
 )
+
+WholeTarget = DenseTarget | HiddenTarget | MixtureTarget
+"""Those with a logit for every id."""
 
 
 def draw_target(

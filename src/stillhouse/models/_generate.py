@@ -105,6 +105,7 @@ def generate(
     *,
     max_slots: int = MAX_SLOTS,
     cache_bytes: int = CACHE_BYTES,
+    num_ids: int | None = None,
 ) -> Iterator[list[Generated]]:
     """Complete every job that `pull` hands out.
 
@@ -114,6 +115,8 @@ def generate(
         max_slots: Completions that run at once.
         cache_bytes: What the cache may take. Long jobs leave fewer slots, down to one, and wait
             until enough others have ended.
+        num_ids: Draw from the first so many ids alone, where those after them are padding; None
+            for all.
 
     Yields:
         The completions that ended in one step, in no particular order.
@@ -121,7 +124,7 @@ def generate(
     Raises:
         ConfigError: a job has no prompt or is longer than the model's context.
     """
-    engine = _Engine(model, max_slots, cache_bytes)
+    engine = _Engine(model, max_slots, cache_bytes, num_ids)
     while True:
         finished = engine.refill(pull)
         if finished:
@@ -145,7 +148,9 @@ def kv_cache_bytes_per_token(model: LanguageModel) -> int:
 
 
 class _Engine:
-    def __init__(self, model: LanguageModel, max_slots: int, cache_bytes: int) -> None:
+    def __init__(
+        self, model: LanguageModel, max_slots: int, cache_bytes: int, num_ids: int | None
+    ) -> None:
         config = model.network.config.get_text_config()
         if obstacle := mask_obstacle(config):
             raise ConfigError(
@@ -158,7 +163,7 @@ class _Engine:
         self._slots = max_slots
         self._context_tokens = model.context_tokens
         self._decoder = model.network.get_decoder()
-        self._head_VD = output_head(model.network)
+        self._head_VD = output_head(model.network)[:num_ids]
         self._ends = set(model.chat.end_of_turn_ids)
         self._config = config
         self.cache = SlotCache(num_layers=model.num_layers)

@@ -8,6 +8,7 @@ hashes in `state.json` tell damage apart before a single weight is touched.
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ _PREFIX = "step-"
 _STATE = "state.json"
 _WEIGHTS = "weights.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
+_SOURCE = "source.safetensors"
+_FILES = (_WEIGHTS, _OPTIMIZER, _SOURCE)
 
 
 class CheckpointState(NamedTuple):
@@ -42,11 +45,13 @@ def save_checkpoint(
     *,
     network: Any,
     optimizer: torch.optim.Optimizer,
+    source: Mapping[str, Tensor] | None = None,
     is_first: bool = True,
 ) -> None:
     """Write the checkpoint after `state.step` steps and remove older ones.
 
-    Ranks that share a network all call this, to gather it; the first one writes.
+    `source` is what else goes on from step to step, such as texts that were drawn. Ranks that share
+    a network all call this, to gather it; the first one writes.
     """
     from safetensors.torch import save_file
 
@@ -60,7 +65,8 @@ def save_checkpoint(
     temporary.mkdir()
     save_file(weights, temporary / _WEIGHTS)
     save_file(moments, temporary / _OPTIMIZER)
-    hashes = {name: file_sha256(temporary / name) for name in (_WEIGHTS, _OPTIMIZER)}
+    save_file(dict(source or {}), temporary / _SOURCE)
+    hashes = {name: file_sha256(temporary / name) for name in _FILES}
     (temporary / _STATE).write_text(json.dumps({**state._asdict(), "sha256": hashes}))
     for entry in temporary.iterdir():
         with entry.open("rb") as stream:
@@ -76,8 +82,11 @@ def save_checkpoint(
 
 def load_checkpoint(
     folder: Path, *, network: Any, optimizer: torch.optim.Optimizer
-) -> CheckpointState:
+) -> tuple[CheckpointState, dict[str, Tensor]]:
     """Restore the newest checkpoint in place; where there is none, the run is at its beginning.
+
+    Returns:
+        Where the run stood, and what `source` was then.
 
     Raises:
         CheckpointError: it is damaged or of another model.
@@ -88,19 +97,21 @@ def load_checkpoint(
         if (number := entry.name.removeprefix(_PREFIX)).isdecimal()
     ]
     if not steps:
-        return CheckpointState(step=0, seconds=0.0)
+        return CheckpointState(step=0, seconds=0.0), {}
     newest = folder / f"{_PREFIX}{max(steps)}"
     from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     try:
         state = _read_state(newest, step=max(steps))
         _restore(newest, network, optimizer)
+        source = load_file(newest / _SOURCE)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as err:
         raise CheckpointError(
             f"{newest} is damaged or of another model ({type(err).__name__}: {err}). "
             f"Remove {folder} to start the training again."
         ) from err
-    return state
+    return state, source
 
 
 def _read_state(checkpoint: Path, *, step: int) -> CheckpointState:
@@ -108,7 +119,7 @@ def _read_state(checkpoint: Path, *, step: int) -> CheckpointState:
     state = CheckpointState(step=int(values["step"]), seconds=float(values["seconds"]))
     if state.step != step:
         raise ValueError(f"{_STATE} is of step {state.step}")
-    for name in (_WEIGHTS, _OPTIMIZER):
+    for name in _FILES:
         if file_sha256(checkpoint / name) != values["sha256"][name]:
             raise ValueError(f"{name} has changed")
     return state

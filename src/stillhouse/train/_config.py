@@ -5,9 +5,21 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from stillhouse.records import Record
+from stillhouse.train._black_box_config import AdversarialConfig, PreferenceConfig
+from stillhouse.train._cross_config import CrossConfig
 from stillhouse.train._device_config import DeviceConfig, RayConfig
-from stillhouse.train._methods import OBJECTIVES, GuideName, ObjectiveName, check_method
+from stillhouse.train._diagnose_config import DiagnoseConfig
+from stillhouse.train._live_config import LiveConfig
+from stillhouse.train._methods import (
+    OBJECTIVES,
+    GuideName,
+    ObjectiveName,
+    SourceName,
+    check_method,
+    check_rollouts,
+)
 from stillhouse.train._preflight_config import PreflightConfig
+from stillhouse.train._rollout_config import RolloutConfig
 from stillhouse.train._student_config import LoraConfig, PruneConfig
 
 
@@ -20,6 +32,24 @@ class TrainConfig(Record):
     """How teacher and student are compared; docs/objectives.md has them all."""
     objective_parameters: dict[str, float] = Field(default_factory=dict)
     """Numbers that the objective takes, such as `skew`; those left out have their defaults."""
+    source: SourceName = "dataset"
+    """Whose texts the student reads on while it learns: those of the dataset, `rollouts` of its
+    own, both (`mixed`), or its own with a teacher that corrects them (`speculative`). `pairs` is
+    for the objective `preference`, `rated` for `adversarial`."""
+    live: LiveConfig | None = None
+    """Teachers that are asked in every step, instead of a captured signal."""
+    rollout: RolloutConfig = Field(default_factory=RolloutConfig)
+    """How the student's own texts are drawn."""
+    preference: PreferenceConfig = Field(default_factory=PreferenceConfig)
+    """How the source `pairs` is compared."""
+    adversarial: AdversarialConfig = Field(default_factory=AdversarialConfig)
+    """How the source `rated` is rated."""
+    equal_prompts: bool = False
+    """Let each prompt count alike, however many answers to it the dataset has."""
+    diagnose: DiagnoseConfig | None = None
+    """Measure the student on its own texts while it learns; null does not."""
+    cross: CrossConfig = Field(default_factory=CrossConfig)
+    """How to learn from the signal of a teacher with another tokenizer."""
     base: str = "local:"
     """Where the student starts: `local:` is the embedded teacher, `local:FOLDER` any model."""
     keep_layers: int | tuple[int, ...] | None = None
@@ -57,11 +87,28 @@ class TrainConfig(Record):
     @property
     def guide(self) -> GuideName:
         """Who says what the student should predict."""
-        return "text" if OBJECTIVES[self.objective].guides == ("text",) else "signal"
+        if OBJECTIVES[self.objective].guides == ("text",):
+            return "text"
+        return "signal" if self.live is None else "live"
+
+    @property
+    def is_cross(self) -> bool:
+        """Whether the signal is aligned with the student's tokens by the bytes of the text."""
+        return self.objective == "alm" or self.cross.teacher is not None
+
+    @model_validator(mode="after")
+    def _check_cross(self) -> Self:
+        if self.cross.teacher is not None and self.guide != "signal":
+            raise ValueError(
+                f"cross.teacher names the tokenizer of a captured signal, but the guide is "
+                f"{self.guide}; leave it out, or use alm or a divergence with a signal"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_method(self) -> Self:
-        check_method(self.objective, "dataset", self.guide)
+        check_method(self.objective, self.source, self.guide)
+        check_rollouts(self.objective, self.rollout)
         return self
 
     @model_validator(mode="after")

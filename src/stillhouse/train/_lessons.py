@@ -1,5 +1,6 @@
 """What one row of a batch teaches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,14 +19,31 @@ class Lesson:
         behaviour_logprobs: (n,) float32, log-probabilities of the completion's tokens under what
             wrote them, nats at temperature 1; None for a text that was not drawn here.
         is_truncated: Whether it was cut before its end.
+        age_steps: Updates of the student since it drew the text.
+        group: Of the example that it, or its prompt, comes from.
+        follows: Whether it means nothing without the lesson before it.
     """
 
     example: EncodedExample
     weight: float = 1.0
     behaviour_logprobs: npt.NDArray[np.float32] | None = None
     is_truncated: bool = False
+    age_steps: int = 0
+    group: str | None = None
+    follows: bool = False
 
     @property
     def num_tokens(self) -> int:
         """Tokens to learn."""
         return len(self.example.completion_ids)
+
+
+def units_of(lessons: Sequence[Lesson]) -> list[list[Lesson]]:
+    """Lessons in the smallest groups that may be learnt apart."""
+    units: list[list[Lesson]] = []
+    for lesson in lessons:
+        if lesson.follows and units:
+            units[-1].append(lesson)
+        else:
+            units.append([lesson])
+    return units

@@ -7,6 +7,8 @@ from pathlib import Path
 from stillhouse.runlog import Listener, MetricsLog, Ticker, ignore_progress
 from stillhouse.train._batches import split_evenly
 from stillhouse.train._checkpoint import CheckpointState, load_checkpoint, save_checkpoint
+from stillhouse.train._diagnose import diagnosis_clock
+from stillhouse.train._lessons import units_of
 from stillhouse.train._plan import Plan
 from stillhouse.train._ranks import ALONE, Ranks
 from stillhouse.train._step import Stepper, StepResult
@@ -18,6 +20,7 @@ class Loop:
     Attributes:
         metrics_path: One line per finished step, over all attempts.
         checkpoints_dir: Where this attempt goes on, and the next one would.
+        diagnosed_at_end: What was measured after the last step, if anything was to be.
     """
 
     def __init__(
@@ -35,8 +38,14 @@ class Loop:
         self._ranks = ranks
         self._on_progress = on_progress if ranks.is_first else ignore_progress
         self._stepper = Stepper(
-            plan.student.model.network, plan.config, plan.schedule.num_steps, ranks
+            plan.student.model.network,
+            plan.config,
+            plan.schedule.num_steps,
+            ranks,
+            num_ids=plan.num_ids,
         )
+        self._clock = diagnosis_clock(plan.config)
+        self.diagnosed_at_end: dict[str, float] = {}
         self._started_s = started_s
         self._spent_before_s = 0.0
         self._num_done = 0
@@ -69,6 +78,8 @@ class Loop:
                 raise
         self._stepper.check_weights(self._num_done - 1)
         self._stepper.finish()
+        if self._plan.diagnosis is not None:
+            self.diagnosed_at_end = self._plan.diagnosis.measure()
 
     def _metrics_log(self) -> contextlib.AbstractContextManager[MetricsLog | None]:
         if not self._ranks.is_first:
@@ -76,9 +87,11 @@ class Loop:
         return MetricsLog(self.metrics_path, resume_at_step=self._num_done)
 
     def _resume(self) -> None:
-        state = load_checkpoint(
+        state, kept = load_checkpoint(
             self.checkpoints_dir, network=self._stepper.network, optimizer=self._stepper.optimizer
         )
+        if kept:
+            self._plan.source.restore(kept)
         self._num_done, self._spent_before_s = state
 
     def _run_steps(self, log: MetricsLog | None) -> None:
@@ -100,19 +113,36 @@ class Loop:
                 saved_s = time.monotonic()
 
     def _run_step(self, step: int, batch: list[int], log: MetricsLog | None) -> dict[str, float]:
+        diagnosed = self._diagnose(step)
         started_s = time.monotonic()
         lessons = self._plan.source.lessons(step, batch)
-        parts = split_evenly(lessons, self._plan.config.accumulate)
+        parts = [
+            [lesson for unit in part for lesson in unit]
+            for part in split_evenly(units_of(lessons), self._plan.config.accumulate)
+        ]
         result = self._stepper.learn(step, parts, self._plan.guide)
         self._is_between_steps = False
         self._stepper.update(step)
+        self._plan.source.update(step)
         rate = self._stepper.learning_rate(step)
-        metrics = _metrics(result, rate, time.monotonic() - started_s)
+        metrics = {
+            **_metrics(result, rate, time.monotonic() - started_s),
+            **self._plan.source.metrics(),
+            **diagnosed,
+        }
         if log is not None:
             log.append(step, metrics)
         self._num_done = step + 1
         self._is_between_steps = True
         return metrics
+
+    def _diagnose(self, step: int) -> dict[str, float]:
+        """What there is to say about the student before this step."""
+        if self._plan.diagnosis is None or not self._clock.is_due(step):
+            return {}
+        measured = self._plan.diagnosis.measure()
+        self._clock.spent(measured["time/diagnose_s"])
+        return measured
 
     def _save(self) -> None:
         save_checkpoint(
@@ -120,6 +150,7 @@ class Loop:
             CheckpointState(step=self._num_done, seconds=self.seconds),
             network=self._stepper.network,
             optimizer=self._stepper.optimizer,
+            source=self._plan.source.state(),
             is_first=self._ranks.is_first,
         )
 

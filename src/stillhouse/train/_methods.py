@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Literal
 
 from stillhouse.errors import ConfigError
+from stillhouse.train._rollout_config import RolloutConfig
 
-SourceName = Literal["dataset", "rollouts", "mixed", "speculative"]
+SourceName = Literal["dataset", "rollouts", "mixed", "speculative", "pairs", "rated"]
 GuideName = Literal["text", "signal", "live"]
 ObjectiveName = Literal[
     "sft",
@@ -32,6 +33,9 @@ ObjectiveName = Literal[
     "k3_forward_kl_gradient",
     "policy_gradient_truncated",
     "policy_gradient_gated",
+    "alm",
+    "preference",
+    "adversarial",
 ]
 
 SOURCES: Mapping[SourceName, str] = MappingProxyType(
@@ -40,6 +44,8 @@ SOURCES: Mapping[SourceName, str] = MappingProxyType(
         "rollouts": "completions that the student draws as it is then (on-policy)",
         "mixed": "rollouts for a part of each batch, the dataset's completions for the rest",
         "speculative": "the student's tokens, replaced where the teacher finds them unlikely",
+        "pairs": "the dataset's completion and a rollout on the same prompt, side by side",
+        "rated": "rollouts that a discriminator, which learns too, compares with the dataset's",
     }
 )
 GUIDES: Mapping[GuideName, str] = MappingProxyType(
@@ -66,6 +72,11 @@ class Method:
     sources: tuple[SourceName, ...]
     guides: tuple[GuideName, ...]
     is_per_token: bool = True
+
+    @property
+    def is_of_drawn_tokens(self) -> bool:
+        """Whether it reads what the student drew and how likely that was, token by token."""
+        return self.sources == ("rollouts",) and self.is_per_token
 
 
 def _on_distributions(summary: str) -> Method:
@@ -101,6 +112,24 @@ OBJECTIVES: Mapping[ObjectiveName, Method] = MappingProxyType(
         "policy_gradient_gated": _on_drawn_tokens(
             "the same; tokens whose ratio is off by too much do not count"
         ),
+        "alm": Method(
+            "likelihoods of chunks of text, across tokenizers",
+            ("dataset",),
+            ("signal",),
+            is_per_token=False,
+        ),
+        "preference": Method(
+            "the teacher's text preferred over the student's own (DPO)",
+            ("pairs",),
+            ("text",),
+            is_per_token=False,
+        ),
+        "adversarial": Method(
+            "policy gradient on the ratings of a discriminator (GAD)",
+            ("rated",),
+            ("text",),
+            is_per_token=False,
+        ),
     }
 )
 
@@ -126,4 +155,24 @@ def check_method(objective: ObjectiveName, source: SourceName, guide: GuideName)
         raise ConfigError(
             f"source {source} makes new texts, which no captured signal can know; "
             "set live.teachers to a teacher that is asked in every step, or use source dataset"
+        )
+
+
+def check_rollouts(objective: ObjectiveName, rollout: RolloutConfig) -> None:
+    """Refuse rollouts that an objective of drawn tokens would be wrong on.
+
+    Raises:
+        ConfigError: it needs fresh ones, or has no use for later tokens' log-ratios.
+    """
+    is_policy_gradient = objective.startswith("policy_gradient")
+    is_of_drawn = OBJECTIVES[objective].is_of_drawn_tokens
+    if is_of_drawn and not is_policy_gradient and rollout.refresh_steps > 1:
+        raise ConfigError(
+            f"objective {objective} is right on fresh rollouts only, but rollout.refresh_steps="
+            f"{rollout.refresh_steps}; set it to 1, or use policy_gradient_truncated"
+        )
+    if rollout.future_discount and not is_policy_gradient:
+        raise ConfigError(
+            f"rollout.future_discount={rollout.future_discount:g} is for policy gradients, not "
+            f"for {objective}; set it to 0, or use policy_gradient_truncated"
         )

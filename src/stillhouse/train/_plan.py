@@ -1,20 +1,24 @@
 """Everything a training run needs, checked before anything is written or replaced."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stillhouse.artifacts import Artifact, open_artifact
-from stillhouse.chat import ChatTokenizer, EncodedExample
+from stillhouse.chat import EncodedExample
 from stillhouse.errors import ConfigError, DataError
-from stillhouse.losses import Objective
-from stillhouse.models import ModelFolder
-from stillhouse.records import Example
-from stillhouse.signal import SignalReader, check_fingerprints
+from stillhouse.models import ModelFolder, output_head
+from stillhouse.train._assemble import make_guide, make_source, open_teachers
 from stillhouse.train._batches import Schedule
+from stillhouse.train._black_box import weigh_prompts_alike
 from stillhouse.train._config import TrainConfig
-from stillhouse.train._guides import CapturedSignal, Guide, own_tokens
-from stillhouse.train._sources import Source, TeacherText
+from stillhouse.train._diagnose import Diagnosis, make_diagnosis
+from stillhouse.train._guides import Guide
+from stillhouse.train._lessons import Lesson
+from stillhouse.train._preflight import run_checks
+from stillhouse.train._rows import TrainingRow, training_rows
+from stillhouse.train._sources import Source
+from stillhouse.train._step import per_token_objective
 from stillhouse.train._student import Student, load_base, make_student
 
 
@@ -25,15 +29,17 @@ class Inputs:
     Attributes:
         dataset: The text.
         signal: The teacher's distributions; None for an objective that does not read them.
+        start: The student that this one goes on from; None where the base is no student of ours.
     """
 
     dataset: Artifact
     signal: Artifact | None
+    start: Artifact | None = None
 
     @property
     def parents(self) -> list[Artifact]:
         """What the student's manifest names."""
-        return [self.dataset, self.signal] if self.signal else [self.dataset]
+        return [one for one in (self.dataset, self.signal, self.start) if one is not None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,9 @@ class Plan:
         schedule: Their order.
         source: Whose texts are learnt from.
         guide: What the student should predict on them.
+        preflight: What was measured before the first step.
+        num_ids: Ids that are learnt, where teachers that are live know fewer than the student.
+        diagnosis: Measures the student while it learns; None for not.
     """
 
     config: TrainConfig
@@ -61,6 +70,9 @@ class Plan:
     schedule: Schedule
     source: Source
     guide: Guide
+    preflight: dict[str, float]
+    num_ids: int | None
+    diagnosis: Diagnosis | None
 
 
 def open_inputs(dataset: Path, signal: Path | None, config: TrainConfig) -> Inputs:
@@ -70,16 +82,15 @@ def open_inputs(dataset: Path, signal: Path | None, config: TrainConfig) -> Inpu
         ConfigError: it needs a signal and none is given, or a folder is of another kind.
         IntegrityError: one is not a sound artefact.
     """
+    text, start = open_artifact(dataset, kind="dataset"), _earlier_student(config.base)
     if config.guide != "signal":
-        return Inputs(dataset=open_artifact(dataset, kind="dataset"), signal=None)
+        return Inputs(dataset=text, signal=None, start=start)
     if signal is None:
         raise ConfigError(
             f"objective {config.objective} learns from a captured signal. "
             "Give --signal (what `stillhouse capture` made), or use objective sft."
         )
-    return Inputs(
-        dataset=open_artifact(dataset, kind="dataset"), signal=open_artifact(signal, kind="signal")
-    )
+    return Inputs(dataset=text, signal=open_artifact(signal, kind="signal"), start=start)
 
 
 def make_plan(config: TrainConfig, inputs: Inputs, base: ModelFolder, *, name: str) -> Plan:
@@ -91,54 +102,75 @@ def make_plan(config: TrainConfig, inputs: Inputs, base: ModelFolder, *, name: s
         VocabularyMismatchError: the signal is of another teacher, tokenizer or template.
         IntegrityError: the signal is of another dataset.
         DataError: nothing is left to train on.
+        PreflightError: what would be learnt is not what was asked for.
     """
-    Objective(config.objective, **config.objective_parameters)  # refuses wrong parameters
+    per_token_objective(config)  # refuses wrong parameters
     model = load_base(base, config)
-    guide = _guide(inputs, model.chat)
-    encoded = list(_encoded(inputs.dataset, model.chat))
-    longest = min(config.max_tokens, model.context_tokens)
-    examples = [example for example in encoded if len(example.ids) <= longest]
-    if not examples:
-        raise DataError(
-            f"{inputs.dataset.path} leaves no training example of at most {longest} tokens "
-            f"({len(encoded)} given; max_tokens={config.max_tokens}, the model reads "
-            f"{model.context_tokens}). Collect shorter completions, or raise max_tokens."
-        )
+    teachers = open_teachers(
+        config, model.chat, num_student_ids=output_head(model.network).shape[0]
+    )
+    rows = list(training_rows(inputs.dataset, model.chat))
+    readers = (model, *(teacher.model for teacher in teachers.values()))
+    longest = min(config.max_tokens, *(reader.context_tokens for reader in readers))
+    texts = _short_enough(rows, longest, config, inputs)
+    if config.equal_prompts:
+        texts = weigh_prompts_alike(texts)
+    guide = make_guide(
+        config,
+        teachers,
+        model.chat,
+        dataset=inputs.dataset,
+        signal=inputs.signal,
+        groups=[text.group for text in texts],
+        rows=rows,
+    )
+    checked = run_checks(config, inputs.dataset, inputs.signal, model, rows)
+    checked.require()
+    examples = [text.example for text in texts]
+    student = make_student(model, config, examples, name=name)
+    schedule = Schedule(
+        lengths=[len(example.ids) for example in examples],
+        batch_size=config.batch_size,
+        epochs=config.epochs,
+        seed=config.seed,
+    )
     return Plan(
         config=config,
         inputs=inputs,
-        student=make_student(model, config, examples, name=name),
+        student=student,
         base=base,
         examples=examples,
-        num_given=len(encoded),
-        schedule=Schedule(
-            lengths=[len(example.ids) for example in examples],
-            batch_size=config.batch_size,
-            epochs=config.epochs,
-            seed=config.seed,
-        ),
-        source=TeacherText(examples),
+        num_given=len(rows),
+        schedule=schedule,
+        source=make_source(config, texts, student, teachers, schedule=schedule, longest=longest),
         guide=guide,
+        preflight=checked.measured,
+        num_ids=min((teacher.num_ids for teacher in teachers.values()), default=None),
+        diagnosis=make_diagnosis(config, examples, student.model, teachers, longest=longest),
     )
 
 
-def _guide(inputs: Inputs, chat: ChatTokenizer) -> Guide:
-    if inputs.signal is None:
-        return own_tokens
-    check_fingerprints(
-        inputs.signal,
-        dataset=inputs.dataset,
-        vocabulary_sha256=chat.vocabulary_sha256,
-        template_sha256=chat.template_sha256,
-    )
-    return CapturedSignal(SignalReader(inputs.signal))
+def _short_enough(
+    rows: Sequence[TrainingRow], longest: int, config: TrainConfig, inputs: Inputs
+) -> list[Lesson]:
+    texts = [
+        Lesson(row.encoded, group=row.example.group)
+        for row in rows
+        if len(row.encoded.ids) <= longest
+    ]
+    if not texts:
+        raise DataError(
+            f"{inputs.dataset.path} leaves no training example of at most {longest} tokens "
+            f"({len(rows)} given; max_tokens={config.max_tokens}, the models read {longest} or "
+            "more). Collect shorter completions, or raise max_tokens."
+        )
+    return texts
 
 
-def _encoded(dataset: Artifact, chat: ChatTokenizer) -> Iterator[EncodedExample]:
-    """Training examples; the teacher's own tokens count only under its own tokenizer."""
-    tokenizer = dataset.manifest.tokenizer
-    is_same = tokenizer is not None and tokenizer.sha256 == chat.vocabulary_sha256
-    for row in dataset.rows("examples", Example):
-        if row.split == "train":
-            ids = row.completion_token_ids if is_same else None
-            yield chat.encode_example(row.messages, row.completion, ids)
+def _earlier_student(base: str) -> Artifact | None:
+    """The artefact that a base is, if it is a student of ours."""
+    folder = Path(base.removeprefix("local:"))
+    if base == "local:" or not (folder / "manifest.json").is_file():
+        return None
+    artifact = open_artifact(folder)
+    return artifact if artifact.manifest.kind == "student" else None

@@ -5,7 +5,6 @@ from typing import Protocol
 
 from torch import Tensor
 
-from stillhouse.chat import EncodedExample
 from stillhouse.train._lessons import Lesson
 
 
@@ -14,6 +13,10 @@ class Source(Protocol):
 
     def lessons(self, step: int, indices: Sequence[int]) -> list[Lesson]:
         """The lessons of a step, from the training examples at `indices` or from their prompts."""
+        ...
+
+    def update(self, step: int) -> None:
+        """Let what it has of its own learn; called with the student's update and never apart."""
         ...
 
     def state(self) -> dict[str, Tensor]:
@@ -32,12 +35,15 @@ class Source(Protocol):
 class TeacherText:
     """The dataset's own completions: off-policy, the same in every epoch."""
 
-    def __init__(self, examples: Sequence[EncodedExample]) -> None:
-        self._lessons = [Lesson(example) for example in examples]
+    def __init__(self, texts: Sequence[Lesson]) -> None:
+        self._lessons = list(texts)
 
     def lessons(self, step: int, indices: Sequence[int]) -> list[Lesson]:
         """The examples at `indices`."""
         return [self._lessons[index] for index in indices]
+
+    def update(self, step: int) -> None:
+        """Nothing here learns."""
 
     def state(self) -> dict[str, Tensor]:
         """Nothing: all of it is in the dataset."""

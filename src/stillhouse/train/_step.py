@@ -7,14 +7,16 @@ from typing import Any
 
 import torch
 
-from stillhouse.errors import NonFiniteLossError
-from stillhouse.losses import Objective, head_loss_and_grad
+from stillhouse.errors import ConfigError, NonFiniteLossError
+from stillhouse.losses import Objective, head_loss_and_grad, token_logprobs
 from stillhouse.models import predicting_batch
 from stillhouse.train._config import TrainConfig
-from stillhouse.train._guides import Guide
+from stillhouse.train._guides import Guide, TextTarget
 from stillhouse.train._lessons import Lesson
+from stillhouse.train._methods import OBJECTIVES
 from stillhouse.train._placement import gathered, local_part, on_device, place
 from stillhouse.train._ranks import ALONE, Ranks
+from stillhouse.train._staleness import chosen_correction, prefix_factors
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,24 @@ class Stepper:
         config: Rates, decay and clipping.
         num_steps: Length of the schedule.
         ranks: The processes that share each batch.
+        num_ids: Learn the first so many ids alone, where a teacher knows no more.
     """
 
     def __init__(
-        self, network: Any, config: TrainConfig, num_steps: int, ranks: Ranks = ALONE
+        self,
+        network: Any,
+        config: TrainConfig,
+        num_steps: int,
+        ranks: Ranks = ALONE,
+        *,
+        num_ids: int | None = None,
     ) -> None:
         self._ranks = ranks
+        self._num_ids = num_ids
+        self._correction = chosen_correction(config.rollout, config.objective)
         self._config = config
         self._num_steps = num_steps
-        self._objective = Objective(config.objective, **config.objective_parameters)
+        self._objective = per_token_objective(config)
         self._placement = place(network, config.device, ranks)
         self.network = self._placement.network
         self._parameters = [p for p in self.network.parameters() if p.requires_grad]
@@ -141,15 +152,44 @@ class Stepper:
         weights = [one.weight / total for one in lessons for _ in range(one.num_tokens)]
         weight_N = torch.tensor(weights, device=device)
         hidden_ND = self._placement.hidden_states(on_device(batch, device))
-        loss_N, hidden_grad_ND = head_loss_and_grad(
-            hidden_ND, self._placement.head(), target, self._objective, weight_N=weight_N
-        )
+        head = self._placement.head()
+        if self._num_ids is not None:
+            head = head.cut(self._num_ids)
+        if self._correction != "none" and any(one.age_steps for one in lessons):
+            logprob_N = token_logprobs(hidden_ND, head, batch.target_ids_N)
+            limit = self._config.rollout.max_ratio
+            weight_N = weight_N * prefix_factors(lessons, logprob_N, self._correction, limit)
+        if isinstance(target, TextTarget):
+            loss, hidden_grad_ND = target.loss_and_grad(hidden_ND, head, weight_N)
+        else:
+            assert self._objective is not None
+            loss_N, hidden_grad_ND = head_loss_and_grad(
+                hidden_ND, head, target, self._objective, weight_N=weight_N
+            )
+            loss = (loss_N.double() * weight_N.double()).sum()
         hidden_ND.backward(hidden_grad_ND)
-        return float((loss_N.double() * weight_N.double()).sum()), batch.ids_BT.numel()
+        return float(loss), batch.ids_BT.numel()
 
     def _clipped_norm(self) -> float:
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._config.clip_norm)
         return gathered(norm).item()
+
+
+def per_token_objective(config: TrainConfig) -> Objective | None:
+    """The objective with its parameters; None for one whose target brings its loss with it.
+
+    Raises:
+        ConfigError: a parameter is unknown or out of range.
+    """
+    parameters = config.objective_parameters
+    if OBJECTIVES[config.objective].is_per_token:
+        return Objective(config.objective, **parameters)
+    if parameters:
+        raise ConfigError(
+            f"objective {config.objective} has no parameter {min(parameters)!r}; its settings are "
+            "in a section of their own (docs/config.md)."
+        )
+    return None
 
 
 def own_share(part: Sequence[Lesson], ranks: Ranks) -> list[Lesson]:

@@ -17,7 +17,9 @@ from stillhouse.artifacts import (
 from stillhouse.models import START_NAME, locate_model, save_model
 from stillhouse.records import Usage
 from stillhouse.runlog import Listener, ignore_progress, read_metrics
+from stillhouse.train._assemble import check_can_draw, teacher_revisions
 from stillhouse.train._config import TrainConfig
+from stillhouse.train._diagnose import diagnosis_results
 from stillhouse.train._loop import Loop
 from stillhouse.train._plan import Plan, make_plan, open_inputs
 from stillhouse.train._ranks import Ranks, joined_ranks
@@ -66,6 +68,8 @@ def train(
     # Not who computes it: a run that one engine began may be finished by the other.
     settings = config.model_dump(mode="json", exclude={"engine", "ray"})
     resolved = {**settings, "base_revision": base_revision(base, config)}
+    if revisions := teacher_revisions(config):
+        resolved["teacher_revisions"] = revisions
     if config.engine == "ray":
         if not is_up_to_date(out, stage=_STAGE, config=resolved, parents=inputs.parents):
             options = {"signal": signal, "config_given": config_given, "replace": replace}
@@ -75,6 +79,7 @@ def train(
         is_made = is_up_to_date(out, stage=_STAGE, config=resolved, parents=inputs.parents)
         if ranks.from_first(is_made):
             return open_artifact(out)
+        check_can_draw(config, ranks)
         # Before the folder is claimed, so that what cannot be trained replaces nothing.
         plan = make_plan(config, inputs, base, name=out.name)
         _check_same_work(ranks, resolved, plan)
@@ -146,6 +151,7 @@ def _finish(writer: ArtifactWriter, plan: Plan, loop: Loop, ranks: Ranks) -> Art
             "final_loss_nats": sum(line["train/loss_nats"] for line in final) / len(final),
             "parameters": student.num_parameters,
             "layers": student.num_layers,
+            **diagnosis_results(metrics, loop.diagnosed_at_end),
             "preflight": plan.preflight,
         },
     )
