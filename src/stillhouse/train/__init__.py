@@ -6,6 +6,7 @@ The settings load without torch; the loop, with torch, when `train` is first ask
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from stillhouse.train._black_box_config import AdversarialConfig, PreferenceConfig
 from stillhouse.train._config import TrainConfig
 from stillhouse.train._methods import GUIDES, OBJECTIVES, SOURCES, Method, check_method
 from stillhouse.train._preflight_config import PreflightConfig
@@ -21,6 +22,8 @@ __all__ = [
     "PreflightReport",
     "PreflightConfig",
     "TrainConfig",
+    "PreferenceConfig",
+    "AdversarialConfig",
     "PruneConfig",
     "LoraConfig",
     "Method",
