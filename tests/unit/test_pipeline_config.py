@@ -45,7 +45,7 @@ def test_a_config_is_read_with_defaults_for_what_it_leaves_out(tmp_path: Path) -
         ({"titel": "x"}, ["titel is not a setting", "Did you mean title?"]),
         (
             {"students": {"a": {"objectiv": "sft"}}},
-            ["students.a.objectiv", "Did you mean objective?", "base", "more."],
+            ["students.a.objectiv", "Did you mean objective?", "source", "more."],
         ),
         (
             {"collect": {"sampling": {"temprature": 1}}},

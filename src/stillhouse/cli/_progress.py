@@ -164,6 +164,10 @@ def _metric_text(name: str, value: float) -> str:
         return f"{value:,.0f} {name.removesuffix('_per_s').replace('_', ' ')}/s"
     if name.endswith("loss_nats"):
         return f"{name.removesuffix('_nats').replace('_', ' ')} {value:.3f}"
+    if name == "rollout_forward_kl_nats":
+        return f"KL on own texts {value:.3f}"
+    if name == "truncated_fraction":
+        return f"{value:.0%} of them cut" if value else ""
     if name.endswith("cost_usd"):
         return f"${value:,.4f}" if value else ""
     if name == "num_batches":

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from stillhouse.artifacts import Artifact
+    from stillhouse.runlog import Listener
 
 DatasetArgument = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Folder that curate wrote.")
@@ -208,6 +209,10 @@ def train(
     engine: Annotated[
         Engine | None, typer.Option(help="ray trains on a cluster; see docs/training.md.")
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Send metrics to trackio, wandb or tensorboard too."),
+    ] = None,
     settings: SetOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -235,7 +240,7 @@ def train(
     # Of several processes that torchrun started, the first one speaks.
     is_heard = int(os.environ.get("RANK", "0")) == 0
     _run_stage(
-        partial(stage, dataset, out, signal=signal),
+        _tracked(partial(stage, dataset, out, signal=signal), track if is_heard else None, out),
         TrainConfig,
         stage_settings(flags, settings),
         Output(is_json=json and is_heard, is_quiet=quiet or not is_heard),
@@ -304,6 +309,22 @@ def _run_stage(
         artifact = stage(config=config, config_given=given, replace=force, on_progress=listener)
     output.result(artifact_document(artifact), describe(artifact))
     output.say(f"next: {then}")
+
+
+def _tracked(
+    stage: "Callable[..., Artifact]", tracker: str | None, out: Path
+) -> "Callable[..., Artifact]":
+    """The stage with its metrics sent to a tracker too, if one is named."""
+    if tracker is None:
+        return stage
+
+    def run(*, on_progress: "Listener", **rest: Any) -> "Artifact":
+        from stillhouse.runlog import joined_listeners, open_tracker
+
+        with open_tracker(tracker, run=out.resolve().name, folder=out.parent / "runs") as listener:
+            return stage(on_progress=joined_listeners(on_progress, listener), **rest)
+
+    return run
 
 
 def _named_students(given: Sequence[str]) -> dict[str, Path]:

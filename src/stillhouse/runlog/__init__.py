@@ -20,12 +20,22 @@ from stillhouse.runlog._ledger import (
 )
 from stillhouse.runlog._metrics import MetricsLog, read_metrics
 from stillhouse.runlog._progress import Listener, Progress, Ticker, ignore_progress
+from stillhouse.runlog._trackers import (
+    TRACKERS,
+    joined_listeners,
+    open_tracker,
+    tracking,
+)
 
 __all__ = [
     "Progress",
     "Listener",
     "Ticker",
     "ignore_progress",
+    "TRACKERS",
+    "open_tracker",
+    "tracking",
+    "joined_listeners",
     "Answer",
     "Ledger",
     "Claim",
