@@ -22,7 +22,7 @@ from stillhouse.evaluate._report import (
     TrainingCurve,
     render_report,
 )
-from stillhouse.evaluate._results import ModelResult, SampleRow, Target
+from stillhouse.evaluate._results import ModelResult, OwnTextKl, SampleRow, Target
 
 SECTIONS = (
     "figures",
@@ -224,6 +224,17 @@ def test_the_table_says_how_many_observations_a_row_rests_on() -> None:
         models=(cases.student(), fewer, cases.teacher(), cases.untrained()), comparisons=()
     )
     assert "1.50 to 1.70 (n = 99 in 7 groups)" in plain(render_report(results, **cases.extras()))
+
+
+def test_what_a_training_measured_on_its_students_texts_is_shown_where_it_did() -> None:
+    assert "KL on own texts" not in plain(render())
+    own = OwnTextKl(before_nats=2.5, after_nats=1.25)
+    measured = cases.student().model_copy(update={"own_text_kl": own})
+    results = cases.results(models=(cases.teacher(), measured), comparisons=(), samples=())
+    words = plain(render_report(results, **cases.extras()))
+    assert "KL on own texts" in words
+    assert "1.25" in words
+    assert "2.50 before" in words
 
 
 def test_differences_between_fractions_are_points() -> None:

@@ -12,6 +12,7 @@ from stillhouse.evaluate._results import (
     Estimate,
     ModelResult,
     ModelRole,
+    OwnTextKl,
     PositionPoint,
 )
 from stillhouse.evaluate._score import TokenScores
@@ -45,6 +46,7 @@ class Measured:
         texts: Its completion of each prompt; None where it was not asked.
         num_written_tokens: Tokens generated for them here.
         speed: None where it was not timed.
+        own_text_kl: What its training measured, if it did.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Measured:
     texts: Sequence[str | None]
     num_written_tokens: int
     speed: Speed | None
+    own_text_kl: OwnTextKl | None = None
 
 
 class Estimator:
@@ -74,6 +77,7 @@ class Estimator:
             role=measured.role,
             objective=measured.objective,
             num_steps=measured.num_steps,
+            own_text_kl=measured.own_text_kl,
             num_parameters=model.num_parameters,
             num_embedding_parameters=model.num_embedding_parameters,
             num_layers=model.num_layers,

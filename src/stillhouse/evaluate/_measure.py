@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stillhouse.artifacts import Artifact
 from stillhouse.chat import EncodedExample
 from stillhouse.errors import ConfigError, IntegrityError
 from stillhouse.evaluate._config import EvaluateConfig
 from stillhouse.evaluate._estimates import Measured
-from stillhouse.evaluate._results import ModelRole
+from stillhouse.evaluate._results import ModelRole, OwnTextKl
 from stillhouse.evaluate._score import TeacherScorer
 from stillhouse.evaluate._speed import measure_speed
 from stillhouse.evaluate._texts import write_texts
@@ -75,6 +75,7 @@ class _Contestant(NamedTuple):
     objective: str | None
     num_steps: int | None
     model: LanguageModel
+    own_text_kl: OwnTextKl | None = None
 
 
 def measure(
@@ -113,7 +114,7 @@ def measure(
 def _measure_one(
     contestant: _Contestant, scorer: TeacherScorer, held_out: HeldOut, sampling: Sampling
 ) -> Measured:
-    name, role, objective, num_steps, model = contestant
+    name, role, objective, num_steps, model, own_text_kl = contestant
     scores = scorer.score(model)
     num_asked = _UNTRAINED_TEXTS if role == "untrained" else len(held_out.examples)
     asked = held_out.spread(num_asked)
@@ -122,7 +123,16 @@ def _measure_one(
     for index, text in zip(asked, written.texts, strict=True):
         texts[index] = text
     return Measured(
-        name, role, objective, num_steps, model, scores, texts, written.num_tokens, None
+        name,
+        role,
+        objective,
+        num_steps,
+        model,
+        scores,
+        texts,
+        written.num_tokens,
+        speed=None,
+        own_text_kl=own_text_kl,
     )
 
 
@@ -130,9 +140,21 @@ def _contestants(teacher: LanguageModel, students: Mapping[str, Artifact]) -> It
     for name, artifact in students.items():
         objective = str(artifact.manifest.config["objective"])
         num_steps = int(artifact.manifest.results["steps"])
-        yield _Contestant(name, "student", objective, num_steps, load_model(artifact.path))
+        model = load_model(artifact.path)
+        own_text_kl = _own_text_kl(artifact.manifest.results)
+        yield _Contestant(name, "student", objective, num_steps, model, own_text_kl)
     first = next(iter(students.values()))
     yield _Contestant(UNTRAINED, "untrained", None, None, _before_training(teacher, first))
+
+
+def _own_text_kl(results: Mapping[str, Any]) -> OwnTextKl | None:
+    """What a training with `diagnose` left in its manifest."""
+    if "diagnosis_after" not in results:
+        return None
+    name = "rollout_forward_kl_nats"
+    return OwnTextKl(
+        before_nats=results["diagnosis_before"][name], after_nats=results["diagnosis_after"][name]
+    )
 
 
 def _before_training(teacher: LanguageModel, student: Artifact) -> LanguageModel:

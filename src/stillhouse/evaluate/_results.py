@@ -48,6 +48,16 @@ class PositionPoint(Record):
     """KL(teacher || model) at that position, in nats."""
 
 
+class OwnTextKl(Record):
+    """KL(teacher || student) per token on rollouts that the student drew in its training.
+
+    On a few training prompts, so that it tells how the training went and not how good it is.
+    """
+
+    before_nats: float
+    after_nats: float
+
+
 class ModelResult(Record):
     """One model of the comparison. Metrics against the teacher are None for the teacher itself."""
 
@@ -75,6 +85,8 @@ class ModelResult(Record):
     looping_fraction: Estimate
     """Fraction of completions that hold one 3-gram of words at least three times."""
     by_position: tuple[PositionPoint, ...] = ()
+    own_text_kl: OwnTextKl | None = None
+    """None where the training did not measure it."""
 
 
 class Comparison(Record):

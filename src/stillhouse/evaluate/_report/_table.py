@@ -200,6 +200,7 @@ def _size_rows(models: Sequence[ModelResult]) -> tuple[Row, ...]:
 
     rows = (
         row("Trained on", "objective", _objective_cell),
+        row("KL on own texts", "nats, measured in training", _own_text_kl_cell),
         row("Parameters", "embeddings included", _parameters_cell),
         row("Layers", "transformer blocks", lambda model: Cell(str(model.num_layers))),
         row("Weights on disk", "", lambda model: Cell(size(model.weight_bytes))),
@@ -215,6 +216,13 @@ def _objective_cell(model: ModelResult) -> Cell:
         return Cell(NOT_MEASURED)
     name = _OBJECTIVES.get(model.objective, model.objective.replace("_", " "))
     return Cell(name, f"{model.num_steps:,} steps" if model.num_steps else "")
+
+
+def _own_text_kl_cell(model: ModelResult) -> Cell:
+    measured = model.own_text_kl
+    if measured is None:
+        return Cell(NOT_MEASURED)
+    return Cell(fixed(measured.after_nats, 2), f"{fixed(measured.before_nats, 2)} before")
 
 
 def _parameters_cell(model: ModelResult) -> Cell:
