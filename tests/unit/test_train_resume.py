@@ -125,7 +125,13 @@ def test_ctrl_c_between_steps_loses_none(
 def test_ctrl_c_in_a_forward_pass_loses_that_step_only(
     chain: Chain, objective: str, whole: Path, tmp_path: Path
 ) -> None:
-    config = settings(chain, objective=objective, checkpoint_s=NEVER_S, accumulate=2)
+    config = settings(
+        chain,
+        objective=objective,
+        checkpoint_s=NEVER_S,
+        accumulate=2,
+        preflight={"texts": 0},  # its forward passes would count, too
+    )
     num_calls = 0
 
     def count(*args: Any) -> None:

@@ -2,8 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -22,28 +23,37 @@ class Schedule:
         batch_size: Examples per step; the last batch of an epoch may hold fewer.
         epochs: May be a fraction.
         seed: Of the order.
+        batch_tokens: Tokens per step, padding included, instead of `batch_size` examples; an
+            example that is longer is a batch of its own.
     """
 
     lengths: Sequence[int]
     batch_size: int
     epochs: float
     seed: int
+    batch_tokens: int | None = None
 
-    @property
-    def steps_per_epoch(self) -> int:
+    def steps_in(self, epoch: int) -> int:
         """Steps that see every example once."""
-        return math.ceil(len(self.lengths) / self.batch_size)
+        if self.batch_tokens is None:
+            return math.ceil(len(self.lengths) / self.batch_size)
+        return len(self.epoch_batches(epoch))
 
-    @property
+    @cached_property
     def num_steps(self) -> int:
         """Steps in all, at least one."""
-        return max(1, round(self.steps_per_epoch * self.epochs))
+        whole = int(self.epochs)
+        done = sum(self.steps_in(epoch) for epoch in range(whole))
+        fraction = self.epochs - whole
+        return max(1, round(done + (self.steps_in(whole) * fraction if fraction else 0)))
 
     def steps(self, start: int = 0) -> Iterator[tuple[int, list[int]]]:
         """Each step from `start` on with the indices of its examples."""
-        first_epoch = start // self.steps_per_epoch
-        step = first_epoch * self.steps_per_epoch
-        for epoch in itertools.count(first_epoch):
+        step = 0
+        for epoch in itertools.count():
+            if step + self.steps_in(epoch) <= start:
+                step += self.steps_in(epoch)
+                continue
             for batch in self.epoch_batches(epoch):
                 if step >= self.num_steps:
                     return
@@ -60,17 +70,54 @@ class Schedule:
         key = np.array([self.seed & (2**64 - 1), epoch], dtype=np.uint64)
         rng = np.random.Generator(np.random.Philox(key=key))
         order = rng.permutation(len(self.lengths)).tolist()
-        window = self.batch_size * _SORTED_BATCHES
+        window = self._window
         batches = []
         for start in range(0, len(order), window):
             near = sorted(order[start : start + window], key=lambda index: self.lengths[index])
-            batches += [
-                near[at : at + self.batch_size] for at in range(0, len(near), self.batch_size)
-            ]
+            batches += self._cut(near)
         return [batches[index] for index in rng.permutation(len(batches)).tolist()]
+
+    @property
+    def _window(self) -> int:
+        """Examples that are sorted together."""
+        if self.batch_tokens is None:
+            return self.batch_size * _SORTED_BATCHES
+        mean = sum(self.lengths) / len(self.lengths)
+        return max(1, round(self.batch_tokens / mean)) * _SORTED_BATCHES
+
+    def _cut(self, near: list[int]) -> list[list[int]]:
+        if self.batch_tokens is None:
+            size = self.batch_size
+            return [near[at : at + size] for at in range(0, len(near), size)]
+        bounds = _cuts([self.lengths[index] for index in near], self.batch_tokens)
+        return [near[start:stop] for start, stop in itertools.pairwise(bounds)]
 
 
 def split_evenly(batch: Sequence[T], parts: int) -> list[list[T]]:
     """A batch in at most `parts` parts of nearly equal size, none empty."""
     bounds = np.linspace(0, len(batch), min(parts, len(batch)) + 1).round().astype(int).tolist()
     return [list(batch[start:stop]) for start, stop in itertools.pairwise(bounds)]
+
+
+def split_by_tokens(
+    batch: Sequence[T], max_tokens: int | None, *, length: Callable[[T], int]
+) -> list[list[T]]:
+    """A batch in parts of at most `max_tokens` tokens, padding included; None makes one of it.
+
+    A batch that fits keeps its order; else items of like length come together, and one that is
+    longer than a part is a part of its own.
+    """
+    if max_tokens is None or len(batch) * max(map(length, batch)) <= max_tokens:
+        return [list(batch)]
+    near = sorted(batch, key=length)
+    bounds = _cuts([length(item) for item in near], max_tokens)
+    return [near[start:stop] for start, stop in itertools.pairwise(bounds)]
+
+
+def _cuts(lengths: Sequence[int], max_tokens: int) -> list[int]:
+    """Where rising lengths are cut so that (number x longest) of each piece is within a budget."""
+    bounds = [0]
+    for index, length in enumerate(lengths):
+        if index > bounds[-1] and (index + 1 - bounds[-1]) * length > max_tokens:
+            bounds.append(index)
+    return [*bounds, len(lengths)]

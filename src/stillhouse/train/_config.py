@@ -63,8 +63,13 @@ class TrainConfig(Record):
     epochs: float = Field(default=3.0, gt=0.0)
     batch_size: int = Field(default=16, ge=1)
     """Examples per optimiser step."""
+    batch_tokens: int | None = Field(default=None, ge=2)
+    """Tokens per optimiser step, padding included, instead of `batch_size` examples."""
     accumulate: int = Field(default=1, ge=1)
     """Parts that a step's examples are processed in, to save memory; the result is the same."""
+    part_tokens: int | None = Field(default=None, ge=2)
+    """Most tokens of a part, padding included; examples of like length come together. Null takes
+    1024 on the CPU, where that is fastest, and all at once on a GPU."""
     learning_rate: float = Field(default=1e-3, gt=0.0)
     """Peak of AdamW's rate: linear warm-up, then linear to zero."""
     warmup_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)

@@ -5,10 +5,9 @@ import time
 from pathlib import Path
 
 from stillhouse.runlog import Listener, MetricsLog, Ticker, ignore_progress
-from stillhouse.train._batches import split_evenly
 from stillhouse.train._checkpoint import CheckpointState, load_checkpoint, save_checkpoint
 from stillhouse.train._diagnose import diagnosis_clock
-from stillhouse.train._lessons import units_of
+from stillhouse.train._parts import parts_of
 from stillhouse.train._plan import Plan
 from stillhouse.train._ranks import ALONE, Ranks
 from stillhouse.train._step import Stepper, StepResult
@@ -116,10 +115,7 @@ class Loop:
         diagnosed = self._diagnose(step)
         started_s = time.monotonic()
         lessons = self._plan.source.lessons(step, batch)
-        parts = [
-            [lesson for unit in part for lesson in unit]
-            for part in split_evenly(units_of(lessons), self._plan.config.accumulate)
-        ]
+        parts = parts_of(lessons, self._plan.config, self._ranks)
         result = self._stepper.learn(step, parts, self._plan.guide)
         self._is_between_steps = False
         self._stepper.update(step)

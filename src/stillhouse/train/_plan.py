@@ -133,6 +133,7 @@ def make_plan(config: TrainConfig, inputs: Inputs, base: ModelFolder, *, name: s
         batch_size=config.batch_size,
         epochs=config.epochs,
         seed=config.seed,
+        batch_tokens=config.batch_tokens,
     )
     return Plan(
         config=config,
