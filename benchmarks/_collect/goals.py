@@ -1,6 +1,6 @@
 """What is promised, and what of it holds: read out of the results alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,14 +155,15 @@ GOALS = (
 )
 
 
-def rows(document: dict[str, Any]) -> list[Row]:
+def rows(document: dict[str, Any], goals: Sequence[Goal] = GOALS) -> list[Row]:
     """Every goal with its figure."""
-    return [Row(goal, _value(document, goal)) for goal in GOALS]
+    return [Row(goal, _value(document, goal)) for goal in goals]
 
 
-def goals_table(document: dict[str, Any]) -> str:
+def goals_table(document: dict[str, Any], goals: Sequence[Goal] = GOALS) -> str:
     """The goals as a table in Markdown."""
-    return _markdown(("", "goal", "measured", "met"), (row.cells for row in rows(document)))
+    found = (row.cells for row in rows(document, goals))
+    return markdown_table(("", "goal", "measured", "met"), found)
 
 
 def peers_table(document: dict[str, Any]) -> str:
@@ -181,7 +182,7 @@ def peers_table(document: dict[str, Any]) -> str:
         yield _paid_twice(kills[name]) if name in kills else "starts anew"
 
     header = ("", "CPU each", "per second", "peak memory", "import", "paid twice after a kill")
-    return _markdown(header, (tuple(cells(name)) for name in clients))
+    return markdown_table(header, (tuple(cells(name)) for name in clients))
 
 
 def _paid_twice(kill: dict[str, Any]) -> str:
@@ -214,6 +215,7 @@ def _at(document: dict[str, Any], path: tuple[str, ...]) -> Any:
     return value
 
 
-def _markdown(header: tuple[str, ...], cells: Iterator[tuple[str, ...]]) -> str:
+def markdown_table(header: tuple[str, ...], cells: Iterable[tuple[str, ...]]) -> str:
+    """A table in Markdown."""
     lines = [header, ("---",) * len(header), *cells]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

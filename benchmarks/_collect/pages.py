@@ -32,8 +32,13 @@ def circumstances(document: dict[str, Any]) -> str:
 
 def with_tables(page: str, document: dict[str, Any]) -> str:
     """The page with its tables as the results have them."""
-    for name, table in tables(document).items():
-        begin, end = f"<!-- collect {name}: generated -->\n", f"<!-- end of collect {name} -->"
+    return placed(page, "collect", tables(document))
+
+
+def placed(page: str, section: str, tables: dict[str, str]) -> str:
+    """The page with the tables of one of its sections written anew."""
+    for name, table in tables.items():
+        begin, end = f"<!-- {section} {name}: generated -->\n", f"<!-- end of {section} {name} -->"
         before, found, rest = page.partition(begin)
         _, closed, after = rest.partition(end)
         if not (found and closed):

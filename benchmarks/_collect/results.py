@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,16 +19,20 @@ Part = Callable[[Options], dict[str, Any]]
 
 def measure_part(name: str, part: Part, options: Options) -> dict[str, Any]:
     """Run one part and keep what it found."""
-    circumstances = {
+    entry = {"circumstances": circumstances(_VERSIONS), **part(options)}
+    keep(name, entry, options.json)
+    return entry
+
+
+def circumstances(packages: Sequence[str]) -> dict[str, Any]:
+    """When and on what something is measured, before it begins."""
+    return {
         "machine": host(),
-        "versions": {each: version(each) for each in _VERSIONS},
+        "versions": {each: version(each) for each in packages},
         "commit": _commit(),
         "measured_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "load_at_start": [round(value, 2) for value in os.getloadavg()],
     }
-    entry = {"circumstances": circumstances, **part(options)}
-    keep(name, entry, options.json)
-    return entry
 
 
 def keep(name: str, entry: dict[str, Any], path: Path) -> None:

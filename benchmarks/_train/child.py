@@ -1,0 +1,43 @@
+"""What is measured in a process of its own: `python -m benchmarks._train.child TASK ARGUMENTS`.
+
+The benchmark itself never loads torch: what it holds would count in the peaks of its children.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from benchmarks._collect.processes import Measured, measure
+from benchmarks._train.options import BENCHMARKS, Options
+
+TIMEOUT_S = 3_600.0
+
+
+def run(task: str, *arguments: object) -> Measured:
+    """Run a task of this module to its end."""
+    command = [sys.executable, "-m", "benchmarks._train.child", task, *map(str, arguments)]
+    path = os.pathsep.join([str(BENCHMARKS.parent), *filter(None, [os.getenv("PYTHONPATH")])])
+    return measure(command, env={"PYTHONPATH": path}, timeout_s=TIMEOUT_S).checked()
+
+
+def main(task: str, *arguments: str) -> None:
+    from benchmarks._train import materials, memory, pairs
+
+    match task, arguments:
+        case "materials", (folder, num_texts, batch_size, keep_layers):
+            options = Options(
+                num_texts=int(num_texts), batch_size=int(batch_size), keep_layers=int(keep_layers)
+            )
+            materials.make_materials(Path(folder), options)
+        case "head", (form,):
+            memory.print_head(form)
+        case "step", (objective, parts):
+            memory.print_step(objective, parts)
+        case "pairs", (folder, num_pairs, batch_size):
+            pairs.print_pairs(Path(folder), int(num_pairs), int(batch_size))
+        case _:
+            raise SystemExit(f"no task {task} with {len(arguments)} arguments")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

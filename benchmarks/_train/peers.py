@@ -1,0 +1,106 @@
+"""The trainers that are compared: scripts that learn the same, in the Pythons that have them."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parent / "trainers"
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A way to train the student.
+
+    Attributes:
+        words: What it learns from.
+        packages: Which have to be installed; the first one is the trainer's.
+        script: That runs it.
+        arguments: More of them.
+    """
+
+    name: str
+    words: str
+    packages: tuple[str, ...]
+    script: str
+    arguments: tuple[str, ...] = ()
+
+
+OURS = Trainer(
+    "stillhouse",
+    "captured top-32",
+    ("stillhouse",),
+    "train_stillhouse.py",
+    ("forward_kl",),
+)
+OURS_SFT = Trainer("stillhouse SFT", "text alone", ("stillhouse",), "train_stillhouse.py", ("sft",))
+GKD = Trainer(
+    "TRL GKDTrainer", "teacher beside", ("trl", "torch", "accelerate"), "train_trl_gkd.py"
+)
+TRAINERS = (
+    OURS,
+    OURS_SFT,
+    GKD,
+    Trainer(
+        "TRL DistillationTrainer",
+        "teacher beside, own texts",
+        ("trl", "torch", "accelerate"),
+        "train_trl_distillation.py",
+    ),
+    Trainer("TRL SFTTrainer", "text alone", ("trl", "torch", "accelerate"), "train_trl_sft.py"),
+    Trainer(
+        "DistillKit online",
+        "teacher beside, top-32",
+        ("distillkit", "trl"),
+        "train_distillkit_online.py",
+    ),
+    Trainer(
+        "DistillKit offline", "stored top-32", ("distillkit", "trl"), "train_distillkit_offline.py"
+    ),
+)
+
+_VERSIONS = """
+import importlib.metadata, json, sys
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+print(json.dumps(found))
+"""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A trainer, and where it is."""
+
+    trainer: Trainer
+    python: Path
+    versions: dict[str, str]
+
+    def command(self, folder: Path, num_steps: int, batch_size: int) -> list[str]:
+        """Trains so many steps on what the folder holds and prints what they took."""
+        script = str(SCRIPTS / self.trainer.script)
+        sizes = (str(num_steps), str(batch_size))
+        return [str(self.python), script, str(folder), *sizes, *self.trainer.arguments]
+
+
+def find_trainers(pythons: Sequence[Path]) -> list[Installed]:
+    """Every trainer that one of the Pythons has.
+
+    A Python with distillkit has an old TRL for it, so that TRL's own trainers come from the first
+    one without.
+    """
+    found: dict[str, Installed] = {}
+    wanted = sorted({name for one in TRAINERS for name in (*one.packages, "transformers")})
+    for python in pythons:
+        output = subprocess.check_output([str(python), "-c", _VERSIONS, *wanted], text=True)
+        versions: dict[str, str] = json.loads(output)
+        for one in TRAINERS:
+            is_old_trl = one.packages[0] == "trl" and "distillkit" in versions
+            if all(name in versions for name in one.packages) and not is_old_trl:
+                kept = {name: versions[name] for name in (*one.packages, "transformers")}
+                found.setdefault(one.name, Installed(one, python, kept))
+    return [found[one.name] for one in TRAINERS if one.name in found]
