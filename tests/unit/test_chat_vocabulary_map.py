@@ -36,12 +36,16 @@ def make_map(
     counts = np.zeros(len(student.text_bytes), dtype=np.int64)
     for text, count in (used or {}).items():
         counts[id_of(student, text)] = count
-    return VocabularyMap(teacher, student, student_counts=counts, width=3)
+    return VocabularyMap(
+        teacher, student, student_counts=counts, closing_id=student.end_of_turn_ids[0], width=3
+    )
 
 
 def test_a_vocabulary_maps_to_itself_control_tokens_included(tiny: ChatTokenizer) -> None:
     counts = np.ones(len(tiny.text_bytes), dtype=np.int64)
-    same = VocabularyMap(tiny, tiny, student_counts=counts, width=3)
+    same = VocabularyMap(
+        tiny, tiny, student_counts=counts, closing_id=tiny.end_of_turn_ids[0], width=3
+    )
     ids = np.arange(len(tiny.text_bytes))
     found = same.student_ids(ids)
     assert (found[:, 0] == ids).all()
@@ -100,6 +104,15 @@ def test_an_end_of_turn_is_an_end_of_turn_and_other_control_tokens_are_nothing(
     assert found[:, 0].tolist() == [END_OF_TURN_ID, NO_ID, NO_ID, NO_ID]
 
 
+def test_an_end_of_turn_is_the_one_that_the_students_template_writes(
+    tiny: ChatTokenizer, other: ChatTokenizer
+) -> None:
+    counts = np.zeros(len(other.text_bytes), dtype=np.int64)
+    newline = id_of(other, "\n")
+    closed = VocabularyMap(tiny, other, student_counts=counts, closing_id=newline, width=1)
+    assert closed.student_ids(np.array([TINY_END_OF_TURN_ID])).tolist() == [[newline]]
+
+
 def test_ids_keep_their_shape(tiny: ChatTokenizer, other: ChatTokenizer) -> None:
     ids = np.arange(12).reshape(3, 4) + 40
     assert make_map(tiny, other).student_ids(ids).shape == (3, 4, 3)
@@ -107,7 +120,9 @@ def test_ids_keep_their_shape(tiny: ChatTokenizer, other: ChatTokenizer) -> None
 
 def test_no_student_token_belongs_to_two(tiny: ChatTokenizer, other: ChatTokenizer) -> None:
     counts = np.ones(len(other.text_bytes), dtype=np.int64)
-    whole = VocabularyMap(tiny, other, student_counts=counts, width=200)
+    whole = VocabularyMap(
+        tiny, other, student_counts=counts, closing_id=other.end_of_turn_ids[0], width=200
+    )
     found = whole.student_ids(np.arange(len(tiny.text_bytes)))[:, 1:]
     longer = found[found != NO_ID]
     assert len(longer) > 20

@@ -1,8 +1,9 @@
 """Training from the signal of a teacher with another tokenizer, from end to end."""
 
 import logging
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +111,11 @@ def chunk_gap_nats(pair: Pair, student: str | Path, signal: Path, teacher: str) 
 
 
 def aligned(
-    pair: Pair, *, teacher: str, student: ChatTokenizer, signal: Path
+    pair: Pair, *, teacher: str, student: ChatTokenizer, signal: Path, **settings: float
 ) -> tuple[AlignedTexts, list[Lesson]]:
     dataset = open_artifact(pair.dataset)
     rows = list(training_rows(dataset, student))
-    config = CrossConfig(teacher=teacher)
+    config = CrossConfig.model_validate({"teacher": teacher, **settings})
     texts = align_texts(config, student, rows, dataset=dataset, signal=open_artifact(signal))
     return texts, [Lesson(row.encoded) for row in rows]
 
@@ -256,6 +257,53 @@ def test_the_teacher_speaks_where_chunks_begin_and_the_text_inside(pair: Pair) -
     assert (kinds[True].numpy()[begins] > 5).all()
     assert set(kinds[True].numpy()[~begins].tolist()) == {1}
     assert set(kinds[False].numpy()[~begins].tolist()) == {0}
+
+
+def closing_with(spec: str, folder: Path, end_of_turn: str, closing: str) -> str:
+    """The same model with a template that closes turns in another way."""
+    shutil.copytree(spec.removeprefix("local:"), folder)
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace(end_of_turn, closing))
+    return f"local:{folder}"
+
+
+@pytest.mark.parametrize(
+    ("teacher_closing", "student_closing", "is_taught_by_teacher"),
+    [
+        ("<|im_end|>", "</turn>", True),
+        ("<|im_end|>", "\n</turn>", True),
+        ("\n<|im_end|>", "\n</turn>", True),
+        ("\n<|im_end|>", "</turn>", False),  # it is about to write a line break there
+    ],
+)
+def test_the_end_of_a_turn_is_taught_however_the_templates_write_it(
+    pair: Pair,
+    tmp_path: Path,
+    teacher_closing: str,
+    student_closing: str,
+    is_taught_by_teacher: bool,
+) -> None:
+    teacher = closing_with(pair.teacher, tmp_path / "teacher", "<|im_end|>", teacher_closing)
+    student = chat_of(closing_with(pair.student, tmp_path / "other", "</turn>", student_closing))
+    write_dataset(tmp_path / "dataset", teacher)
+    config = CaptureConfig(top_k=64)
+    capture(tmp_path / "dataset", tmp_path / "signal", teacher=teacher, config=config)
+    ours = replace(pair, dataset=tmp_path / "dataset")
+    texts, lessons = aligned(
+        ours,
+        teacher=teacher,
+        student=student,
+        signal=tmp_path / "signal",
+        max_boundary_bias=1.0,  # so that the chunk of the text's last token ends with the text
+    )
+    reader = SignalReader(open_artifact(tmp_path / "signal"))
+    guide = ProjectedSignal(reader, texts, ids_per_token=4, learns_text=True)
+    first_closing = -1 - student_closing.startswith("\n")
+    assert texts.closing_id == lessons[0].example.completion_ids[first_closing]
+    for lesson in lessons:
+        target = guide([lesson], predicting_batch([lesson.example]))
+        num_outcomes = int((target.logprobs_NK[first_closing] > -torch.inf).sum())
+        assert (num_outcomes > 1) == is_taught_by_teacher
 
 
 def refusal(pair: Pair, out: Path, config: TrainConfig, signal: Path) -> StillhouseError:

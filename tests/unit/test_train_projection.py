@@ -35,7 +35,9 @@ def ids_of(chat: ChatTokenizer, *texts: str) -> list[int]:
 def make_map(teacher: ChatTokenizer, student: ChatTokenizer, *used: str) -> VocabularyMap:
     counts = np.zeros(len(student.text_bytes), dtype=np.int64)
     counts[ids_of(student, *used)] = range(len(used), 0, -1)
-    return VocabularyMap(teacher, student, student_counts=counts, width=3)
+    return VocabularyMap(
+        teacher, student, student_counts=counts, closing_id=student.end_of_turn_ids[0], width=3
+    )
 
 
 def one_row(ids: Sequence[int], probabilities: Sequence[float]) -> TopKSignal:
@@ -101,7 +103,9 @@ def test_no_student_token_is_claimed_twice_and_no_mass_is_lost(
     rng = np.random.default_rng(0)
     for teacher, student in ((tiny, other), (other, tiny)):
         counts = np.ones(len(student.text_bytes), dtype=np.int64)
-        vocabulary = VocabularyMap(teacher, student, student_counts=counts, width=40)
+        vocabulary = VocabularyMap(
+            teacher, student, student_counts=counts, closing_id=student.end_of_turn_ids[0], width=40
+        )
         size = len(teacher.text_bytes)
         ids = np.stack([rng.permutation(size)[:64] for _ in range(50)])
         logits = np.sort(rng.normal(size=ids.shape) * 3)[:, ::-1]
@@ -116,7 +120,9 @@ def test_no_student_token_is_claimed_twice_and_no_mass_is_lost(
 
 def test_the_same_tokenizer_projects_a_signal_to_itself(tiny: ChatTokenizer) -> None:
     counts = np.ones(len(tiny.text_bytes), dtype=np.int64)
-    vocabulary = VocabularyMap(tiny, tiny, student_counts=counts, width=4)
+    vocabulary = VocabularyMap(
+        tiny, tiny, student_counts=counts, closing_id=tiny.end_of_turn_ids[0], width=4
+    )
     generator = torch.Generator().manual_seed(0)
     size = len(tiny.text_bytes)
     teacher_NV = torch.randn(20, size, generator=generator) * 3

@@ -29,6 +29,8 @@ class VocabularyMap:
         student_counts: (student's V,), how often each of its tokens occurs in the texts that are
             learnt from. Of the tokens that go on where a teacher's ends, only those that occur
             are kept, the most used first.
+        closing_id: What the student's template writes first to close a turn: of several ends of
+            turn the one that it uses, or text before it.
         width: J, the student ids per teacher's token at most.
 
     Source: string rules after X-Token 2026, arXiv:2605.21699.
@@ -40,6 +42,7 @@ class VocabularyMap:
         student: ChatTokenizer,
         *,
         student_counts: Ints,
+        closing_id: int,
         width: int,
     ) -> None:
         self._teacher_bytes = teacher.text_bytes
@@ -50,7 +53,7 @@ class VocabularyMap:
             self._ids[:-1, 0] = np.arange(len(self._teacher_bytes))  # control tokens too
             return
         self._ids[:-1, 0] = _NOT_ASKED
-        self._ids[list(teacher.end_of_turn_ids), 0] = student.end_of_turn_ids[0]
+        self._ids[list(teacher.end_of_turn_ids), 0] = closing_id
         for owner, ids in self._longer(_Writer(teacher), student, student_counts).items():
             best = sorted(ids, key=lambda token_id: (-student_counts[token_id], token_id))
             kept = best[: width - 1]
@@ -59,8 +62,8 @@ class VocabularyMap:
     def student_ids(self, teacher_ids: Ints) -> Ints:
         """The student's ids for each of `teacher_ids`, (..., J), filled up with `NO_ID`.
 
-        The first is what the student writes first of the token, `NO_ID` where it is no text; an
-        end of turn is the student's end of turn. The others go on where the token ends.
+        The first is what the student writes first of the token, `NO_ID` where it is no text; for
+        an end of turn it is what closes the student's. The others go on where the token ends.
         """
         rows = np.minimum(teacher_ids, len(self._teacher_bytes))
         asked = np.unique(rows)

@@ -1,6 +1,7 @@
 """The texts of a run in the tokens of two models, brought together by their bytes."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ class AlignedTexts:
         teacher: As given.
         student: As given.
         student_counts: (V,) int64, how often each of the student's tokens occurs.
+        closing_id: What the student's template writes first to close a turn.
 
     Raises:
         RecordError: no completion's tokens write its text.
@@ -63,10 +65,14 @@ class AlignedTexts:
         self.student_counts = np.bincount(student_ids, minlength=len(student.text_bytes))
         self._bias = BoundaryBias(teacher.text_bytes, teacher_ids, student.text_bytes, student_ids)
         self._failures: list[str] = []
+        self._closings: Counter[int] = Counter()
         self._texts = {
             ours.encoded.signal_key: self._align(theirs.encoded, ours) for theirs, ours in pairs
         }
         self._report_failures(len(pairs))
+        self.closing_id = max(
+            self._closings, default=student.end_of_turn_ids[0], key=self._closings.__getitem__
+        )
 
     def __getitem__(self, example: EncodedExample) -> AlignedText:
         return self._texts[example.signal_key]
@@ -88,9 +94,12 @@ class AlignedTexts:
         teacher_ids, student_ids = teacher.completion_ids, ours.encoded.completion_ids
         text = ours.example.completion
         try:
+            spans = self.student.spans(student_ids, text)
+            if spans.is_closed:
+                self._closings[student_ids[spans.num_text]] += 1
             alignment = align(
                 self.teacher.spans(teacher_ids, text),
-                self.student.spans(student_ids, text),
+                spans,
                 lambda one, other: self._is_fair(teacher_ids[one], student_ids[other]),
             )
         except RecordError as err:

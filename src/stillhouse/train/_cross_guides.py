@@ -26,6 +26,8 @@ from stillhouse.train._cross import AlignedText, AlignedTexts
 from stillhouse.train._lessons import Lesson
 from stillhouse.train._projection import ProjectedRows, project, token_rows
 
+Ints = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class ChunkTarget:
@@ -124,7 +126,11 @@ class ProjectedSignal:
         texts.check_covered(signal)
         self._signal, self._texts, self._learns_text = signal, texts, learns_text
         self._map = VocabularyMap(
-            texts.teacher, texts.student, student_counts=texts.student_counts, width=ids_per_token
+            texts.teacher,
+            texts.student,
+            student_counts=texts.student_counts,
+            closing_id=texts.closing_id,
+            width=ids_per_token,
         )
 
     def __call__(self, lessons: Sequence[Lesson], batch: PredictingBatch) -> ProjectedTarget:
@@ -142,7 +148,7 @@ class ProjectedSignal:
     def _rows(self, example: EncodedExample) -> ProjectedRows:
         text = self._texts[example]
         signal: TopKSignal = self._signal.read(text.teacher.signal_key)
-        theirs, ours = text.alignment.first_tokens()
+        theirs, ours = self._comparable(text, example)
         aligned = project(
             TopKSignal(signal.ids[theirs], signal.logprobs[theirs], signal.tail_logprob[theirs]),
             self._map,
@@ -153,6 +159,21 @@ class ProjectedSignal:
             rows.put(inside, token_rows(np.array(example.completion_ids)[inside]))
         rows.put(ours, aligned)
         return rows
+
+    def _comparable(self, text: AlignedText, example: EncodedExample) -> tuple[Ints, Ints]:
+        """Where chunks begin, without a turn that the teacher's template closes with text first.
+
+        There the teacher is about to write that text, and the student its end of turn.
+        """
+        theirs, ours = text.alignment.first_tokens()
+        teacher, student = self._texts.teacher.text_bytes, self._texts.student.text_bytes
+        pairs = zip(theirs, ours, strict=True)
+        kept = [
+            not teacher[text.teacher.completion_ids[one]]
+            or bool(student[example.completion_ids[other]])
+            for one, other in pairs
+        ]
+        return theirs[kept], ours[kept]
 
 
 def _check_codec(signal: SignalReader, allowed: tuple[str, ...], what: str) -> None:
