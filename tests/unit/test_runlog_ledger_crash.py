@@ -57,7 +57,8 @@ with Ledger(Path({str(path)!r})) as ledger:
     while not Path({str(tmp_path / "go")!r}).exists(): time.sleep(0.001)
     answers = []
     for start in range(0, 400, 4):
-        answers = [an_answer(r) for r in ledger.exchange(answers, requests[start:start + 4]).requests]
+        claim = ledger.exchange(answers, requests[start:start + 4])
+        answers = [an_answer(request) for request in claim.requests]
     ledger.record_answers(answers)
 """
     children = [subprocess.Popen([sys.executable, "-c", script]) for _ in "ab"]

@@ -120,7 +120,7 @@ class _Sharded:
     """FSDP2: each rank keeps a part of every weight and gathers a layer's when it is needed.
 
     Embedding, last norm and head form the outermost unit, which stays gathered from the forward
-    pass to the end of the backward pass; its gradients, the head's among them, are averaged over the
+    pass to the end of the backward pass; its gradients, the head's too, are averaged over the
     ranks there. The network that was given is left as it was until `copy_back`.
     """
 
