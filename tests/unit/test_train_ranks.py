@@ -196,6 +196,19 @@ def test_bfloat16_is_near_float32_and_weights_stay_float32(chain: Chain, tmp_pat
     assert {weight.dtype for weight in weights_of(out).values()} == {torch.float32}
 
 
+@pytest.mark.slow
+# Of the compiler's own modules, and of what it asks of each tensor it sees.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_compiled_layers_learn_the_same(chain: Chain, tmp_path: Path) -> None:
+    # A compiler rounds otherwise; at a small rate Adam does not make that large.
+    plain = settings(chain, objective="sft", learning_rate=1e-4)
+    whole = alone(chain, tmp_path / "plain", plain)
+    out = alone(chain, tmp_path / "s", plain.having(device={"compile": "on"}))
+    assert losses_of(out) != losses_of(whole)
+    assert losses_of(out) == pytest.approx(losses_of(whole), rel=1e-6)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused(chain: Chain, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"device\.kind is cuda, but torch finds no GPU"):
