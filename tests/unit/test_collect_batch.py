@@ -33,8 +33,8 @@ from stillhouse.errors import (
     TeacherUnavailableError,
     TooManyFailuresError,
 )
-from stillhouse.records import Completion
-from stillhouse.runlog import Batch, Ledger, Progress
+from stillhouse.records import Completion, ItemError, Request
+from stillhouse.runlog import Answer, Batch, Ledger, Progress
 from stillhouse.teachers import RemoteBatch, open_teacher
 
 PRICES = """
@@ -217,6 +217,23 @@ def test_a_creation_that_was_not_confirmed_is_looked_for(
         # Where nothing had been created, its calls were ended at no cost and made again.
         num_again = ledger.totals().num_failed
     assert num_again == (5 if kind == "server_error" else 0)
+
+
+def test_a_batch_whose_process_was_killed_before_it_was_closed_is_closed(
+    provider: MockProvider, openai: Api, tmp_path: Path
+) -> None:
+    config = batch_config()
+    (prompt,) = some_prompts(1)
+    request = Request.of(prompt, teacher=openai.spec, sampling=config.sampling)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        batch = ledger.open_batch(openai.spec, [request]).batch
+        assert batch is not None
+        error = ItemError(type="not_sent", message="the batch was not created", retryable=True)
+        unsent = Answer(request.id, "openai_chat", b"", "error", "mock-small", error=error)
+        ledger.record_answers([unsent])  # the kill came here
+    artifact = collect([prompt], tmp_path / "out", teacher=openai.spec, config=config)
+    assert len(texts_of(artifact)) == provider.world.num_paid == 1
+    assert {one.state for one in batches_in(tmp_path)} == {"failed", "settled"}
 
 
 def test_batches_of_others_are_left_alone(provider: MockProvider, api: Api, tmp_path: Path) -> None:

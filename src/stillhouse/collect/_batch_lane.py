@@ -86,8 +86,13 @@ class Lane:
     def take_over(self) -> None:
         """Take up the batches that earlier attempts left under way."""
         for batch in unsettled(self._ledger, self._teacher):
+            left = self._left(batch)
+            if not left:  # killed between the last outcome and the end that it brought about
+                state = "settled" if batch.remote_id is not None else "failed"
+                self._ledger.set_batch_state(batch.id, state, note="all outcomes are recorded")
+                continue
             self._batches[batch.id] = batch
-            self._taken.update(request.id for request in self._ledger.batch_requests(batch.id))
+            self._taken.update(left)
 
     def hand_over(self) -> bool:
         """Make one more batch; False when there is nothing to hand over, or no room for more.
