@@ -266,7 +266,13 @@ def test_a_student_with_another_template_is_refused_before_anything_is_measured(
     base = make_tiny_model(tmp_path / "base")
     template = base / "chat_template.jinja"
     template.write_text(template.read_text().replace("assistant", "helper"))
-    config = settings(chain, objective="sft", base=f"local:{base}", epochs=0.25)
+    config = settings(
+        chain,
+        objective="sft",
+        base=f"local:{base}",
+        epochs=0.25,
+        preflight={"allow_other_template": True},
+    )
     train(chain.dataset, tmp_path / "s", config=config)
     with pytest.raises(VocabularyMismatchError, match="another tokenizer or chat template"):
         run(chain, tmp_path / "e", {"student": tmp_path / "s"})

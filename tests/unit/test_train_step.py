@@ -195,7 +195,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_the_signal(
 ) -> None:
     itself = stepper_of(teacher, settings(chain), [0, 1, 2, 3])
     own = one_batch(itself, lessons, captured)
-    assert abs(own.loss_nats) < 1e-6
+    assert abs(own.loss_nats) < 1e-4
 
     perturbed = stepper_of(teacher, settings(chain), [0, 1, 2, 3])
     with torch.no_grad():
@@ -203,7 +203,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_the_signal(
     other = one_batch(perturbed, lessons, captured)
     assert other.loss_nats > 1e-3
     assert other.grad_norm > 0.1
-    assert own.grad_norm < 1e-3 * other.grad_norm  # what is left is float32's rounding
+    assert own.grad_norm < 1e-2 * other.grad_norm  # what is left is the rounding of the codes
 
 
 def test_sft_still_learns_from_the_text_where_the_signal_has_nothing_to_teach(
