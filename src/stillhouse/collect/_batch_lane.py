@@ -13,7 +13,7 @@ from stillhouse.collect._batch_chunks import Chunks
 from stillhouse.collect._config import AccessConfig
 from stillhouse.errors import TeacherError, TeacherUnavailableError
 from stillhouse.records import ItemError
-from stillhouse.runlog import Answer, Batch, Ledger
+from stillhouse.runlog import Answer, Batch, BatchState, Ledger
 from stillhouse.teachers import (
     NOT_SENT,
     QUEUE_FULL,
@@ -88,7 +88,7 @@ class Lane:
         for batch in unsettled(self._ledger, self._teacher):
             left = self._left(batch)
             if not left:  # killed between the last outcome and the end that it brought about
-                state = "settled" if batch.remote_id is not None else "failed"
+                state: BatchState = "settled" if batch.remote_id is not None else "failed"
                 self._ledger.set_batch_state(batch.id, state, note="all outcomes are recorded")
                 continue
             self._batches[batch.id] = batch
