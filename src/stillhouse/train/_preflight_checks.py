@@ -14,7 +14,7 @@ from stillhouse.signal import SignalReader
 from stillhouse.train._preflight_config import PreflightConfig
 from stillhouse.train._rows import TrainingRow
 
-_SAMPLE_TOKENS = 1_024  # a forward pass over them takes about a second at 135M parameters
+_SAMPLE_TOKENS = 768  # a forward pass over them takes about a second at 135M parameters
 
 
 class Check(NamedTuple):

@@ -16,8 +16,9 @@ class PreflightConfig(Record):
     """Score them with this teacher too (`local:FOLDER`); null does so only where the base is it."""
     max_excess_nats: float = Field(default=0.5, gt=0.0)
     """By how much the teacher may find its own tokens less likely than its entropy says."""
-    max_deficit_nats: float = Field(default=1.0, gt=0.0)
-    """The same the other way, for text drawn at temperature 1 from all tokens."""
+    max_deficit_nats: float = Field(default=2.0, gt=0.0)
+    """The same the other way, for text drawn at temperature 1 from all tokens. Wide, since leaving
+    out texts that were cut or loop makes what is kept likelier."""
     max_nll_nats: float = Field(default=10.0, gt=0.0)
     """Mean per token that the teacher may need for text that does not come with its own tokens."""
     max_repeat_nats: float = Field(default=1e-3, gt=0.0)
