@@ -34,7 +34,7 @@ from stillhouse.signal import SignalReader
 
 torch.set_num_threads(1)
 
-STEP = 3e-3  # of the grid that probabilities are kept on, at its coarsest
+STEP = 6e-3  # of the grid that probabilities are kept on, at its coarsest
 
 
 @pytest.fixture(scope="module")

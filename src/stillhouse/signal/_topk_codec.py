@@ -26,6 +26,7 @@ from stillhouse.signal._signals import IdArray, TopKSignal, log_of_rest
 
 _MAX_TOP_K = 4_096
 _CODE_BYTES = 2
+_LARGE_STEPS = 6  # of a token: apart from the others, both compress better by 1.4 bytes a token
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,11 @@ class AdaptiveCodec:
 
 def _decode(planes: Sequence[Bytes], counts: npt.NDArray[np.int64], order: IdOrder) -> TopKSignal:
     """What `_encode` was given, as wide as the largest count."""
-    tail = decode_tails(join_bytes(planes[4:6]))
+    tail = decode_tails(join_bytes(planes[6:8]))
     if not len(counts):
         return TopKSignal.of(np.zeros((0, 1)), np.zeros((0, 1)))
-    ids = order.decode(planes[6:])
-    codes = _codes(join_bytes(planes[:2]), join_bytes(planes[2:4]), counts)
+    ids = order.decode(planes[8:])
+    codes = _codes(planes[:6], counts)
     width = int(counts.max())
     if width * len(counts) != len(ids):
         ids, codes = _filled(ids, codes, counts)
@@ -137,14 +138,24 @@ def _decode(planes: Sequence[Bytes], counts: npt.NDArray[np.int64], order: IdOrd
     return TopKSignal(ids, _logprobs(codes, tail), tail.astype(np.float32))
 
 
-def _codes(
-    first: npt.NDArray[np.uint32], steps: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]
-) -> npt.NDArray[np.uint32]:
+def _codes(planes: Sequence[Bytes], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+    starts = np.cumsum(counts) - counts
+    places = np.arange(int(counts.sum())) - np.repeat(starts, counts)
+    steps = np.zeros(len(places), dtype=np.uint32)
+    is_large, is_small = _step_kinds(places)
+    steps[is_large], steps[is_small] = join_bytes(planes[2:4]), join_bytes(planes[4:6])
     risen = np.cumsum(steps, dtype=np.uint32)  # may wrap; differences stay right
-    # The step of a token's first entry is 0, so the sum there is that of the tokens before.
-    before = risen[np.cumsum(counts) - counts]
-    codes: npt.NDArray[np.uint32] = risen + np.repeat(first - before, counts)
+    # No step leads to a token's first entry, so the sum there is that of the tokens before.
+    lifted = join_bytes(planes[:2]) - risen[starts]
+    codes: npt.NDArray[np.uint32] = risen + np.repeat(lifted, counts)
     return codes
+
+
+def _step_kinds(
+    places: npt.NDArray[np.integer],
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which entries, by their place in their token, large steps lead to, and which small ones."""
+    return (places >= 1) & (places <= _LARGE_STEPS), places > _LARGE_STEPS
 
 
 def _logprobs(codes: npt.NDArray[np.uint32], tail_logprob: Probs) -> npt.NDArray[np.float32]:
@@ -171,17 +182,20 @@ def _filled(
 
 
 def _encode(signal: TopKSignal, counts: npt.NDArray[np.int64], order: IdOrder) -> list[Bytes]:
-    """Planes of the first code, the steps between codes, the tails and the ranks of ids."""
+    """Planes of the first code, large and small steps between codes, tails and ranks of ids."""
     falling = np.argsort(-signal.logprobs, axis=1, kind="stable")
     ids = np.take_along_axis(signal.ids, falling, axis=1)
     probs = np.exp(np.take_along_axis(signal.logprobs, falling, axis=1).astype(np.float64))
-    is_kept = np.arange(ids.shape[1]) < counts[:, None]
+    places = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+    is_kept = places < counts[:, None]
     codes = encode_probs(probs)
     steps = np.diff(codes, axis=1, prepend=codes[:, :1])
+    is_large, is_small = _step_kinds(places)
     tail = _tail(signal, probs, is_kept)
     return [
         *split_bytes(codes[:, 0], _CODE_BYTES),
-        *split_bytes(steps[is_kept], _CODE_BYTES),
+        *split_bytes(steps[is_kept & is_large], _CODE_BYTES),
+        *split_bytes(steps[is_kept & is_small], _CODE_BYTES),
         *split_bytes(encode_tails(tail), _CODE_BYTES),
         *order.encode(ids[is_kept]),
     ]
