@@ -271,7 +271,7 @@ def test_a_student_with_another_template_is_refused_before_anything_is_measured(
         objective="sft",
         base=f"local:{base}",
         epochs=0.25,
-        preflight={"allow_other_template": True},
+        preflight={"texts": 0},  # which would refuse it
     )
     train(chain.dataset, tmp_path / "s", config=config)
     with pytest.raises(VocabularyMismatchError, match="another tokenizer or chat template"):
