@@ -30,9 +30,9 @@ from typing import Any
 import aiohttp
 import orjson
 
-from _machine import host
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks._machine import host
+from benchmarks._parts.processes import cpu_time_s
 from tests.mock_provider import MockProcess
 
 AT_ONCE = 16
@@ -174,12 +174,6 @@ def proxy_to(mock: MockProcess, ledger: Path) -> Iterator[tuple[str, "subprocess
         process.send_signal(signal.SIGINT)
         counts = json.loads(process.communicate(timeout=60)[0])
         assert counts["num_calls"] == counts["num_answers"], counts
-
-
-def cpu_time_s(pid: int) -> float:
-    """User and system time of a process so far, from Linux's /proc."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def percentile(values: list[float], percent: int) -> float:

@@ -14,65 +14,22 @@ so that they live apart:
     dk/bin/pip install --no-deps git+https://github.com/arcee-ai/DistillKit@a61c2e7
 """
 
-import argparse
-import json
 import sys
-from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks._parts.command import Benchmark, run
+from benchmarks._train import memory, pairs, speed, tables
+from benchmarks._train.options import Options
 
-from benchmarks._collect.goals import rows  # noqa: E402
-from benchmarks._collect.results import circumstances, keep, read  # noqa: E402
-from benchmarks._train import memory, pairs, speed, tables  # noqa: E402
-from benchmarks._train.options import Options  # noqa: E402
-
-PARTS: dict[str, Callable[[Options], dict[str, Any]]] = {
-    "speed": speed.run,
-    "pairs": pairs.run,
-    "memory": memory.run,
-}
-_PACKAGES = ("stillhouse", "torch", "transformers", "safetensors")
-
-
-def main() -> None:
-    given = vars(_parser().parse_args())
-    is_table_only, parts = given.pop("table"), given.pop("only") or list(PARTS)
-    pythons = (Path(sys.executable), *given.pop("peers_python"))
-    options = Options(pythons=pythons, **given)
-    if not is_table_only:
-        for name in parts:
-            print(f"== {name}", flush=True)
-            entry = {"circumstances": circumstances(_PACKAGES), **PARTS[name](options)}
-            keep(name, entry, options.json)
-            print(json.dumps(entry, indent=2), flush=True)
-    document = read(options.json)
-    for row in rows(document, tables.GOALS):
-        print("{:<60} {:<18} {:<14} {}".format(*row.cells))
-    if is_table_only:
-        tables.write_tables(document)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", action="append", choices=list(PARTS), help="may be repeated")
-    parser.add_argument(
-        "--peers-python", action="append", default=[], type=Path, help="may be repeated"
-    )
-    parser.add_argument("--table", action="store_true", help="write docs/benchmarks.md, only")
-    for field in fields(Options):
-        if field.name != "pythons":
-            kind = Path if isinstance(field.default, Path) else type(field.default)
-            flag = "--" + field.name.replace("_", "-")
-            parser.add_argument(flag, type=kind, default=field.default, help="default: %(default)s")
-    return parser
-
+TRAIN = Benchmark(
+    section="train",
+    parts={"speed": speed.run, "pairs": pairs.run, "memory": memory.run},
+    options_type=Options,
+    packages=("stillhouse", "torch", "transformers", "safetensors"),
+    goals=tables.GOALS,
+    tables=tables.tables,
+)
 
 if __name__ == "__main__":
-    main()
+    run(TRAIN, __doc__)

@@ -1,12 +1,12 @@
 """The clients that are compared: scripts that all do the same, in the Pythons that have them."""
 
 import json
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks._collect.processes import Measured, measure
+from benchmarks._parts.processes import Measured, measure
+from benchmarks._parts.pythons import versions_in
 
 SCRIPTS = Path(__file__).parent / "clients"
 CLIENT_TIMEOUT_S = 900.0
@@ -39,17 +39,6 @@ CLIENTS = (
     Client("distilabel", "distilabel", "import distilabel.pipeline", is_resumable=False),
 )
 
-_VERSIONS = """
-import importlib.metadata, json, sys
-found = {}
-for name in sys.argv[1:]:
-    try:
-        found[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        pass
-print(json.dumps(found))
-"""
-
 
 @dataclass(frozen=True)
 class Installed:
@@ -77,8 +66,7 @@ def find_clients(pythons: Sequence[Path]) -> list[Installed]:
     found: dict[str, Installed] = {}
     names = [client.distribution for client in CLIENTS]
     for python in pythons:
-        output = subprocess.check_output([python, "-c", _VERSIONS, *names], text=True)
-        versions: dict[str, str] = json.loads(output)
+        versions = versions_in(python, names)
         for client in CLIENTS:
             if client.distribution in versions:
                 one = Installed(client, python, versions[client.distribution])

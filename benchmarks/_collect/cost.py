@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks._collect.clients import OURS, Installed, answer_of, find_clients, write_prompts
 from benchmarks._collect.options import Options
-from benchmarks._collect.processes import cpu_time_s
-from benchmarks._collect.spread import spread
+from benchmarks._parts.processes import cpu_time_s
+from benchmarks._parts.spread import spread
 from tests.mock_provider import MockProcess
 
 _SMALL_FRACTION = 0.1

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 from benchmarks._collect.clients import OURS, Installed, find_clients, write_prompts
 from benchmarks._collect.options import Options
-from benchmarks._collect.processes import kill, measure, start
+from benchmarks._parts.processes import kill, measure, start
 from tests.mock_provider import MockProcess
 
 from stillhouse.artifacts import check_files, open_artifact

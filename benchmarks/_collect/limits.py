@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks._collect.clients import Installed, find_ours, write_prompts
 from benchmarks._collect.options import Options
-from benchmarks._collect.processes import kill, start
+from benchmarks._parts.processes import kill, start
 from tests.mock_provider import MockProcess
 
 RPM = 600

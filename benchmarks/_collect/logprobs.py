@@ -8,8 +8,8 @@ from typing import Any
 from benchmarks._collect.clients import Installed, answer_of, find_ours, write_prompts
 from benchmarks._collect.cost import slope
 from benchmarks._collect.options import Options
-from benchmarks._collect.processes import measure
-from benchmarks._collect.spread import spread
+from benchmarks._parts.processes import measure
+from benchmarks._parts.spread import spread
 from tests.mock_provider import MockProcess
 
 _TOKENS = 240

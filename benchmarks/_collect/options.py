@@ -1,24 +1,22 @@
 """What the command line says."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-BENCHMARKS = Path(__file__).resolve().parents[1]
+from benchmarks._parts import BENCHMARKS
+from benchmarks._parts.command import PartOptions
+
 RESULTS = BENCHMARKS / "results" / "collect.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """How large the parts are; the defaults are the sizes that the goals speak of.
+class Options(PartOptions):
+    """The defaults are the sizes that the goals speak of.
 
     Attributes:
-        pythons: Interpreters in which peers are looked for, in turn.
-        rounds: Turns of each client, and starts of each command.
-        num_large: Completions of ours in `cost`, and of the larger run of `memory` a 50th of it.
+        num_large: Prompts of the larger run of `memory`; the smaller one has a 100th of them.
     """
 
-    pythons: tuple[Path, ...] = (Path(sys.executable),)
     rounds: int = 5
     num_prompts: int = 20_000
     num_peer_prompts: int = 3_000

@@ -5,7 +5,6 @@ up to the last prompt but one; it is kept in the temporary folder for the next t
 """
 
 import hashlib
-import os
 import shutil
 import sys
 import tempfile
@@ -16,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._collect.clients import Installed, find_ours, write_prompts
-from benchmarks._collect.options import BENCHMARKS, Options
-from benchmarks._collect.processes import kill, measure, start
-from benchmarks._collect.spread import spread
+from benchmarks._collect.options import Options
+from benchmarks._parts.processes import kill, measure_module, start
+from benchmarks._parts.spread import spread
 from tests.mock_provider import MockProcess
 
 import stillhouse
@@ -98,11 +97,8 @@ def _cached(options: Options) -> Path:
         begun = folder.with_suffix(".part")
         begun.mkdir()
         write_prompts(begun / "prompts.jsonl", options.num_resume + 1)
-        # In a process of its own: its memory would count for those that are started here.
-        command = [sys.executable, "-m", "benchmarks._collect.resume", str(begun)]
-        command += [str(options.num_resume), str(options.concurrency)]
-        paths = [str(BENCHMARKS.parent), os.environ.get("PYTHONPATH", "")]
-        measure(command, env={"PYTHONPATH": os.pathsep.join(filter(None, paths))}).checked()
+        # What it needs in memory would count for the processes that are started here.
+        measure_module("benchmarks._collect.resume", begun, options.num_resume, options.concurrency)
         begun.rename(folder)
     return folder
 

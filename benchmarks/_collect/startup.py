@@ -10,8 +10,8 @@ from typing import Any
 
 from benchmarks._collect.clients import OURS, Installed, find_clients, write_prompts
 from benchmarks._collect.options import Options
-from benchmarks._collect.processes import measure
-from benchmarks._collect.spread import spread
+from benchmarks._parts.processes import measure
+from benchmarks._parts.spread import spread
 from tests.mock_provider import MockProcess
 
 _STARTS = 9

@@ -3,21 +3,16 @@
 The benchmark itself never loads torch: what it holds would count in the peaks of its children.
 """
 
-import os
 import sys
 from pathlib import Path
 
-from benchmarks._collect.processes import Measured, measure
-from benchmarks._train.options import BENCHMARKS, Options
-
-TIMEOUT_S = 3_600.0
+from benchmarks._parts.processes import Measured, measure_module
+from benchmarks._train.options import Options
 
 
 def run(task: str, *arguments: object) -> Measured:
     """Run a task of this module to its end."""
-    command = [sys.executable, "-m", "benchmarks._train.child", task, *map(str, arguments)]
-    path = os.pathsep.join([str(BENCHMARKS.parent), *filter(None, [os.getenv("PYTHONPATH")])])
-    return measure(command, env={"PYTHONPATH": path}, timeout_s=TIMEOUT_S).checked()
+    return measure_module("benchmarks._train.child", task, *arguments)
 
 
 def main(task: str, *arguments: str) -> None:

@@ -1,19 +1,19 @@
 """What the command line says."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-BENCHMARKS = Path(__file__).resolve().parents[1]
+from benchmarks._parts import BENCHMARKS
+from benchmarks._parts.command import PartOptions
+
 RESULTS = BENCHMARKS / "results" / "train.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """How large the parts are; the defaults are the sizes that the goals speak of.
+class Options(PartOptions):
+    """The defaults are the sizes that the goals speak of.
 
     Attributes:
-        pythons: Interpreters in which trainers are looked for, in turn.
         rounds: Turns of each trainer, each in a process of its own.
         steps: Optimiser steps of a turn that count; one more comes before them.
         batch_size: Texts of a step.
@@ -22,7 +22,6 @@ class Options:
         pairs: Steps that KD and SFT of ours take in turn.
     """
 
-    pythons: tuple[Path, ...] = (Path(sys.executable),)
     rounds: int = 3
     steps: int = 4
     batch_size: int = 24

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks._collect.spread import spread
+from benchmarks._parts.spread import spread
 from benchmarks._train import child
 from benchmarks._train.options import Options
 

@@ -1,10 +1,10 @@
 """The trainers that are compared: scripts that learn the same, in the Pythons that have them."""
 
-import json
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks._parts.pythons import versions_in
 
 SCRIPTS = Path(__file__).parent / "trainers"
 
@@ -60,17 +60,6 @@ TRAINERS = (
     ),
 )
 
-_VERSIONS = """
-import importlib.metadata, json, sys
-found = {}
-for name in sys.argv[1:]:
-    try:
-        found[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        pass
-print(json.dumps(found))
-"""
-
 
 @dataclass(frozen=True)
 class Installed:
@@ -96,8 +85,7 @@ def find_trainers(pythons: Sequence[Path]) -> list[Installed]:
     found: dict[str, Installed] = {}
     wanted = sorted({name for one in TRAINERS for name in (*one.packages, "transformers")})
     for python in pythons:
-        output = subprocess.check_output([str(python), "-c", _VERSIONS, *wanted], text=True)
-        versions: dict[str, str] = json.loads(output)
+        versions = versions_in(python, wanted)
         for one in TRAINERS:
             is_old_trl = one.packages[0] == "trl" and "distillkit" in versions
             if all(name in versions for name in one.packages) and not is_old_trl:

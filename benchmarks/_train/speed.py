@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks._collect.processes import measure
-from benchmarks._collect.spread import spread
+from benchmarks._parts.processes import measure
+from benchmarks._parts.spread import spread
 from benchmarks._train import child
 from benchmarks._train.options import Options
 from benchmarks._train.peers import GKD, OURS, Installed, find_trainers
@@ -45,7 +45,7 @@ def run(options: Options) -> dict[str, Any]:
 def take_turn(one: Installed, folder: Path, options: Options) -> Turn:
     """One process of a trainer, with what it printed and its peak of memory."""
     command = one.command(folder, options.steps + 1, options.batch_size)
-    measured = measure(command, timeout_s=child.TIMEOUT_S).checked()
+    measured = measure(command).checked()
     turn: Turn = json.loads(measured.stdout.strip().rpartition("\n")[2])
     return {**turn, "peak_rss_mb": measured.peak_rss_mb}
 

@@ -1,11 +1,10 @@
-"""The goals of training and the tables of `docs/benchmarks.md`, out of the results alone."""
+"""The goals of training and the tables of `docs/benchmarks.md` on it, out of the results alone."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from benchmarks._collect.goals import Goal, goals_table, markdown_table
-from benchmarks._collect.pages import PAGE, circumstances, placed
+from benchmarks._parts.goals import Goal, goals_table, markdown_table
+from benchmarks._parts.pages import circumstances
 from benchmarks._train.peers import OURS
 
 _SPEED_SIZE = {"size_path": ("speed", "keep_layers"), "least_size": 15}
@@ -81,13 +80,3 @@ def memory_table(memory: dict[str, Any]) -> str:
         for name, mb in memory.get("step_rss_mb", {}).items()
     )
     return markdown_table(("4 x 512 tokens, 135M parameters", "peak", "a step"), rows)
-
-
-def with_tables(page: str, document: dict[str, Any]) -> str:
-    """The page with its tables as the results have them."""
-    return placed(page, "train", tables(document))
-
-
-def write_tables(document: dict[str, Any], path: Path = PAGE) -> None:
-    """Bring the page in step with the results."""
-    path.write_text(with_tables(path.read_text(), document))

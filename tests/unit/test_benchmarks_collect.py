@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks._collect import pages, results
 from benchmarks._collect.clients import answer_of, write_prompts
 from benchmarks._collect.cost import slope
-from benchmarks._collect.goals import GOALS, goals_table, peers_table, rows
+from benchmarks._collect.goals import GOALS
 from benchmarks._collect.limits import Reading, refused_fraction, settled_s, used_fraction
-from benchmarks._collect.options import BENCHMARKS, RESULTS, Options
-from benchmarks._collect.processes import measure
-from benchmarks._collect.spread import spread
+from benchmarks._collect.options import RESULTS, Options
 from benchmarks._collect.startup import other_addresses
+from benchmarks._collect.tables import peers_table, tables
+from benchmarks._parts import BENCHMARKS, pages, results
+from benchmarks._parts.goals import goals_table, rows
+from benchmarks._parts.processes import measure
+from benchmarks._parts.pythons import versions_in
+from benchmarks._parts.spread import spread
 from tests.mock_provider.lifelike import lifelike_content
 
 SPREAD = {"min": 1.0, "median": 2.0, "max": 3.0}
@@ -32,7 +35,7 @@ def readings(*refused_per_s: int, served_per_s: int = 5, tokens: int = 1_000) ->
 
 
 def value_at(document: dict[str, Any], words: str) -> tuple[str, str, str, str]:
-    (row,) = (row for row in rows(document) if row.goal.words == words)
+    (row,) = (row for row in rows(document, GOALS) if row.goal.words == words)
     return row.cells
 
 
@@ -170,17 +173,22 @@ def test_peers_stand_beside_each_other_with_what_is_known_of_them() -> None:
 
 def test_the_tables_of_the_page_are_in_step_with_the_results() -> None:
     page = pages.PAGE.read_text()
-    assert pages.with_tables(page, results.read(RESULTS)) == page, (
+    assert pages.with_tables(page, "collect", tables(results.read(RESULTS))) == page, (
         "run: python benchmarks/collect.py --table"
     )
 
 
 def test_writing_tables_twice_changes_nothing_more() -> None:
-    once = pages.with_tables(pages.PAGE.read_text(), {})
-    assert pages.with_tables(once, {}) == once
-    assert goals_table({}) in once
+    once = pages.with_tables(pages.PAGE.read_text(), "collect", tables({}))
+    assert pages.with_tables(once, "collect", tables({})) == once
+    assert goals_table({}, GOALS) in once
     with pytest.raises(ValueError, match="no place for the table 'goals'"):
-        pages.with_tables("# A page", {})
+        pages.with_tables("# A page", "collect", tables({}))
+
+
+def test_versions_are_those_of_the_interpreter_that_is_asked() -> None:
+    found = versions_in(Path(sys.executable), ["pytest", "no-such-package"])
+    assert found == {"pytest": pytest.__version__}
 
 
 def test_lifelike_logprobs_are_a_distribution_and_never_the_same() -> None:

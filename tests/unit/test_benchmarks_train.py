@@ -1,17 +1,17 @@
 """The parts of the training benchmark that judge: rates, shares, ratios, tables."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from benchmarks._collect.goals import rows
-from benchmarks._collect.pages import PAGE
-from benchmarks._collect.results import read
+from benchmarks._parts.goals import rows
+from benchmarks._parts.pages import PAGE, with_tables
+from benchmarks._parts.results import read
 from benchmarks._train import peers, speed, tables
 from benchmarks._train.flops import step_gflop
 from benchmarks._train.options import RESULTS
+from benchmarks.train import TRAIN
 from tiny_model import make_tiny_model
 
 from stillhouse.chat import EncodedExample
@@ -94,17 +94,14 @@ def test_every_script_of_a_trainer_is_there() -> None:
 
 def test_the_tables_of_the_page_are_in_step_with_the_results() -> None:
     page = PAGE.read_text()
-    assert tables.with_tables(page, read(RESULTS)) == page, (
+    assert with_tables(page, "train", tables.tables(read(RESULTS))) == page, (
         "run: python benchmarks/train.py --table"
     )
 
 
-def test_results_are_of_this_format() -> None:
-    assert set(json.loads(RESULTS.read_text() if RESULTS.exists() else "{}")) <= {
-        "speed",
-        "pairs",
-        "memory",
-    }
+def test_results_are_those_of_the_parts_that_there_are() -> None:
+    assert set(read(RESULTS)) <= set(TRAIN.parts)
+    assert {goal.path[0] for goal in tables.GOALS} == set(TRAIN.parts)
 
 
 torch.set_num_threads(1)

@@ -3,25 +3,14 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks._collect.options import BENCHMARKS, Options
 from benchmarks._machine import host
-
-_VERSIONS = ("stillhouse", "aiohttp", "orjson", "pyarrow", "pydantic")
-
-Part = Callable[[Options], dict[str, Any]]
-
-
-def measure_part(name: str, part: Part, options: Options) -> dict[str, Any]:
-    """Run one part and keep what it found."""
-    entry = {"circumstances": circumstances(_VERSIONS), **part(options)}
-    keep(name, entry, options.json)
-    return entry
+from benchmarks._parts import BENCHMARKS
 
 
 def circumstances(packages: Sequence[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import IO
+
+from benchmarks._parts import BENCHMARKS
 
 _SHOWN_BYTES = 2_000
 
@@ -68,6 +71,17 @@ def measure(
             stdout=_text(out),
             stderr=_text(err),
         )
+
+
+def measure_module(name: str, *arguments: object) -> Measured:
+    """Run a module of the benchmarks to its end, in a process whose memory is its own.
+
+    Raises:
+        RuntimeError: it did not end well.
+    """
+    path = os.pathsep.join([str(BENCHMARKS.parent), *filter(None, [os.getenv("PYTHONPATH")])])
+    command = [sys.executable, "-m", name, *map(str, arguments)]
+    return measure(command, env={"PYTHONPATH": path}).checked()
 
 
 def start(
