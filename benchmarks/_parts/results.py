@@ -45,5 +45,7 @@ def _commit() -> str:
     def git(*words: str) -> str:
         return subprocess.check_output(["git", *words], cwd=BENCHMARKS, text=True).strip()
 
-    changed = git("status", "--porcelain", "--", "../src", "../tests/mock_provider", ".")
+    # The part before this one has just changed the results.
+    sources = ("../src", "../tests/mock_provider", ".", ":(exclude)results")
+    changed = git("status", "--porcelain", "--", *sources)
     return git("rev-parse", "--short", "HEAD") + "+" * bool(changed)
