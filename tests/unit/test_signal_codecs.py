@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stillhouse.errors import ConfigError, IntegrityError, ShapeError, VocabularyMismatchError
+from stillhouse.errors import ConfigError, IntegrityError, ShapeError
 from stillhouse.signal import (
     CODECS,
     AdaptiveCodec,
@@ -21,7 +21,6 @@ from stillhouse.signal import (
     TokenSignal,
     TopKCodec,
     TopKSignal,
-    check_head,
     codec_of,
     describe,
 )
@@ -266,18 +265,6 @@ def test_a_description_of_no_known_codec_is_refused(description: Any, message: s
 def test_parameters_out_of_range_are_refused(make: Any) -> None:
     with pytest.raises(ConfigError, match=r"lies between|at most 1"):
         make()
-
-
-def test_another_head_is_refused_by_shape_and_by_weights() -> None:
-    codec = HeadCacheCodec(**HEAD)
-    check_head(codec, shape=(VOCABULARY, 6), sha256="a" * 64)
-    check_head(TopKCodec(4), shape=(1, 1), sha256="")
-    with pytest.raises(
-        VocabularyMismatchError, match=r"shape \(3000, 6\), and this one is \(3000, 8\)"
-    ):
-        check_head(codec, shape=(VOCABULARY, 8), sha256="a" * 64)
-    with pytest.raises(VocabularyMismatchError, match="aaaaaaaaaaaa, needed bbbbbbbbbbbb"):
-        check_head(codec, shape=(VOCABULARY, 6), sha256="b" * 64)
 
 
 def test_the_grid_is_within_three_thousandths_everywhere() -> None:

@@ -8,7 +8,7 @@ the layout.
 from stillhouse.signal._codec import Codec, describe
 from stillhouse.signal._codecs import CODECS, codec_of
 from stillhouse.signal._dense_codecs import HeadCacheCodec, HiddenCodec, TokenCodec
-from stillhouse.signal._fingerprints import check_fingerprints, check_head
+from stillhouse.signal._fingerprints import check_fingerprints
 from stillhouse.signal._head import HEAD_NAME, read_head, write_head
 from stillhouse.signal._reader import CACHE_BYTES, SignalReader
 from stillhouse.signal._sampled_codec import SampledCodec
@@ -50,5 +50,4 @@ __all__ = [
     "PART_TOKENS",
     "CACHE_BYTES",
     "check_fingerprints",
-    "check_head",
 ]

@@ -1,10 +1,7 @@
-"""Whose distributions these are, and for which head."""
-
-from typing import Any
+"""Whose distributions these are."""
 
 from stillhouse.artifacts import Artifact
 from stillhouse.errors import IntegrityError, VocabularyMismatchError
-from stillhouse.signal._codec import Codec
 
 
 def check_fingerprints(
@@ -52,28 +49,3 @@ def check_fingerprints(
 
 def _short(fingerprint: str | None) -> str:
     return fingerprint[:12] if fingerprint else "none recorded"
-
-
-def check_head(codec: Codec[Any], *, shape: tuple[int, int], sha256: str) -> None:
-    """Refuse a signal that was made with another head than that of `shape` and `sha256`.
-
-    Codecs without a head fit any.
-
-    Raises:
-        VocabularyMismatchError: the head has another shape or other weights.
-    """
-    parameters = codec.parameters
-    if "head_sha256" not in parameters:
-        return
-    found_shape, found = tuple(parameters["head_shape"]), parameters["head_sha256"]
-    if found_shape != shape:
-        raise VocabularyMismatchError(
-            f"The signal (codec {codec.name}) was made with a head of shape {found_shape}, and "
-            f"this one is {shape}. Run capture again with the head that is used now."
-        )
-    if found != sha256:
-        raise VocabularyMismatchError(
-            f"The signal (codec {codec.name}) was made with a head of other weights "
-            f"({_short(found)}, needed {_short(sha256)}). Keep that head frozen, or run capture "
-            "again with this one."
-        )
