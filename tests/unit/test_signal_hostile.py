@@ -155,6 +155,18 @@ def test_tables_that_contradict_each_other_are_refused(part: Path) -> None:
         Part(part)
 
 
+def test_a_block_without_rows_is_found_by_the_checksum(part: Path) -> None:
+    def change(arrays: dict[str, np.ndarray], header: dict[str, object]) -> None:
+        arrays["block_rows"] = np.array([3, 0], dtype=np.uint32)
+        arrays["plane_sizes"] = np.concatenate(
+            [arrays["plane_sizes"], np.zeros_like(arrays["plane_sizes"])]
+        )
+
+    rewritten(part, change)
+    with pytest.raises(IntegrityError, match="does not match its checksum"):
+        read(part)
+
+
 def test_a_plane_that_claims_to_be_huge_takes_no_memory(part: Path) -> None:
     def change(arrays: dict[str, np.ndarray], header: dict[str, object]) -> None:
         arrays["plane_sizes"][0, 0, 1] = 0xFFFF_FFFF

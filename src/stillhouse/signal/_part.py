@@ -28,7 +28,7 @@ from stillhouse.signal._signals import Signal
 LAYOUT = 2
 KEY_BYTES = 32
 _BLOCK_TOKENS = 1_024
-"""Tokens of a block at least: 1 ms to decode. Twice as many save 0.6 bytes a token."""
+"""Tokens of every block but the last, at least: 1 ms to decode."""
 _ARRAYS = {
     "keys": np.uint8,
     "lengths": np.uint32,
@@ -82,7 +82,6 @@ class Part:
             self.codec = self._known_codec()
             self.keys = self._array("keys")
             self.lengths = self._array("lengths")
-            self._sizes = self._array("plane_sizes")
             self._place_rows(self._array("block_rows"))
         except (SafetensorError, OSError, ValueError) as err:
             if isinstance(err, IntegrityError):
@@ -150,19 +149,20 @@ class Part:
 
     def _place_rows(self, block_rows: npt.NDArray[np.uint32]) -> None:
         num_rows, data = len(self.lengths), self._file.get_slice("data").get_shape()
-        sizes = self._sizes.reshape(len(block_rows), -1, 2).astype(np.int64)
-        self._data_ends = np.concatenate([[0], np.cumsum(sizes[:, :, 0].sum(axis=1))])
+        self._sizes = self._array("plane_sizes").reshape(len(block_rows), -1, 2)
+        block_bytes = self._sizes[:, :, 0].sum(axis=1, dtype=np.int64)
+        self._data_ends = np.concatenate([[0], np.cumsum(block_bytes)])
         if (
             self.keys.shape != (num_rows, KEY_BYTES)
             or int(block_rows.sum()) != num_rows
             or data != [self._data_ends[-1]]
         ):
             raise self._damaged("its tables contradict each other")
-        self._sizes = self._sizes.reshape(len(block_rows), -1, 2)
         before = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
         first_rows = np.cumsum(block_rows, dtype=np.int64) - block_rows
         self._row_block = np.repeat(np.arange(len(block_rows)), block_rows)
-        self._row_start = before - before[first_rows][self._row_block]
+        # A block without rows, which a damaged table may have, has no first row.
+        self._row_start = before - before[first_rows[self._row_block]]
 
     def _damaged(self, reason: str) -> IntegrityError:
         return IntegrityError(f"{self._path} is damaged ({reason}). Run capture again.")
