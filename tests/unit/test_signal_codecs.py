@@ -244,6 +244,7 @@ def test_a_description_is_enough_to_make_the_codec_again(codec: Codec[Any]) -> N
         ({"name": "zip", "version": 1, "parameters": {}}, "this version reads topk, adaptive"),
         ({"name": "topk", "version": 1, "parameters": {"k": 4}}, "parameters of codec topk"),
         ({"name": "topk", "version": 1, "parameters": {"top_k": 0}}, "top_k=0"),
+        ({"name": "hidden", "version": 1, "parameters": {**HEAD, "dtype": "int8"}}, "dtype='int8'"),
         (None, "its codec is None"),
     ],
 )

@@ -10,7 +10,7 @@ from stillhouse.signal._sampled_codec import SampledCodec
 from stillhouse.signal._topk_codec import AdaptiveCodec, TopKCodec
 
 
-def _with_head(kind: type[HiddenCodec] | type[HeadCacheCodec]) -> Callable[..., Codec[Any]]:
+def _with_head(kind: type[HiddenCodec | HeadCacheCodec]) -> Callable[..., Codec[Any]]:
     def make(*, head_shape: list[int], head_sha256: str, dtype: Any) -> Codec[Any]:
         rows, columns = head_shape
         return kind((int(rows), int(columns)), str(head_sha256), dtype)

@@ -50,78 +50,80 @@ class TokenCodec:
 
 
 @dataclass(frozen=True)
-class HiddenCodec:
-    """The teacher's last hidden states in 16 bits, for a head that is stored once.
+class _HeadCodec:
+    """Vectors that mean something for one head alone.
 
     Attributes:
-        head_shape: (V, D) of the teacher's head.
-        head_sha256: SHA-256 of that head's float32 bytes.
-        dtype: How a number is kept.
+        head_shape: (V, D) of that head.
+        head_sha256: SHA-256 of its float32 bytes.
+        dtype: How a number of a vector is kept.
+
+    Raises:
+        ConfigError: the type is unknown.
     """
 
     head_shape: tuple[int, int]
     head_sha256: str
     dtype: HalfType = "float16"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float16", "bfloat16"):
+            raise ConfigError(f"dtype={self.dtype!r}; float16 and bfloat16 are known.")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """See `Codec`."""
+        return {
+            "head_shape": list(self.head_shape),
+            "head_sha256": self.head_sha256,
+            "dtype": self.dtype,
+        }
+
+    def stored_ids(self, signals: Sequence[Any]) -> IdArray:
+        """See `Codec`."""
+        return NO_IDS
+
+    def _planes(self, vectors: FloatArray) -> list[Bytes]:
+        width = self.head_shape[1]
+        if vectors.ndim != 2 or vectors.shape[1] != width:
+            raise ShapeError(f"Vectors of shape {vectors.shape}; the head takes (n, {width}).")
+        return split_bytes(to_half(vectors, self.dtype), 2)
+
+    def _vectors(self, planes: Sequence[Bytes]) -> FloatArray:
+        halves = join_bytes(planes).astype(np.uint16)
+        return from_half(halves, self.dtype).reshape(-1, self.head_shape[1])
+
+
+class HiddenCodec(_HeadCodec):
+    """The teacher's last hidden states in 16 bits, for a head of its own that is stored once."""
 
     name: ClassVar[str] = "hidden"
     version: ClassVar[int] = 1
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """See `Codec`."""
-        return _head_parameters(self)
-
-    def stored_ids(self, signals: Sequence[HiddenSignal]) -> IdArray:
-        """See `Codec`."""
-        return NO_IDS
-
     def encode(self, signals: Sequence[HiddenSignal], order: IdOrder) -> list[Bytes]:
         """See `Codec`."""
-        hidden = np.concatenate([signal.hidden for signal in signals])
-        return split_bytes(to_half(_of_width(hidden, self.head_shape[1]), self.dtype), 2)
+        return self._planes(np.concatenate([signal.hidden for signal in signals]))
 
     def decode(self, planes: Sequence[Bytes], order: IdOrder) -> HiddenSignal:
         """See `Codec`."""
-        return HiddenSignal(_vectors(planes, self.head_shape[1], self.dtype))
+        return HiddenSignal(self._vectors(planes))
 
 
-@dataclass(frozen=True)
-class HeadCacheCodec:
-    """W^T p for a frozen student head W, in 16 bits, and the teacher's entropy.
-
-    Attributes:
-        head_shape: (V, D) of the student's head.
-        head_sha256: SHA-256 of that head's float32 bytes.
-        dtype: How a number of the vector is kept.
-    """
-
-    head_shape: tuple[int, int]
-    head_sha256: str
-    dtype: HalfType = "float16"
+class HeadCacheCodec(_HeadCodec):
+    """W^T p for a frozen student head W, in 16 bits, and the teacher's entropy."""
 
     name: ClassVar[str] = "kl_cache"
     version: ClassVar[int] = 1
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """See `Codec`."""
-        return _head_parameters(self)
-
-    def stored_ids(self, signals: Sequence[HeadCacheSignal]) -> IdArray:
-        """See `Codec`."""
-        return NO_IDS
-
     def encode(self, signals: Sequence[HeadCacheSignal], order: IdOrder) -> list[Bytes]:
         """See `Codec`."""
-        vectors = np.concatenate([signal.vectors for signal in signals])
+        planes = self._planes(np.concatenate([signal.vectors for signal in signals]))
         entropies = np.concatenate([signal.negative_entropy for signal in signals])
-        halves = to_half(_of_width(vectors, self.head_shape[1]), self.dtype)
-        return [*split_bytes(halves, 2), *split_bytes(entropies.astype(np.float32), 4)]
+        return [*planes, *split_bytes(entropies.astype(np.float32), 4)]
 
     def decode(self, planes: Sequence[Bytes], order: IdOrder) -> HeadCacheSignal:
         """See `Codec`."""
-        vectors = _vectors(planes[:2], self.head_shape[1], self.dtype)
-        return HeadCacheSignal(vectors, join_bytes(planes[2:]).view(np.float32))
+        return HeadCacheSignal(self._vectors(planes[:2]), join_bytes(planes[2:]).view(np.float32))
 
 
 def to_half(values: FloatArray, dtype: HalfType) -> npt.NDArray[np.uint16]:
@@ -149,23 +151,3 @@ def from_half(bits: npt.NDArray[np.uint16], dtype: HalfType) -> FloatArray:
     if dtype == "float16":
         return bits.view(np.float16).astype(np.float32)
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
-
-
-def _vectors(planes: Sequence[Bytes], width: int, dtype: HalfType) -> FloatArray:
-    return from_half(join_bytes(planes).astype(np.uint16), dtype).reshape(-1, width)
-
-
-def _of_width(vectors: FloatArray, width: int) -> FloatArray:
-    if vectors.ndim != 2 or vectors.shape[1] != width:
-        raise ShapeError(f"Vectors of shape {vectors.shape}; the head takes (n, {width}).")
-    return vectors
-
-
-def _head_parameters(codec: HiddenCodec | HeadCacheCodec) -> dict[str, Any]:
-    if codec.dtype not in ("float16", "bfloat16"):
-        raise ConfigError(f"dtype={codec.dtype!r}; float16 and bfloat16 are known.")
-    return {
-        "head_shape": list(codec.head_shape),
-        "head_sha256": codec.head_sha256,
-        "dtype": codec.dtype,
-    }
