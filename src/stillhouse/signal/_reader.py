@@ -18,6 +18,7 @@ CACHE_BYTES = 256 * 1024 * 1024
 """Decoded blocks that a reader keeps: a million tokens at K = 32."""
 _OPEN_BYTES = 256 * 1024 * 1024
 
+K = TypeVar("K")
 V = TypeVar("V")
 
 
@@ -122,9 +123,6 @@ class SignalReader:
         return self._blocks.get((number, block), decode)
 
 
-K = TypeVar("K")
-
-
 class _Recent(Generic[K, V]):
     """What was used last, up to a number of bytes; at least one."""
 
@@ -147,7 +145,7 @@ class _Recent(Generic[K, V]):
 
 
 class _KeyTable:
-    """Where each key is: sorted arrays, 44 bytes a row, not a dictionary of strings."""
+    """Where each key is: sorted arrays, 48 bytes a row, not a dictionary of strings."""
 
     def __init__(self, keys: list[npt.NDArray[np.uint8]]) -> None:
         joined = np.concatenate([*keys, np.zeros((0, KEY_BYTES), dtype=np.uint8)])

@@ -16,7 +16,7 @@ from stillhouse.signal._part import Part, Row, write_part
 from stillhouse.signal._signals import Signal
 
 PART_TOKENS = 65_536
-"""Tokens per part: 4 MB at K = 32, a few minutes of capture to lose in a crash."""
+"""Tokens of every part but the last, at least: 4 MB at K = 32, and what a crash may lose."""
 
 
 class SignalWriter:
