@@ -17,27 +17,22 @@ import dataclasses
 import json
 import statistics
 import tempfile
-from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
+from _demo import demo_prompts
 from _machine import machine
+from _result import publish
+from _texts import completion_logprobs, drawn_texts
 from stillhouse.artifacts import Artifact, open_artifact
 from stillhouse.chat import EncodedExample
-from stillhouse.collect import CollectConfig, collect, read_prompts
+from stillhouse.collect import CollectConfig, collect
 from stillhouse.curate import CurateConfig, curate
-from stillhouse.losses import Head, token_logprobs
 from stillhouse.models import (
     GenerationJob,
     LanguageModel,
-    generate,
     load_model,
-    output_head,
-    predicting_batch,
-    predicting_hidden_states,
 )
 from stillhouse.records import Example, Prompt, Sampling
 from stillhouse.statistics import fraction_interval, is_looping
@@ -46,7 +41,6 @@ from stillhouse.train import TrainConfig, train
 TEACHER = "local:"
 LAYERS = 12
 MAX_TOKENS = 32
-_BATCH = 16
 
 
 class Text(NamedTuple):
@@ -73,10 +67,7 @@ def main() -> None:
         work = arguments.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
         result = measure(arguments, work)
-    print(json.dumps(result, indent=2))
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    publish(result, arguments.json)
 
 
 def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
@@ -98,11 +89,10 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 
 def make_dataset(arguments: argparse.Namespace, work: Path) -> Artifact:
-    recipe = Path(str(files("stillhouse.pipeline") / "demo_prompts.yaml"))
     wanted = {"train": arguments.prompts, "held_out": arguments.held_out}
     prompts: list[Prompt] = []
     for split, number in wanted.items():
-        of_split = (prompt for prompt in read_prompts(recipe) if prompt.split == split)
+        of_split = (prompt for prompt in demo_prompts() if prompt.split == split)
         prompts += islice(of_split, number)
     sampling = Sampling(temperature=1.0, max_tokens=MAX_TOKENS, top_logprobs=1)
     config = CollectConfig(sampling=sampling, samples_per_prompt=arguments.answers)
@@ -185,37 +175,12 @@ def written(folder: Path, teacher: LanguageModel, prompts: list[Example], seed: 
         )
         for number, prompt in enumerate(prompts)
     ]
-    left = iter(jobs)
-    drawn = {
-        int(one.key): one
-        for finished in generate(student, lambda limit: list(islice(left, limit)))
-        for one in finished
-    }
-    examples = [
-        EncodedExample((*job.prompt_ids, *drawn[number].ids.tolist()), len(job.prompt_ids))
-        for number, job in enumerate(jobs)
-    ]
-    nats = teacher_nats(teacher, examples)
+    examples = drawn_texts(student, jobs)
     texts = []
-    for example, per_token in zip(examples, nats, strict=True):
+    for example, logprobs in zip(examples, completion_logprobs(teacher, examples), strict=True):
         text, reason = student.chat.decode_completion(example.completion_ids)
-        texts.append(Text(example, text, reason == "length", per_token))
+        texts.append(Text(example, text, reason == "length", float(logprobs.mean())))
     return texts
-
-
-@torch.inference_mode()
-def teacher_nats(teacher: LanguageModel, examples: list[EncodedExample]) -> list[float]:
-    """Mean log-probability per token of each completion."""
-    head = Head(output_head(teacher.network), None)
-    nats: list[float] = []
-    for start in range(0, len(examples), _BATCH):
-        part = examples[start : start + _BATCH]
-        batch = predicting_batch(part)
-        hidden_ND = predicting_hidden_states(teacher.network, batch)
-        logprob_N = token_logprobs(hidden_ND, head, batch.target_ids_N)
-        lengths = [len(example.completion_ids) for example in part]
-        nats += [float(one.mean()) for one in logprob_N.split(lengths)]
-    return nats
 
 
 def verdict(texts: list[Text], rivals: list[Text]) -> dict[str, Any]:

@@ -25,20 +25,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from _machine import machine
+from _result import publish
+from _texts import completion_logprobs
 from stillhouse.artifacts import open_artifact
 from stillhouse.collect import CaptureConfig, CollectConfig, capture, collect
 from stillhouse.curate import CurateConfig, curate
-from stillhouse.losses import Head, token_logprobs
 from stillhouse.models import (
     LanguageModel,
     load_model,
     locate_model,
-    output_head,
-    predicting_batch,
-    predicting_hidden_states,
+    pruned,
     save_model,
 )
 from stillhouse.records import Example, Message, Prompt, Sampling
@@ -50,7 +47,6 @@ TOP_K = 32
 BATCH_SIZE = 16
 LEARNING_RATE = 1e-3
 _HELD_OUT_EACH = 5
-_BATCH = 16
 
 OBJECTS = (
     "bridge",
@@ -105,10 +101,7 @@ def main() -> None:
         "settings": {key: str(value) for key, value in vars(arguments).items() if key != "json"},
         "arms": with_share(arms),
     }
-    print(json.dumps(result, indent=2))
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    publish(result, arguments.json)
 
 
 def with_share(arms: dict[str, Any]) -> dict[str, Any]:
@@ -182,8 +175,6 @@ class Bench:
         return out
 
     def _untrained(self, is_same: bool) -> LanguageModel:
-        from stillhouse.models import pruned
-
         base = load_model(self._bases[is_same].removeprefix("local:"))
         return pruned(base, LAYERS, name="untrained")
 
@@ -248,19 +239,13 @@ def keep_half_of_the_merges(model: dict[str, Any]) -> None:
     model["vocab"] = {one: number for one, number in model["vocab"].items() if number <= limit}
 
 
-@torch.inference_mode()
 def nats_per_byte(model: LanguageModel, rows: list[Example]) -> float:
     """-log q(text and its end) per byte of text, in the model's own tokens."""
     # Not the teacher's tokens, which other tokenizers do not have: all models read the text.
     encoded = [model.chat.encode_example(row.messages, row.completion) for row in rows]
     encoded.sort(key=lambda example: len(example.ids))
-    head = Head(output_head(model.network))
-    total = 0.0
-    for start in range(0, len(encoded), _BATCH):
-        batch = predicting_batch(encoded[start : start + _BATCH])
-        hidden_ND = predicting_hidden_states(model.network, batch)
-        total -= float(token_logprobs(hidden_ND, head, batch.target_ids_N).double().sum())
-    return total / sum(len(row.completion.encode()) for row in rows)
+    total = sum(float(one.double().sum()) for one in completion_logprobs(model, encoded))
+    return -total / sum(len(row.completion.encode()) for row in rows)
 
 
 if __name__ == "__main__":

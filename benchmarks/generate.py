@@ -11,14 +11,14 @@ of each counts. Tokens are those up to the end of the turn.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from _demo import demo_prompts
 from _machine import machine
+from _result import publish
 
 HEADLINE_TOKENS = 32
 LONG_TOKENS = 48
@@ -43,19 +43,14 @@ def main() -> None:
             for name, (messages, limit, ends) in workloads().items()
         },
     }
-    print(json.dumps(result, indent=2))
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    publish(result, arguments.json)
 
 
 def workloads() -> dict[str, tuple[list[Any], int, bool]]:
     """Messages, the most tokens of a completion, and whether the end-of-turn token ends it."""
-    from stillhouse.collect import read_prompts
     from stillhouse.records import Message
 
-    recipe = Path(str(files("stillhouse.pipeline") / "demo_prompts.yaml"))
-    headlines = [prompt.messages for prompt in read_prompts(recipe)]
+    headlines = [prompt.messages for prompt in demo_prompts()]
     stories = [
         (Message(role="user", content=STORY.format(hero, f"{find} in year {year}")),)
         for year in range(1900, 1910)

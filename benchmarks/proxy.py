@@ -33,6 +33,7 @@ import orjson
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks._machine import host
 from benchmarks._parts.processes import cpu_time_s
+from benchmarks._result import publish
 from tests.mock_provider import MockProcess
 
 AT_ONCE = 16
@@ -56,10 +57,7 @@ def main() -> None:
         "latency_s": arguments.latency,
         **measure(arguments.calls, arguments.rounds, arguments.latency),
     }
-    print(json.dumps(result, indent=2))
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    publish(result, arguments.json)
 
 
 def measure(num_calls: int, num_rounds: int, latency_s: float) -> dict[str, Any]:

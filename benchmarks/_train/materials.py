@@ -3,11 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks._demo import demo_prompts
 from benchmarks._train.options import Options
 
 if TYPE_CHECKING:
@@ -92,11 +92,9 @@ def make_materials(folder: Path, options: Options) -> Materials:
 
 def chats(num_texts: int) -> list["Prompt"]:
     """The demo's news under three instructions in turn."""
-    from stillhouse.collect import read_prompts
     from stillhouse.records import Message, Prompt
 
-    recipe = Path(str(files("stillhouse.pipeline") / "demo_prompts.yaml"))
-    news = (prompt.messages[-1].content for prompt in read_prompts(recipe))
+    news = (prompt.messages[-1].content for prompt in demo_prompts())
     return [
         Prompt(
             id=f"t{number}",
