@@ -1,9 +1,11 @@
 """Bytes, fidelity and decoding speed of the signal store on a real teacher.
 
-    python benchmarks/signal_store.py --prompts FILE.jsonl [--student DIR] [--json FILE]
+    python benchmarks/signal_store.py [--prompts FILE.jsonl] [--student DIR] [--json FILE]
 
 The teacher is SmolLM2-135M-Instruct. It answers the prompts (a JSON object with `instruction` a
-line) at temperature 1; what it says at each token of its answers is written with every codec.
+line, or the demo's news) at temperature 1; what it says at each token of its answers is scored as
+`capture` does it, and written with every codec. `--name` says which entry of the file of results
+that becomes, `--text` what the texts are.
 
 Fidelity: the relative L2 error of the gradient by the logits, q - p, of a top-k + tail target
 against the dense one, for a student in training and for the teacher with a little noise in its
@@ -18,23 +20,30 @@ import argparse
 import copy
 import json
 import random
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from _machine import machine
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks._demo import demo_prompts
+from benchmarks._machine import machine
+from benchmarks._parts.results import circumstances, keep
+from benchmarks._texts import drawn_texts
+
 from stillhouse.artifacts import Artifact, Counts, begin_artifact
 from stillhouse.chat import EncodedExample
+from stillhouse.collect import CaptureConfig
+from stillhouse.collect._capture_scores import scorer_of
 from stillhouse.models import (
     GenerationJob,
     LanguageModel,
-    generate,
     load_model,
     output_head,
     predicting_batch,
@@ -44,17 +53,9 @@ from stillhouse.records import Message
 from stillhouse.signal import (
     AdaptiveCodec,
     Codec,
-    HeadCacheCodec,
-    HeadCacheSignal,
-    HiddenCodec,
-    HiddenSignal,
-    SampledCodec,
-    SampledSignal,
     Signal,
     SignalReader,
     SignalWriter,
-    TokenCodec,
-    TokenSignal,
     TopKCodec,
     TopKSignal,
     describe,
@@ -75,9 +76,20 @@ PUBLISHED = {
 Rows = list[tuple[str, Signal]]
 
 
+class Scored(NamedTuple):
+    """Signals by key, and the codec that keeps them."""
+
+    codec: Codec[Any]
+    rows: Rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prompts", type=Path, help="JSON lines with `instruction`")
+    parser.add_argument(
+        "--prompts", type=Path, help="JSON lines with `instruction`; the demo's news"
+    )
+    parser.add_argument("--name", default="news", help="of the entry in --json")
+    parser.add_argument("--text", default="the demo's news", help="what the answers are, in words")
     parser.add_argument("--num-prompts", type=int, default=280)
     parser.add_argument("--examples", type=Path, help="where the answers are kept and found again")
     parser.add_argument("--student", help="a model folder of the teacher's vocabulary")
@@ -87,63 +99,55 @@ def main() -> None:
     torch.set_num_threads(1)
     teacher = load_model("")
     examples = read_examples(arguments, teacher)
-    hidden = [hidden_states(teacher.network, example) for example in examples]
-    kept = {name: rows(teacher, examples, hidden) for name, rows in ROWS.items()}
+    kept = scored(teacher, examples)
     result = {
-        "machine": machine() | {"pyarrow": _version("pyarrow"), "numpy": np.__version__},
+        "circumstances": circumstances(("stillhouse", "pyarrow", "numpy")),
+        "machine": machine(),
+        "text": arguments.text,
         "rows": len(examples),
-        "tokens": sum(map(len, hidden)),
+        "tokens": sum(len(example.completion_ids) for example in examples),
         "published_bytes_per_token": PUBLISHED,
-        "codecs": {label: measure(codec, kept[kind]) for label, kind, codec in codecs(teacher)},
+        "codecs": {label: measure(codec, rows) for label, codec, rows in codecs(kept)},
         "gradient_error": {
-            name: gradient_error(teacher, examples, kept["topk"], network, arguments.positions)
+            name: gradient_error(teacher, examples, kept["topk"].rows, network, arguments.positions)
             for name, network in students(teacher, arguments.student)
         },
     }
     print(json.dumps(result, indent=2))
     if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+        keep(arguments.name, result, arguments.json)
 
 
 def read_examples(arguments: argparse.Namespace, teacher: LanguageModel) -> list[EncodedExample]:
     if arguments.examples and arguments.examples.is_file():
         found = json.loads(arguments.examples.read_text())
         return [EncodedExample(ids=tuple(ids), num_prompt=num) for ids, num in found]
-    lines = arguments.prompts.read_text().splitlines()
-    texts = [json.loads(line)["instruction"] for line in lines]
-    texts = [text for text in texts if len(text) < 600][: arguments.num_prompts]
-    examples = answers(teacher, texts)
+    texts = [text for text in read_texts(arguments.prompts) if len(text) < 600]
+    examples = answers(teacher, texts[: arguments.num_prompts])
     if arguments.examples:
         kept = [[list(example.ids), example.num_prompt] for example in examples]
         arguments.examples.write_text(json.dumps(kept))
     return examples
 
 
+def read_texts(path: Path | None) -> list[str]:
+    if path is None:
+        return [prompt.messages[-1].content for prompt in demo_prompts()]
+    return [json.loads(line)["instruction"] for line in path.read_text().splitlines()]
+
+
 def answers(teacher: LanguageModel, texts: Sequence[str]) -> list[EncodedExample]:
-    jobs = {}
-    for number, text in enumerate(texts):
-        prompt_ids = teacher.chat.encode_prompt([Message(role="user", content=text)])
-        jobs[str(number)] = GenerationJob(
+    jobs = [
+        GenerationJob(
             key=str(number),
-            prompt_ids=prompt_ids,
+            prompt_ids=teacher.chat.encode_prompt([Message(role="user", content=text)]),
             max_tokens=MAX_NEW_TOKENS,
             temperature=1.0,
-            top_p=1.0,
             seed=number,
-            top_logprobs=0,
         )
-    waiting = iter(jobs.values())
-    pull: Callable[[int], list[GenerationJob]] = lambda limit: [  # noqa: E731
-        job for _, job in zip(range(limit), waiting, strict=False)
+        for number, text in enumerate(texts)
     ]
-    return [
-        EncodedExample(
-            ids=(*jobs[one.key].prompt_ids, *one.ids.tolist()),
-            num_prompt=len(jobs[one.key].prompt_ids),
-        )
-        for group in generate(teacher, pull)
-        for one in group
-    ]
+    return drawn_texts(teacher, jobs)
 
 
 @torch.inference_mode()
@@ -157,89 +161,29 @@ def tiles(teacher: LanguageModel, hidden_nD: Tensor) -> Iterator[Tensor]:
         yield torch.log_softmax(hidden_CD @ head_VD.T, dim=1)
 
 
-@torch.inference_mode()
-def topk_rows(teacher: LanguageModel, examples: Sequence[EncodedExample], hidden: Any) -> Rows:
-    rows: Rows = []
-    for example, hidden_nD in zip(examples, hidden, strict=True):
-        top = [tile.topk(TOP_K, dim=1) for tile in tiles(teacher, hidden_nD)]
-        ids = np.concatenate([one.indices.numpy() for one in top])
-        values = np.concatenate([one.values.numpy() for one in top])
-        rows.append((example.signal_key, TopKSignal.of(ids, values)))
-    return rows
+def scored(teacher: LanguageModel, examples: Sequence[EncodedExample]) -> dict[str, Scored]:
+    """What capture would keep, by codec; of the costly ones for the first examples only."""
+    found = {}
+    for name in ("topk", "sampled", "actual", "hidden", "kl_cache"):
+        scorer = scorer_of(CaptureConfig.model_validate({"codec": name, "top_k": TOP_K}), teacher)
+        asked = examples if name == "topk" else examples[:SMALL_STEP]
+        rows = [(one.signal_key, next(iter(scorer.signals([one])))) for one in asked]
+        found[name] = Scored(scorer.codec, rows)
+    return found
 
 
-@torch.inference_mode()
-def sampled_rows(teacher: LanguageModel, examples: Sequence[EncodedExample], hidden: Any) -> Rows:
-    generator = torch.Generator().manual_seed(0)
-    rows: Rows = []
-    for example, hidden_nD in zip(examples[:SMALL_STEP], hidden, strict=False):
-        drawn = [
-            torch.multinomial(tile.exp(), 12, replacement=True, generator=generator)
-            for tile in tiles(teacher, hidden_nD)
-        ]
-        rows.append((example.signal_key, counted(torch.cat(drawn).numpy())))
-    return rows
-
-
-def counted(ids_NJ: np.ndarray) -> SampledSignal:
-    ids_NJ = np.sort(ids_NJ, axis=1).astype(np.int32)
-    counts = (ids_NJ[:, :, None] == ids_NJ[:, None, :]).sum(axis=2)
-    is_first = np.ones_like(ids_NJ, dtype=bool)
-    is_first[:, 1:] = ids_NJ[:, 1:] != ids_NJ[:, :-1]
-    return SampledSignal(ids_NJ, (counts * is_first / ids_NJ.shape[1]).astype(np.float32))
-
-
-@torch.inference_mode()
-def token_rows(teacher: LanguageModel, examples: Sequence[EncodedExample], hidden: Any) -> Rows:
-    rows: Rows = []
-    for example, hidden_nD in zip(examples[:SMALL_STEP], hidden, strict=False):
-        ids = torch.split(torch.tensor(example.completion_ids), TILE)
-        picked = [
-            tile.gather(1, part.unsqueeze(1)).squeeze(1)
-            for tile, part in zip(tiles(teacher, hidden_nD), ids, strict=True)
-        ]
-        rows.append((example.signal_key, TokenSignal(torch.cat(picked).numpy())))
-    return rows
-
-
-def hidden_rows(teacher: LanguageModel, examples: Sequence[EncodedExample], hidden: Any) -> Rows:
-    pairs = zip(examples[:SMALL_STEP], hidden, strict=False)
-    return [(example.signal_key, HiddenSignal(states.numpy())) for example, states in pairs]
-
-
-@torch.inference_mode()
-def cache_rows(teacher: LanguageModel, examples: Sequence[EncodedExample], hidden: Any) -> Rows:
-    """The teacher's own head stands for a frozen student's: the bytes are those of its width."""
-    head_VD = output_head(teacher.network).detach()
-    rows: Rows = []
-    for example, hidden_nD in zip(examples[:SMALL_STEP], hidden, strict=False):
-        logprobs = list(tiles(teacher, hidden_nD))
-        vectors = torch.cat([tile.exp() @ head_VD for tile in logprobs]).numpy()
-        entropies = torch.cat([(tile.exp() * tile).sum(dim=1) for tile in logprobs]).numpy()
-        rows.append((example.signal_key, HeadCacheSignal(vectors, entropies)))
-    return rows
-
-
-ROWS: dict[str, Callable[..., Rows]] = {
-    "topk": topk_rows,
-    "sampled": sampled_rows,
-    "actual": token_rows,
-    "hidden": hidden_rows,
-    "kl_cache": cache_rows,
-}
-
-
-def codecs(teacher: LanguageModel) -> Iterator[tuple[str, str, Codec[Any]]]:
-    rows, columns = output_head(teacher.network).shape
-    head = {"head_shape": (int(rows), int(columns)), "head_sha256": "0" * 64}
-    yield "topk, K = 32", "topk", TopKCodec(TOP_K)
-    yield "adaptive, K <= 32, tail 0.5 %", "topk", AdaptiveCodec(TOP_K, 0.005)
-    yield "adaptive, K <= 32, tail 2 %", "topk", AdaptiveCodec(TOP_K, 0.02)
-    yield "adaptive, K <= 16, tail 0.5 %", "topk", AdaptiveCodec(16, 0.005)
-    yield "sampled, 12 draws", "sampled", SampledCodec(12)
-    yield "actual", "actual", TokenCodec()
-    yield "hidden, float16, without the head", "hidden", HiddenCodec(**head)
-    yield "kl_cache, float16", "kl_cache", HeadCacheCodec(**head)
+def codecs(kept: dict[str, Scored]) -> Iterator[tuple[str, Codec[Any], Rows]]:
+    """Label, codec and what it is to keep."""
+    topk = kept["topk"].rows
+    yield "topk, K = 32", kept["topk"].codec, topk
+    yield "adaptive, K <= 32, tail 0.5 %", AdaptiveCodec(TOP_K, 0.005), topk
+    yield "adaptive, K <= 32, tail 2 %", AdaptiveCodec(TOP_K, 0.02), topk
+    yield "adaptive, K <= 16, tail 0.5 %", AdaptiveCodec(16, 0.005), topk
+    yield "sampled, 12 draws", *kept["sampled"]
+    yield "actual", *kept["actual"]
+    yield "hidden, float16, without the head", *kept["hidden"]
+    # The teacher's own head stands for a frozen student's: the bytes are those of its width.
+    yield "kl_cache, float16", *kept["kl_cache"]
 
 
 def measure(codec: Codec[Any], rows: Rows) -> dict[str, Any]:
@@ -414,12 +358,6 @@ def sparse_gradient(student_CV: Tensor, signal: TopKSignal) -> Tensor:
     teacher_CV = torch.zeros_like(student_CV).scatter_add_(1, ids_CK, probs_CK)
     kept_CK = student_CV.gather(1, ids_CK) - teacher_CV.gather(1, ids_CK)
     return gradient_CV.scatter_(1, ids_CK, kept_CK)
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import version
-
-    return version(package)
 
 
 if __name__ == "__main__":
