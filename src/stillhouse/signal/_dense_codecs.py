@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from stillhouse.errors import ConfigError, ShapeError
+from stillhouse.signal._half import HalfType, from_half, to_half
 from stillhouse.signal._id_order import NO_IDS, IdOrder
 from stillhouse.signal._planes import Bytes, join_bytes, split_bytes
 from stillhouse.signal._signals import (
@@ -18,7 +18,6 @@ from stillhouse.signal._signals import (
     TokenSignal,
 )
 
-HalfType = Literal["float16", "bfloat16"]
 _STEP_NATS = 2.0**-11
 
 
@@ -124,30 +123,3 @@ class HeadCacheCodec(_HeadCodec):
     def decode(self, planes: Sequence[Bytes], order: IdOrder) -> HeadCacheSignal:
         """See `Codec`."""
         return HeadCacheSignal(self._vectors(planes[:2]), join_bytes(planes[2:]).view(np.float32))
-
-
-def to_half(values: FloatArray, dtype: HalfType) -> npt.NDArray[np.uint16]:
-    """The 16 bits of each value, rounded to the nearest.
-
-    Raises:
-        ShapeError: a value is beyond float16 (65,504) or not finite.
-    """
-    if dtype == "float16":
-        with np.errstate(over="ignore"):
-            halves = values.astype(np.float16)
-        if not np.isfinite(halves).all():
-            raise ShapeError(
-                f"Values up to {np.abs(values).max():.3g} do not fit float16. Set dtype bfloat16."
-            )
-        return halves.view(np.uint16)
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-    # To the nearest, ties to even, as hardware does it.
-    rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    return (rounded >> np.uint32(16)).astype(np.uint16)
-
-
-def from_half(bits: npt.NDArray[np.uint16], dtype: HalfType) -> FloatArray:
-    """Float32 values of 16 bits each."""
-    if dtype == "float16":
-        return bits.view(np.float16).astype(np.float32)
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)

@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from stillhouse.artifacts import Artifact
 from stillhouse.errors import IntegrityError
-from stillhouse.signal._dense_codecs import HalfType, from_half, to_half
+from stillhouse.signal._half import HalfType, from_half, to_half
 from stillhouse.signal._signals import FloatArray
 
 HEAD_NAME = "head.safetensors"

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.errors import ConfigError, ShapeError
+from stillhouse.signal._half import from_half, to_half
 from stillhouse.signal._id_order import IdOrder
 from stillhouse.signal._planes import Bytes, join_bytes, split_bytes
 from stillhouse.signal._signals import IdArray, SampledSignal
@@ -77,11 +78,11 @@ class SampledCodec:
     def _weights(self, planes: Sequence[Bytes]) -> npt.NDArray[np.float32]:
         if self.flatten == 1.0:
             return planes[0].astype(np.float32) / np.float32(self.draws)
-        return join_bytes(planes).astype(np.uint16).view(np.float16).astype(np.float32)
+        return from_half(join_bytes(planes).astype(np.uint16), "float16")
 
     def _weight_planes(self, weights: npt.NDArray[np.float32]) -> list[Bytes]:
         if self.flatten != 1.0:
-            return split_bytes(weights.astype(np.float16), 2)
+            return split_bytes(to_half(weights, "float16"), 2)
         counts = weights.astype(np.float64) * self.draws
         if not np.allclose(counts, np.rint(counts), atol=1e-3):
             raise ShapeError(f"A weight is no multiple of 1 / {self.draws}: no count of draws.")
