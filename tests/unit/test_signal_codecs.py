@@ -91,6 +91,14 @@ def test_a_token_that_is_ruled_out_stays_ruled_out() -> None:
     assert found.logprobs[0, 1] == -np.inf
 
 
+def test_a_token_without_any_probability_is_refused() -> None:
+    with np.errstate(divide="ignore"):
+        signal = TopKSignal.of([[4, 9], [1, 2]], np.log([[0.75, 0.1], [0.0, 0.0]]))
+    for codec in (TopKCodec(2), AdaptiveCodec(2, 0.01)):
+        with pytest.raises(ShapeError, match="no probability at all"):
+            round_trip(codec, signal)
+
+
 def test_ids_in_any_order_come_back_most_likely_first() -> None:
     signal = TopKSignal.of([[5, 6, 7]], np.log([[0.1, 0.6, 0.2]]))
     assert round_trip(TopKCodec(3), signal).ids.tolist() == [[6, 7, 5]]
@@ -197,6 +205,13 @@ def test_what_float16_cannot_hold_is_refused_and_bfloat16_holds_it() -> None:
         round_trip(HiddenCodec(**HEAD), HiddenSignal(values))
     found = round_trip(HiddenCodec(**HEAD, dtype="bfloat16"), HiddenSignal(values))
     np.testing.assert_allclose(found.hidden, values, rtol=2**-8)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_vectors_that_are_not_finite_are_refused(value: float, dtype: Any) -> None:
+    with pytest.raises(ShapeError, match="infinite or NaN"):
+        round_trip(HiddenCodec(**HEAD, dtype=dtype), HiddenSignal(np.full((1, 6), value)))
 
 
 def test_vectors_of_another_width_are_refused() -> None:

@@ -17,10 +17,21 @@ from stillhouse.artifacts import (
     begin_artifact,
     open_artifact,
 )
-from stillhouse.errors import IntegrityError, VocabularyMismatchError
+from stillhouse.errors import IntegrityError, ShapeError, VocabularyMismatchError
 from stillhouse.signal import (
+    AdaptiveCodec,
+    Codec,
+    HeadCacheCodec,
+    HeadCacheSignal,
+    HiddenCodec,
+    HiddenSignal,
+    SampledCodec,
+    SampledSignal,
+    Signal,
     SignalReader,
     SignalWriter,
+    TokenCodec,
+    TokenSignal,
     TopKCodec,
     TopKSignal,
     check_fingerprints,
@@ -168,6 +179,41 @@ def test_the_same_capture_has_the_same_bytes_however_often_it_was_killed(tmp_pat
     resumed = write(tmp_path / "killed", ROWS)
     assert resumed.manifest.files == whole.manifest.files
     assert resumed.manifest.rows_root == whole.manifest.rows_root
+
+
+def with_nan(codec: Codec[Any], signal: Signal, array: str) -> tuple[Codec[Any], Signal]:
+    getattr(signal, array)[-1] = np.nan
+    return codec, signal
+
+
+def ones(*shape: int) -> np.ndarray:
+    return np.ones(shape, dtype=np.float32)
+
+
+HEAD = ((50, 3), "a" * 64)
+
+
+@pytest.mark.parametrize(
+    ("codec", "broken"),
+    [
+        with_nan(TopKCodec(K), signal(3, seed=0), "logprobs"),
+        with_nan(TopKCodec(K), signal(3, seed=0), "tail_logprob"),
+        with_nan(AdaptiveCodec(K, 0.01), signal(3, seed=0), "logprobs"),
+        with_nan(SampledCodec(1), SampledSignal(np.ones((3, 1), np.int32), ones(3, 1)), "weights"),
+        with_nan(TokenCodec(), TokenSignal(ones(3)), "logprobs"),
+        with_nan(HiddenCodec(*HEAD), HiddenSignal(ones(3, 3)), "hidden"),
+        with_nan(HeadCacheCodec(*HEAD), HeadCacheSignal(ones(3, 3), ones(3)), "negative_entropy"),
+    ],
+)
+def test_a_signal_with_nan_is_refused_when_it_is_added(
+    tmp_path: Path, codec: Codec[Any], broken: Signal
+) -> None:
+    artifact = begin_artifact(tmp_path / "s", kind="signal", stage="capture", config={})
+    store = SignalWriter(artifact, codec)
+    with pytest.raises(ShapeError, match=rf"\(key {key(3)[:12]}\) holds NaN"):
+        store.add(key(3), broken)
+    assert store.close() == 0
+    artifact.release()
 
 
 def test_other_text_is_refused(tmp_path: Path) -> None:

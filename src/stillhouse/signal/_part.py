@@ -28,7 +28,10 @@ from stillhouse.signal._signals import Signal
 LAYOUT = 2
 KEY_BYTES = 32
 _BLOCK_TOKENS = 1_024
-"""Tokens of every block but the last, at least: 1 ms to decode."""
+"""Tokens of a block at least, the last one apart: 1 ms to decode.
+
+Twice as many save 0.6 bytes a token.
+"""
 _ARRAYS = {
     "keys": np.uint8,
     "lengths": np.uint32,

@@ -16,16 +16,25 @@ IdArray = npt.NDArray[np.int32]
 class _PerToken:
     """Arrays with one row per token."""
 
+    def _arrays(self) -> list[npt.NDArray[Any]]:
+        return [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self._arrays()[0])
+
     def rows(self, start: int, stop: int) -> Self:
         """The signal of tokens `start` to `stop`, in arrays of their own."""
-        arrays = (getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
-        return type(self)(*(array[start:stop].copy() for array in arrays))
+        return type(self)(*(array[start:stop].copy() for array in self._arrays()))
 
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""
-        names: Any = fields(self)  # type: ignore[arg-type]
-        return sum(getattr(self, field.name).nbytes for field in names)
+        return sum(array.nbytes for array in self._arrays())
+
+    @property
+    def has_nan(self) -> bool:
+        """Whether a number in it is none."""
+        return any(bool(np.isnan(array).any()) for array in self._arrays())
 
 
 @dataclass(frozen=True)
@@ -78,9 +87,6 @@ class TopKSignal(_PerToken):
         """The same distribution with only the `k` most likely ids kept apart."""
         return TopKSignal.of(self.ids[:, :k], self.logprobs[:, :k])
 
-    def __len__(self) -> int:
-        return len(self.tail_logprob)
-
     def _filled(self, width: int) -> "TopKSignal":
         missing = width - self.ids.shape[1]
         if missing == 0:
@@ -123,9 +129,6 @@ class SampledSignal(_PerToken):
             weights=np.concatenate([np.pad(signal.weights, fill) for signal, fill in pairs]),
         )
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
 
 @dataclass(frozen=True)
 class TokenSignal(_PerToken):
@@ -133,18 +136,12 @@ class TokenSignal(_PerToken):
 
     logprobs: FloatArray
 
-    def __len__(self) -> int:
-        return len(self.logprobs)
-
 
 @dataclass(frozen=True)
 class HiddenSignal(_PerToken):
     """The teacher's last hidden states, (n, D) float32; the head is stored once beside them."""
 
     hidden: FloatArray
-
-    def __len__(self) -> int:
-        return len(self.hidden)
 
 
 @dataclass(frozen=True)
@@ -168,9 +165,6 @@ class HeadCacheSignal(_PerToken):
                 f"A head cache needs vectors (n, D) and n entropies; got {self.vectors.shape} and "
                 f"{self.negative_entropy.shape}."
             )
-
-    def __len__(self) -> int:
-        return len(self.vectors)
 
 
 Signal = TopKSignal | SampledSignal | TokenSignal | HiddenSignal | HeadCacheSignal

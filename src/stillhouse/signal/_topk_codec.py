@@ -189,6 +189,10 @@ def _encode(signal: TopKSignal, counts: npt.NDArray[np.int64], order: IdOrder) -
     places = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
     is_kept = places < counts[:, None]
     codes = encode_probs(probs)
+    if (codes[:, 0] == encode_probs(np.zeros(1))).any():
+        raise ShapeError(
+            "A token whose ids have no probability at all: nothing could be read back."
+        )
     steps = np.diff(codes, axis=1, prepend=codes[:, :1])
     is_large, is_small = _step_kinds(places)
     tail = _tail(signal, probs, is_kept)

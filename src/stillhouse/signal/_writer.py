@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.artifacts import ArtifactWriter, sync_folder
+from stillhouse.errors import ShapeError
 from stillhouse.signal._codec import Codec
 from stillhouse.signal._part import Part, Row, write_part
 from stillhouse.signal._signals import Signal
@@ -50,13 +51,26 @@ class SignalWriter:
         return len(self._keys)
 
     def add(self, key: str, signal: Signal) -> None:
-        """Store a row; a key that is there already is left alone."""
+        """Store a row; a key that is there already is left alone.
+
+        Raises:
+            ShapeError: see `add_all`.
+        """
         self.add_all([(key, signal)])
 
     def add_all(self, rows: Iterable[Row]) -> None:
-        """Store rows that must not end up on two sides of a kill."""
+        """Store rows that must not end up on two sides of a kill.
+
+        Raises:
+            ShapeError: a signal holds NaN, or is not of the shape that the codec keeps.
+        """
         for key, signal in rows:
             if key not in self._keys:
+                if signal.has_nan:
+                    raise ShapeError(
+                        f"The signal of an example (key {key[:12]}) holds NaN: the teacher gave "
+                        "no distribution for its text. Check the teacher's weights."
+                    )
                 self._keys.add(key)
                 self._pending.append((key, signal))
                 self._pending_tokens += len(signal)
