@@ -11,6 +11,7 @@ from torch import Tensor
 from stillhouse.chat import EncodedExample
 from stillhouse.collect._capture_config import CaptureConfig
 from stillhouse.errors import ConfigError, VocabularyMismatchError
+from stillhouse.losses import TILE_TOKENS, Head, draw_target, token_logprobs
 from stillhouse.models import (
     LanguageModel,
     load_model,
@@ -34,8 +35,6 @@ from stillhouse.signal import (
     TopKCodec,
     TopKSignal,
 )
-
-_TILE_TOKENS = 128
 
 
 class Scorer(Protocol):
@@ -107,7 +106,7 @@ class _TiledScorer:
         self._head_VD = output_head(teacher.network).detach()
 
     def _tiles(self, hidden_nD: Tensor) -> Iterator[Tensor]:
-        for hidden_CD in torch.split(hidden_nD, _TILE_TOKENS):
+        for hidden_CD in torch.split(hidden_nD, TILE_TOKENS):
             yield torch.log_softmax(hidden_CD @ self._head_VD.T, dim=1)
 
 
@@ -130,11 +129,11 @@ class _SampledScorer(_TiledScorer):
         self, logprobs_CV: Tensor, generator: torch.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Distinct ids in each row and their weights, which are 0 where a draw was repeated."""
-        proposal_CV = torch.softmax(logprobs_CV * self.codec.flatten, dim=1)
-        draws = self.codec.draws
-        ids_CJ = torch.multinomial(proposal_CV, draws, replacement=True, generator=generator)
-        ids_CJ = ids_CJ.sort(dim=1).values
-        weights_CJ = (logprobs_CV.gather(1, ids_CJ).exp() / proposal_CV.gather(1, ids_CJ)) / draws
+        drawn = draw_target(
+            logprobs_CV, self.codec.draws, flatten=self.codec.flatten, generator=generator
+        )
+        ids_CJ, order_CJ = drawn.ids_NJ.sort(dim=1)
+        weights_CJ = drawn.weights_NJ.gather(1, order_CJ)
         is_same_CJJ = ids_CJ.unsqueeze(1) == ids_CJ.unsqueeze(2)
         is_first_CJ = torch.ones_like(ids_CJ, dtype=torch.bool)
         is_first_CJ[:, 1:] = ids_CJ[:, 1:] != ids_CJ[:, :-1]
@@ -142,21 +141,18 @@ class _SampledScorer(_TiledScorer):
         return ids_CJ.numpy(), weights_CJ.numpy()
 
 
-class _TokenScorer(_TiledScorer):
+class _TokenScorer:
     codec = TokenCodec()
+
+    def __init__(self, config: CaptureConfig, teacher: LanguageModel) -> None:
+        self._teacher = teacher
+        self._head = Head(output_head(teacher.network).detach())
 
     def signals(self, examples: Sequence[EncodedExample]) -> Iterator[Signal]:
         hidden = _hidden_states(self._teacher, examples)
         for example, hidden_nD in zip(examples, hidden, strict=True):
-            logprobs = [
-                tile.gather(1, ids.unsqueeze(1)).squeeze(1)
-                for tile, ids in zip(
-                    self._tiles(hidden_nD),
-                    torch.split(torch.tensor(example.completion_ids), _TILE_TOKENS),
-                    strict=True,
-                )
-            ]
-            yield TokenSignal(torch.cat(logprobs).numpy())
+            ids_n = torch.tensor(example.completion_ids)
+            yield TokenSignal(token_logprobs(hidden_nD, self._head, ids_n).numpy())
 
 
 class _HeadCacheScorer(_TiledScorer):
