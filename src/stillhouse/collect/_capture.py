@@ -126,14 +126,8 @@ class _Run:
 
     @cached_property
     def _codec(self) -> "Codec[Any]":
-        from stillhouse.signal import AdaptiveCodec, TopKCodec
-
-        # Known without the weights, which are not loaded where everything was recorded.
-        if self._config.codec == "topk":
-            return TopKCodec(self._config.top_k)
-        if self._config.codec == "adaptive":
-            return AdaptiveCodec(self._config.top_k, self._config.tail_mass)
-        return self._scorer.codec
+        # Weights are not loaded where everything was recorded.
+        return self._config.top_k_codec or self._scorer.codec
 
     @cached_property
     def _store(self) -> "SignalWriter":
@@ -235,7 +229,7 @@ def _recorded_signal(
 
     from stillhouse.signal import TopKSignal
 
-    if config.codec not in ("topk", "adaptive"):
+    if config.top_k_codec is None:
         return None
     if logprobs is None or logprobs.top_ids is None or logprobs.top_k < config.top_k:
         return None

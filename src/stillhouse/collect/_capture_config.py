@@ -1,10 +1,13 @@
 """What a capture keeps of a teacher."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, Field
 
 from stillhouse.records import Record
+
+if TYPE_CHECKING:
+    from stillhouse.signal import AdaptiveCodec, TopKCodec
 
 
 class CaptureConfig(Record):
@@ -34,3 +37,18 @@ class CaptureConfig(Record):
     with another tokenizer than the teacher's (docs/training.md)."""
     seed: int = 0
     """Codec `sampled`: of the draws."""
+
+    @property
+    def top_k_codec(self) -> "TopKCodec | AdaptiveCodec | None":
+        """What largest log-probabilities are kept in; None where something else is kept.
+
+        It is known without the teacher's weights, and a collect pass may have recorded what it
+        keeps.
+        """
+        from stillhouse.signal import AdaptiveCodec, TopKCodec
+
+        if self.codec == "topk":
+            return TopKCodec(self.top_k)
+        if self.codec == "adaptive":
+            return AdaptiveCodec(self.top_k, self.tail_mass)
+        return None

@@ -1,7 +1,7 @@
 """What each codec wants to know of a teacher, read off one batch of text."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,27 +58,18 @@ def scorer_of(config: CaptureConfig, teacher: LanguageModel) -> Scorer:
             than a matrix product after the last layer.
         VocabularyMismatchError: the student of a `kl_cache` has other tokens.
     """
+    top_k_codec = config.top_k_codec
+    if top_k_codec is None:
+        return _SCORERS[config.codec](config, teacher)
     size = output_head(teacher.network).shape[0]
-    if config.codec in ("topk", "adaptive") and config.top_k > size:
+    if config.top_k > size:
         raise ConfigError(f"top_k={config.top_k}, but the vocabulary has {size} tokens.")
-    if config.codec in ("topk", "adaptive"):
-        return _TopKScorer(config, teacher)
-    if config.codec == "hidden":
-        return _HiddenScorer(config, teacher)
-    if config.codec == "sampled":
-        return _SampledScorer(config, teacher)
-    if config.codec == "kl_cache":
-        return _HeadCacheScorer(config, teacher)
-    return _TokenScorer(config, teacher)
+    return _TopKScorer(top_k_codec, teacher)
 
 
 class _TopKScorer:
-    def __init__(self, config: CaptureConfig, teacher: LanguageModel) -> None:
-        self.codec: TopKCodec | AdaptiveCodec = (
-            TopKCodec(config.top_k)
-            if config.codec == "topk"
-            else AdaptiveCodec(config.top_k, config.tail_mass)
-        )
+    def __init__(self, codec: TopKCodec | AdaptiveCodec, teacher: LanguageModel) -> None:
+        self.codec = codec
         self._teacher = teacher
 
     def signals(self, examples: Sequence[EncodedExample]) -> Iterator[Signal]:
@@ -186,6 +177,14 @@ class _HeadCacheScorer(_TiledScorer):
                 f"{self._head_VD.shape[0]}. Give a student with a head of as many rows."
             )
         return head_VD
+
+
+_SCORERS: Mapping[str, Callable[[CaptureConfig, LanguageModel], Scorer]] = {
+    "hidden": _HiddenScorer,
+    "sampled": _SampledScorer,
+    "actual": _TokenScorer,
+    "kl_cache": _HeadCacheScorer,
+}
 
 
 @torch.inference_mode()
