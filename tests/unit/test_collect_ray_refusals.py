@@ -36,6 +36,15 @@ def test_a_teacher_that_is_open_already_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_wrong_address_leaves_nothing_behind(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    there = {"address": "ray://localhost:10001"}
+    config = CollectConfig.model_validate({"engine": "ray", "ray": there})
+    with pytest.raises(ConfigError, match=r"ray\.address"):
+        collect(PROMPTS, tmp_path / "out", teacher="fake:", config=config)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_ray_one_line_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "question"}\n')
     arguments = ["collect", "prompts.jsonl", "--teacher", "fake:", "--engine", "ray"]

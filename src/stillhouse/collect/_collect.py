@@ -79,7 +79,7 @@ def collect(
     """
     specs = None
     if config.engine == "ray":
-        from stillhouse.collect._ray import Spread, check_spreadable
+        from stillhouse.collect._ray import Spread, check_spreadable, open_cluster
 
         specs = check_spreadable(teacher, config)
     source = PromptSource(prompts)
@@ -102,12 +102,13 @@ def collect(
         )
         if target.is_up_to_date():
             return open_artifact(out)
+        cluster = None if specs is None else stack.enter_context(open_cluster(config.ray))
         if book is None:
             out.parent.mkdir(parents=True, exist_ok=True)
             book = stack.enter_context(Ledger(path))
         _remember(source, survey, book)
-        if specs is not None:
-            spread = Spread(specs, shares, source, survey, book, config)
+        if specs is not None and cluster is not None:
+            spread = Spread(cluster, specs, shares, source, survey, book, config)
             return _ask_on_ray_and_write(target, spread, on_progress)
         return _ask_and_write(target, shares, (source, survey), book, config, on_progress)
 

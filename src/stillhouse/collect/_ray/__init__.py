@@ -9,6 +9,7 @@ What a worker writes is on its disk before it counts, and merged when its shard 
 dead. The driver can be killed too: the next attempt finds the ledgers.
 """
 
+from stillhouse.collect._ray._cluster import open_cluster
 from stillhouse.collect._ray._spread import Rest, Spread, asked_on_cluster, check_spreadable
 
-__all__ = ["Rest", "Spread", "asked_on_cluster", "check_spreadable"]
+__all__ = ["Rest", "Spread", "asked_on_cluster", "check_spreadable", "open_cluster"]

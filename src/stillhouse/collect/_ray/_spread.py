@@ -12,7 +12,7 @@ from typing import Any
 from stillhouse.artifacts import ArtifactWriter
 from stillhouse.collect._config import STAGE, CollectConfig
 from stillhouse.collect._purse import FixedPurse, Purse
-from stillhouse.collect._ray._cluster import Cluster, import_ray, open_cluster
+from stillhouse.collect._ray._cluster import Cluster, import_ray
 from stillhouse.collect._ray._crew import Crew
 from stillhouse.collect._ray._drive import Drive
 from stillhouse.collect._ray._gate_desk import GateDesk
@@ -39,6 +39,7 @@ class Spread:
     """What is to be spread over a cluster.
 
     Attributes:
+        cluster: The machines.
         teacher: Specs, as given to `collect`.
         shares: The same, opened here.
         source: The prompts.
@@ -47,6 +48,7 @@ class Spread:
         config: How to collect.
     """
 
+    cluster: Cluster
     teacher: str | Mapping[str, str]
     shares: Sequence[Share]
     source: PromptSource
@@ -107,17 +109,16 @@ def asked_on_cluster(
         on_progress: Told how far it is.
 
     Raises:
-        ConfigError: there is no cluster, no room in it, or another version of this package.
+        ConfigError: the cluster has no room, or another version of this package.
         StillhouseError: as asking here would; what was answered is in the ledger.
     """
-    config, began_s = spread.config, time.monotonic()
+    config, cluster, began_s = spread.config, spread.cluster, time.monotonic()
     stop_s = began_s + (config.access.stop_after_s or float("inf"))
     with ExitStack() as stack:
-        cluster = stack.enter_context(open_cluster(config.ray))
         desks = _start_desks(cluster, spread.shares)  # first: they come up meanwhile
         ledgers = WorkerLedgers(spread.ledger, _folders(spread), run_id, cluster)
         ledgers.take_over_all()
-        drive = _drive(spread, cluster, ledgers, desks)
+        drive = _drive(spread, ledgers, desks)
         with open_stopwatch(writer) as stopwatch:
             metrics = _ask(spread, drive, stop_s, stopwatch, on_progress)
         shares = spread.shares
@@ -130,11 +131,9 @@ def asked_on_cluster(
         yield Rest(shares, _purse(spread), drive.failures, stop_s, rest)
 
 
-def _drive(
-    spread: Spread, cluster: Cluster, ledgers: WorkerLedgers, desks: Mapping[str, Any]
-) -> Drive:
+def _drive(spread: Spread, ledgers: WorkerLedgers, desks: Mapping[str, Any]) -> Drive:
     """What asks the workers; none is started yet."""
-    config = spread.config
+    config, cluster = spread.config, spread.cluster
     num_workers = config.ray.workers or max(1, len(cluster.nodes()))
     treasury = None
     if config.access.budget_usd is not None:
