@@ -16,6 +16,7 @@ from cli_process import start
 from tests.mock_provider import MockProvider
 
 from stillhouse.collect import CollectConfig, collect
+from stillhouse.collect._purse import add_lost_usd
 from stillhouse.errors import BudgetExceededError, ConfigError
 from stillhouse.records import Request, Sampling, Usage
 from stillhouse.runlog import Answer, Ledger
@@ -254,6 +255,18 @@ def test_every_api_keeps_to_the_budget_and_what_calls_did_not_cost_is_given_back
     assert cap_usd - 0.001 <= paid_usd(provider) <= cap_usd
     assert provider.world.num_paid > 17
     assert ledger_totals(tmp_path / "ledger.sqlite") == (pytest.approx(paid_usd(provider)), 0.0)
+
+
+def test_money_that_a_lost_ledger_may_have_spent_is_not_spent_again(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        add_lost_usd(ledger, 0.03)
+        add_lost_usd(ledger, 0.015)
+    bill = Bill(0.05)
+    teacher = CostlyTeacher("a", bill, random.Random(1))  # a call may cost 0.01
+    limited = config(None, budget_usd=0.05)
+    with pytest.raises(BudgetExceededError):
+        collect(some_prompts(3), tmp_path / "o", teacher=teacher, config=limited)
+    assert teacher.asked == []
 
 
 def test_a_budget_without_a_price_is_refused_before_anything_is_sent(

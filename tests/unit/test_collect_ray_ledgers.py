@@ -8,8 +8,9 @@ import pytest
 from ledger_cases import a_dead_pid, a_request, an_answer, ask, run_sql
 
 from stillhouse.collect import CollectConfig
+from stillhouse.collect._purse import lost_usd
 from stillhouse.collect._ray._cluster import LostNodeError, Node
-from stillhouse.collect._ray._ledgers import WorkerLedgers, lost_usd
+from stillhouse.collect._ray._ledgers import WorkerLedgers
 from stillhouse.collect._ray._shards import RestOfShare, ShardMaker
 from stillhouse.collect._shares import open_shares
 from stillhouse.collect._source import PromptSource

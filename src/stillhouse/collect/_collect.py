@@ -17,7 +17,7 @@ from stillhouse.artifacts import (
 from stillhouse.collect._asking import Asking
 from stillhouse.collect._config import STAGE, CollectConfig
 from stillhouse.collect._finish import Harvest
-from stillhouse.collect._purse import FixedPurse, Purse
+from stillhouse.collect._purse import Purse, purse_of
 from stillhouse.collect._run import Run
 from stillhouse.collect._shares import Share, check_routes, open_shares
 from stillhouse.collect._source import PromptSource, Survey
@@ -151,7 +151,7 @@ def _ask_and_write(
     config: CollectConfig,
     on_progress: Listener,
 ) -> Artifact:
-    purse = FixedPurse(config.access.budget_usd)
+    purse = purse_of(ledger, config.access.budget_usd)
     while True:
         writer = target.begin()
         try:

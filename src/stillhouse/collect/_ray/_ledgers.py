@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from stillhouse.collect._purse import add_lost_usd
 from stillhouse.collect._ray._cluster import Cluster, LostNodeError, Node
 from stillhouse.errors import ConfigError
 from stillhouse.runlog import Ledger, LedgerTotals
@@ -18,7 +19,6 @@ logger = logging.getLogger(__name__)
 _PIECE_BYTES = 64 * 1024 * 1024
 _STILL_WRITTEN_S = 45.0  # longer than a ledger believes in a worker whose machine it cannot ask
 _LOOK_AGAIN_S = 0.25
-_LOST = "lost_usd"  # a memo of the ledger
 
 
 class WorkerLedgers:
@@ -58,7 +58,7 @@ class WorkerLedgers:
             num_calls,
             usd,
         )
-        self._ledger.keep_memo(_LOST, repr(lost_usd(self._ledger) + usd))
+        add_lost_usd(self._ledger, usd)
 
     def tidy(self) -> None:
         """Remove folders of this machine in which no ledger is left."""
@@ -92,11 +92,6 @@ class WorkerLedgers:
             totals = ledger.totals()
         remove_ledger(path)
         return totals
-
-
-def lost_usd(ledger: Ledger) -> float:
-    """The most that was spent in ledgers that are lost, of this ledger's runs."""
-    return float(ledger.memo(_LOST) or 0.0)
 
 
 def list_ledgers(folders: Sequence[Path], run: str) -> list[Path]:

@@ -11,12 +11,12 @@ from typing import Any
 
 from stillhouse.artifacts import ArtifactWriter
 from stillhouse.collect._config import STAGE, CollectConfig
-from stillhouse.collect._purse import FixedPurse, Purse
+from stillhouse.collect._purse import Purse, lost_usd, purse_of
 from stillhouse.collect._ray._cluster import Cluster, import_ray
 from stillhouse.collect._ray._crew import Crew
 from stillhouse.collect._ray._drive import Drive
 from stillhouse.collect._ray._gate_desk import GateDesk
-from stillhouse.collect._ray._ledgers import WorkerLedgers, lost_usd
+from stillhouse.collect._ray._ledgers import WorkerLedgers
 from stillhouse.collect._ray._shards import ShardMaker
 from stillhouse.collect._ray._treasury import Treasury
 from stillhouse.collect._ray._worker import Job, remote_gate, used_usd
@@ -127,8 +127,9 @@ def asked_on_cluster(
             shares = stack.enter_context(
                 open_shares(spread.teacher, config, spread.ledger, gate_of=gates.__getitem__)
             )
+        purse = purse_of(spread.ledger, config.access.budget_usd)
         rest = _second_pass(on_progress, metrics)
-        yield Rest(shares, _purse(spread), drive.failures, stop_s, rest)
+        yield Rest(shares, purse, drive.failures, stop_s, rest)
 
 
 def _drive(spread: Spread, ledgers: WorkerLedgers, desks: Mapping[str, Any]) -> Drive:
@@ -188,11 +189,6 @@ def _start_desks(cluster: Cluster, shares: Sequence[Share]) -> dict[str, Any]:
         for share in shares
         if isinstance(share.teacher, ApiTeacher)
     }
-
-
-def _purse(spread: Spread) -> Purse:
-    cap_usd = spread.config.access.budget_usd
-    return FixedPurse(None if cap_usd is None else max(0.0, cap_usd - lost_usd(spread.ledger)))
 
 
 def _shard_size(config: CollectConfig, survey: Survey, num_workers: int) -> int:
