@@ -207,11 +207,11 @@ class Ledger:
         return _runs.unanswered(self._db, run_key)
 
     def memo(self, key: str) -> str | None:
-        """What a stage kept under `key`, to spare itself work; None where it kept nothing."""
+        """What a stage kept under `key` for its later runs; None where it kept nothing."""
         return _runs.memo(self._db, key)
 
     def keep_memo(self, key: str, text: str) -> None:
-        """Keep a text that can be made again, under a key that says what it was made from."""
+        """Keep a text for later runs, in place of what was under `key`; a merge leaves it out."""
         with self._writing():
             _runs.keep_memo(self._db, key, text)
 
