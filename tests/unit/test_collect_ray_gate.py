@@ -18,6 +18,16 @@ DONE = Settled(200, Usage(prompt_tokens=100, completion_tokens=50))
 WAY_S = 0.002
 
 
+class CountedDesk(GateDesk):
+    """A desk that counts the messages to it."""
+
+    num_exchanges = 0
+
+    async def exchange(self, worker: str, said: Exchange) -> list[int]:
+        self.num_exchanges += 1
+        return await super().exchange(worker, said)
+
+
 def gate_at(desk: GateDesk, worker: str) -> RemoteGate:
     """A gate of a worker that is 2 ms away; what it says is pickled, as on its way elsewhere."""
 
@@ -42,7 +52,7 @@ async def admitted_within(gate: RemoteGate, seconds: float) -> Admission | None:
 def test_four_workers_use_one_limit_in_full_and_hardly_ever_hit_it() -> None:
     async def run() -> tuple[float, float]:
         account = Account(rpm=600, tpm=200_000, seed=1)
-        desk = GateDesk(Limits(), Gate(Limits(), seed=1))
+        desk = GateDesk(Gate(Limits(), seed=1))
         began_s = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
             for worker in range(4):
@@ -60,7 +70,8 @@ def test_four_workers_use_one_limit_in_full_and_hardly_ever_hit_it() -> None:
 
 def test_the_window_is_one_for_all_workers() -> None:
     async def run() -> None:
-        desk = GateDesk(Limits(concurrency=2))
+        shared = Gate(Limits(concurrency=2))
+        desk = GateDesk(shared)
         one, two = gate_at(desk, "one"), gate_at(desk, "two")
         first = await admitted_within(one, 1.0)
         assert first is not None
@@ -69,7 +80,7 @@ def test_the_window_is_one_for_all_workers() -> None:
         assert await admitted_within(one, 1.0) is None
         one.settle(first, DONE)
         assert await admitted_within(two, 1.0) is not None
-        assert desk.state().num_under_way == 2
+        assert shared.state().num_under_way == 2
 
     run_virtually(run())
 
@@ -77,18 +88,19 @@ def test_the_window_is_one_for_all_workers() -> None:
 def test_a_dead_workers_calls_free_the_window_and_keep_their_part_of_the_limits() -> None:
     async def run() -> None:
         limits = Limits(concurrency=2, requests_per_minute=60.0)
-        desk = GateDesk(limits)
+        shared = Gate(limits)
+        desk = GateDesk(shared)
         dead, living = gate_at(desk, "dead"), gate_at(desk, "living")
         for _ in range(2):
             assert await admitted_within(dead, 5.0) is not None
         waits = asyncio.create_task(dead.admit(NEED))
         await asyncio.sleep(1.0)
         desk.give_up("dead")
-        assert (desk.state().num_under_way, desk.state().num_waiting) == (0, 0)
+        assert (shared.state().num_under_way, shared.state().num_waiting) == (0, 0)
         assert await admitted_within(living, 5.0) is not None
         # What it says after that is from the grave.
         assert await desk.exchange("dead", Exchange(needs=[(99, NEED)])) == []
-        assert desk.state().num_under_way == 1
+        assert shared.state().num_under_way == 1
         waits.cancel()
 
     run_virtually(run())
@@ -96,51 +108,53 @@ def test_a_dead_workers_calls_free_the_window_and_keep_their_part_of_the_limits(
 
 def test_a_caller_that_gives_up_leaves_nothing_behind() -> None:
     async def run() -> None:
-        desk = GateDesk(Limits(concurrency=1))
+        shared = Gate(Limits(concurrency=1))
+        desk = GateDesk(shared)
         gate = gate_at(desk, "one")
         held = await admitted_within(gate, 1.0)
         assert held is not None
         for after_s in (0.001, 0.008, 0.02):  # before it is sent, on its way, waiting there
             assert await admitted_within(gate, after_s) is None
         await asyncio.sleep(0.1)
-        assert desk.state().num_waiting == 0
+        assert shared.state().num_waiting == 0
         gate.cancel(held)
         assert await admitted_within(gate, 1.0) is not None
         await asyncio.sleep(0.1)
-        assert desk.state().num_under_way == 1
+        assert shared.state().num_under_way == 1
 
     run_virtually(run())
 
 
 def test_a_grant_that_crosses_with_a_withdrawal_is_given_back() -> None:
     async def run() -> None:
-        desk = GateDesk(Limits(concurrency=1))
+        shared = Gate(Limits(concurrency=1))
+        desk = GateDesk(shared)
         gate = gate_at(desk, "one")
         # Admitted at the desk after 7 ms, known here after 9: it is given up in between.
         assert await admitted_within(gate, 0.008) is None
         await asyncio.sleep(0.1)
-        assert desk.state().num_under_way == 0
+        assert shared.state().num_under_way == 0
 
     run_virtually(run())
 
 
 def test_what_happens_at_the_same_time_goes_in_one_message() -> None:
     async def run() -> None:
-        desk = GateDesk(Limits(concurrency=64))
+        desk = CountedDesk(Gate(Limits(concurrency=64)))
         gate = gate_at(desk, "one")
         admissions = await asyncio.gather(*(gate.admit(NEED) for _ in range(4)))
-        before = desk.num_exchanges()
+        before = desk.num_exchanges
         for admission in admissions:
             gate.settle(admission, DONE)
         await asyncio.gather(*(gate.admit(NEED) for _ in range(4)))
-        assert desk.num_exchanges() == before + 1
+        assert desk.num_exchanges == before + 1
 
     run_virtually(run())
 
 
 def test_a_withdrawal_that_overtakes_its_call_holds() -> None:
     async def run() -> None:
-        desk = GateDesk(Limits(concurrency=1))
+        desk = GateDesk(Gate(Limits(concurrency=1)))
         assert await desk.exchange("one", Exchange(withdrawn=[1])) == []
         assert await desk.exchange("one", Exchange(needs=[(1, NEED)])) == []
         assert await desk.exchange("one", Exchange(needs=[(2, NEED)])) == [2]
@@ -162,11 +176,12 @@ def test_nobody_waits_at_a_desk_that_is_gone() -> None:
 
 def test_refusals_are_counted_where_they_happened() -> None:
     async def run() -> None:
-        desk = GateDesk(Limits(concurrency=4))
+        shared = Gate(Limits(concurrency=4))
+        desk = GateDesk(shared)
         one, two = gate_at(desk, "one"), gate_at(desk, "two")
         one.settle(await one.admit(NEED), Settled(429, is_rate_limited=True, wait_s=0.0))
         await asyncio.sleep(0.1)
         assert (one.num_rate_limited, two.num_rate_limited) == (1, 0)
-        assert desk.state().num_rate_limited == 1
+        assert shared.state().num_rate_limited == 1
 
     run_virtually(run())

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stillhouse.teachers._account import Account, Admission, Limits, Need, Settled
+from stillhouse.teachers._base import Allowance
 from stillhouse.teachers._window import Window
 
-__all__ = ["CallGate", "Gate", "GateState", "Limits", "Need", "Settled", "Admission"]
+__all__ = ["CallGate", "Gate", "gate_for", "GateState", "Limits", "Need", "Settled", "Admission"]
 
 _TICK_S = 0.001  # rounding must not leave a wait too short for the clock to see
 _COOLDOWN_S = 1.0  # after a refusal that names no wait, doubled per episode in a row
@@ -206,3 +207,13 @@ class Gate:
     def _now_s(self) -> float:
         self._loop = asyncio.get_running_loop()
         return self._loop.time()
+
+
+def gate_for(allowance: Allowance) -> Gate:
+    """A gate that lets through what is allowed of a teacher."""
+    limits = Limits(
+        requests_per_minute=allowance.requests_per_minute,
+        tokens_per_minute=allowance.tokens_per_minute,
+        concurrency=allowance.concurrency,
+    )
+    return Gate(limits)

@@ -16,7 +16,7 @@ from stillhouse.teachers._caller import Caller
 from stillhouse.teachers._costs import FREE, Price, Tier, cost_usd, worst_cost_usd
 from stillhouse.teachers._dialects import DIALECTS, Quirks
 from stillhouse.teachers._endpoint import CostOf, Endpoint, WorstCostOf
-from stillhouse.teachers._gate import CallGate, Gate, Limits
+from stillhouse.teachers._gate import gate_for
 from stillhouse.teachers._options import Options, split_options
 from stillhouse.teachers._prices import price_of
 from stillhouse.teachers._providers import PROVIDERS, api_key_of, base_url_of, is_loopback
@@ -124,18 +124,10 @@ def api_teacher(
         requests_per_minute=access.requests_per_minute,
         tokens_per_minute=access.tokens_per_minute,
     )
-    limits = Limits(
-        requests_per_minute=allowance.requests_per_minute,
-        tokens_per_minute=allowance.tokens_per_minute,
-        concurrency=allowance.concurrency,
-    )
-    gate: CallGate = Gate(limits)
-    if access.gate_of is not None:
-        gate = access.gate_of(info.id)
     cost_of, worst_cost_of = _costs(price, "standard")
     caller = Caller(
         endpoint,
-        gate,
+        access.gate_of(info.id) if access.gate_of is not None else gate_for(allowance),
         cost_of=cost_of,
         worst_cost_of=worst_cost_of,
     )

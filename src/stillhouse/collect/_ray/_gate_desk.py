@@ -10,7 +10,7 @@ Nothing here knows of Ray: the desk is a plain object that an actor is made of.
 import asyncio
 from dataclasses import dataclass, field
 
-from stillhouse.teachers._gate import Admission, Gate, GateState, Limits, Need, Settled
+from stillhouse.teachers._gate import Admission, Gate, Need, Settled
 
 _LONGEST_WAIT_S = 5.0  # of an answer: a worker that is gone must not leave its call behind
 
@@ -50,15 +50,13 @@ class GateDesk:
     """Admits the calls of all workers through one gate; to be used within one event loop.
 
     Args:
-        limits: What the user allows, all workers together.
-        gate: The gate, for tests; made of `limits` when None.
+        gate: What lets calls through, of all workers together; nobody else uses it.
     """
 
-    def __init__(self, limits: Limits, gate: Gate | None = None) -> None:
-        self._gate = gate or Gate(limits)
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
         self._seats: dict[str, _Seat] = {}
         self._gone: set[str] = set()
-        self._num_exchanges = 0
 
     async def exchange(self, worker: str, said: Exchange) -> list[int]:
         """Take note of what a worker says; the tickets of its calls that may go.
@@ -67,7 +65,6 @@ class GateDesk:
         """
         if worker in self._gone:
             return []
-        self._num_exchanges += 1
         seat = self._seats.setdefault(worker, _Seat())
         seat.wake()
         for ticket, outcome in said.settled:
@@ -97,14 +94,6 @@ class GateDesk:
         for admission in seat.admitted.values():
             # They may have been made: their share of the buckets stays taken.
             self._gate.settle(admission, Settled(status=None, is_server_trouble=True))
-
-    def state(self) -> GateState:
-        """How the gate stands."""
-        return self._gate.state()
-
-    def num_exchanges(self) -> int:
-        """Times that a worker has said something."""
-        return self._num_exchanges
 
     async def _admit(self, seat: _Seat, ticket: int, need: Need) -> None:
         try:

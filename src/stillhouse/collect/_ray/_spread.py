@@ -175,17 +175,10 @@ def _ask(
 def _start_desks(cluster: Cluster, shares: Sequence[Share]) -> dict[str, Any]:
     """An actor with the gate of each teacher that has one."""
     from stillhouse.teachers._api import ApiTeacher
-    from stillhouse.teachers._gate import Limits
+    from stillhouse.teachers._gate import gate_for
 
     return {
-        share.teacher.info.id: cluster.start_here(
-            GateDesk,
-            Limits(
-                requests_per_minute=share.teacher.allowance.requests_per_minute,
-                tokens_per_minute=share.teacher.allowance.tokens_per_minute,
-                concurrency=share.teacher.allowance.concurrency,
-            ),
-        )
+        share.teacher.info.id: cluster.start_here(GateDesk, gate_for(share.teacher.allowance))
         for share in shares
         if isinstance(share.teacher, ApiTeacher)
     }

@@ -115,7 +115,7 @@ class Worker:
         folders = [folder.expanduser() for folder in job.folders]
         self._folder = next((one for one in folders if one.parent.is_dir()), folders[-1])
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stillhouse-ask")
-        self._stack = ExitStack()
+        self._stack = ExitStack()  # never closed: the process is ended with its actor
         self._shares: list[Share] = []
         self._run: Run | None = None
         self._progress: Progress | None = None
@@ -150,10 +150,6 @@ class Worker:
         self._is_over.set()
         if self._run is not None:
             self._run.stop()
-
-    async def close(self) -> None:
-        """Close the teachers."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._stack.close)
 
     def _ask(self, shard: Shard, account: str, stop_after_s: float | None) -> Outcome:
         askings: list[Asking] = []
