@@ -4,6 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from stillhouse.collect._ray._board import Board
@@ -61,7 +62,7 @@ class Drive:
         self._desks = desks
         self._treasury = treasury
         self._again: deque[Shard] = deque()
-        self._under_way: dict[Any, Hand] = {}
+        self._under_way: dict[Any, tuple[Hand, Shard]] = {}
         self._error: StillhouseError | None = None
         self._is_stopped = False
         self._is_read = False
@@ -130,7 +131,7 @@ class Drive:
             hand.shard = shard
             hand.num_turns += 1
             hand.account = f"{hand.name}-{hand.num_turns}"
-            self._under_way[hand.actor.ask.remote(shard, hand.account, left_s)] = hand
+            self._under_way[hand.actor.ask.remote(shard, hand.account, left_s)] = hand, shard
 
     def _next_shard(self, shards: Iterator[tuple[int, Shard]]) -> Shard | None:
         if self._again:
@@ -148,15 +149,15 @@ class Drive:
             if self._crew.take_on(answer) is None:
                 self._count_death()
             return
-        hand = self._under_way.pop(answer)
+        hand, shard = self._under_way.pop(answer)
         try:
             outcome = self._cluster.get(answer)
         except self._cluster.lost_errors:
-            self._bury(hand)
+            self._bury(hand, shard)
             return
-        self._close_turn(hand, outcome)
+        self._close_turn(hand, shard, outcome)
 
-    def _close_turn(self, hand: Hand, outcome: Outcome) -> None:
+    def _close_turn(self, hand: Hand, shard: Shard, outcome: Outcome) -> None:
         hand.shard = None
         self.board.close_shard(hand.name, outcome.num_settled, outcome.metrics)
         for name, failures in outcome.failures.items():
@@ -167,18 +168,15 @@ class Drive:
         elif outcome.error is not None and not self._is_stopped:
             self._error = outcome.error
             self._stop()
-        self._take_over(hand)
+        self._take_over(hand, shard)
 
-    def _bury(self, hand: Hand) -> None:
+    def _bury(self, hand: Hand, shard: Shard) -> None:
         """Take over what a dead worker wrote, and have the rest of its shard asked by others."""
-        shard, hand.shard = hand.shard, None
         self._crew.hands.remove(hand)
         self.board.drop_shard(hand.name)
         for desk in self._desks.values():
             desk.give_up.remote(hand.name)
-        if shard is None:
-            return
-        self._take_over(hand, lost=shard)
+        self._take_over(hand, shard)
         _, rest = self.maker.rest_of(shard)
         self.board.num_settled += shard.num_requests - rest.num_requests
         if rest.num_requests:
@@ -196,21 +194,18 @@ class Drive:
                 "logs, then run the same command again; what was answered is kept."
             )
 
-    def _take_over(self, hand: Hand, *, lost: Shard | None = None) -> None:
+    def _take_over(self, hand: Hand, shard: Shard) -> None:
         """Merge the ledger of a turn that is over, and settle what it spent."""
         path = ledger_path(hand.folder, self._ledgers.run, hand.account)
-        used: float | None = 0.0
-        try:
+        told_usd: float | None = None
+        with suppress(LostNodeError):
             totals = self._ledgers.take_over(path, hand.node)
-            used = used_usd(totals) if totals is not None else 0.0
-        except LostNodeError:
-            used = None
-        left_usd = 0.0
+            told_usd = used_usd(totals) if totals is not None else 0.0
+        spent_usd = 0.0
         if self._treasury is not None:
-            left_usd = self._cluster.get(self._treasury.close.remote(hand.account, used))
-        if used is None:
-            num_calls = lost.num_requests if lost is not None else 0
-            self._ledgers.note_lost(hand.node, num_calls, left_usd)
+            spent_usd = self._cluster.get(self._treasury.close.remote(hand.account, told_usd))
+        if told_usd is None:
+            self._ledgers.note_lost(hand.node, shard.num_requests, spent_usd)
 
     def _look(self) -> None:
         """Ask how far the workers are, and take in what they said since the last time."""
