@@ -124,9 +124,12 @@ class Market:
 def recounted(ledger: Ledger) -> list[tuple[object, ...]]:
     """What `sums` would hold if it was made of the rows."""
     added = ledger._db.rows(_sums.CALLS_ADDED_UP, (0, 1 << 60))
-    opened = ledger._db.rows(_sums.OPEN_CALLS_ADDED_UP)
     money = [(row[0], row[1], row[2], row[7], row[9]) for row in added]
-    return sorted(money + [(row[0], row[1], row[2], 0, row[3]) for row in opened])
+    reserves: dict[int, list[float]] = {}
+    for teacher, reserved_usd in ledger._db.rows("SELECT teacher, reserved_usd FROM open_calls"):
+        reserves.setdefault(teacher, []).append(reserved_usd)
+    opened = [(one, "open", len(all_), 0, sum(picos_of(all_))) for one, all_ in reserves.items()]
+    return sorted(money + opened)
 
 
 def summed(ledger: Ledger) -> list[tuple[object, ...]]:

@@ -41,11 +41,6 @@ _COUNT_OPEN = (
     "?, ?) ON CONFLICT DO UPDATE SET num_calls = num_calls + excluded.num_calls, "
     "unsettled_pico = unsettled_pico + excluded.unsettled_pico"
 )
-OPEN_CALLS_ADDED_UP = (
-    f"SELECT teacher, '{OPEN}', count(*), coalesce(sum({pico_sql('reserved_usd')}), 0) "
-    "FROM open_calls GROUP BY teacher"
-)
-"""What `sums` has to hold for the calls under way."""
 
 
 def add_calls(db: Database, first: int, last: int) -> None:
