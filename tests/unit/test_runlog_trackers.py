@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stillhouse.errors import ConfigError, MissingDependencyError
+from stillhouse.errors import ConfigError
 from stillhouse.runlog import TRACKERS, Progress, joined_listeners, open_tracker, tracking
 
 # What trackio and wandb offer, as a module that writes down how it was called.
@@ -46,6 +46,19 @@ try:
 except KeyboardInterrupt:
     pass
 assert "torch" not in sys.modules
+"""
+USE_WITHOUT = """
+import sys
+from pathlib import Path
+from stillhouse.errors import MissingDependencyError
+from stillhouse.runlog import open_tracker
+for name in sys.argv[2:]:
+    sys.modules[name] = None  # as where it is not installed
+    try:
+        with open_tracker(name, run="r", folder=Path(sys.argv[1])):
+            print("opened")
+    except MissingDependencyError as err:
+        print(err)
 """
 
 
@@ -105,16 +118,13 @@ def test_a_tracker_that_is_not_there_is_named(tmp_path: Path) -> None:
         open_tracker("mlflow", run="r", folder=tmp_path),
     ):
         raise AssertionError
-    missing = [name for name in TRACKERS if not _is_installed(name)]
-    for name in missing:
-        with (
-            pytest.raises(MissingDependencyError, match=f"pip install {name}"),
-            open_tracker(name, run="r", folder=tmp_path),
-        ):
-            raise AssertionError
 
 
-def _is_installed(name: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None
+def test_without_its_package_one_line_says_what_to_install(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", USE_WITHOUT, str(tmp_path), *TRACKERS]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    lines = ran.stdout.splitlines()
+    assert len(lines) == len(TRACKERS)
+    for line, name in zip(lines, TRACKERS, strict=True):
+        assert line.startswith(f"The tracker {name} is not installed")
+        assert line.endswith(f"Run: pip install {name}")
