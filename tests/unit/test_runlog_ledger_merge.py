@@ -207,6 +207,7 @@ def test_wrong_paths_are_one_clear_error_each(tmp_path: Path) -> None:
     with Ledger(tmp_path / "into") as into:
         with pytest.raises(ConfigError, match="does not exist"):
             into.merge(tmp_path / "missing")
+        into.claim([a_request("x")])  # it is being written, which is not what is wrong
         with pytest.raises(IntegrityError, match="into itself"):
             into.merge(tmp_path / "into")
     assert not (tmp_path / "missing").exists()

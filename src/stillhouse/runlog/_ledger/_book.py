@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stillhouse.errors import ConfigError, StillhouseError
+from stillhouse.errors import ConfigError, IntegrityError, StillhouseError
 from stillhouse.records import Request
 from stillhouse.runlog._answer import Answer
 from stillhouse.runlog._ledger import _answers, _batches, _claims, _merge, _raw, _runs, _sums
@@ -276,6 +276,8 @@ class Ledger:
         """
         if not source.is_file():
             raise ConfigError(f"{source} does not exist. Give the path of a ledger.")
+        if source.resolve() == self.path.resolve():
+            raise IntegrityError(f"{source} cannot be merged into itself. Give two ledgers.")
         with Ledger(source) as other:
             _merge.check_at_rest(other._db)
             if other.open_calls():

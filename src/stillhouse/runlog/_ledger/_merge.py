@@ -8,7 +8,7 @@ twice. All of it is one transaction: a process that is killed in the midst has m
 from dataclasses import dataclass
 from pathlib import Path
 
-from stillhouse.errors import ConfigError, IntegrityError
+from stillhouse.errors import ConfigError
 from stillhouse.runlog._ledger._database import Database
 from stillhouse.runlog._ledger._records import FINAL_BATCH_STATES
 from stillhouse.runlog._ledger._schema import IS_ANSWER, IS_NO_ANSWER
@@ -147,13 +147,7 @@ def check_at_rest(db: Database) -> None:
 
 
 def merge(db: Database, source: Path) -> Merged:
-    """Add what the ledger at `source` holds; it is at rest and its orphans are settled.
-
-    Raises:
-        IntegrityError: it is `db` itself.
-    """
-    if source.resolve() == db.path.resolve():
-        raise IntegrityError(f"{source} cannot be merged into itself. Give two ledgers.")
+    """Add what another ledger, at `source`, holds; it is at rest and its orphans are settled."""
     db.rows("ATTACH DATABASE ? AS source", (str(source),))
     try:
         with db.transaction():
