@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from rank_cases import assert_near, start_ranks, train_together
+from rank_cases import KillAt, assert_near, start_ranks, train_together
+from test_train_resume import stop_at
 from tiny_chain import Chain, losses_of, metrics_of, settings, weights_of
 
 from stillhouse.artifacts import check_files, open_artifact
@@ -21,6 +22,7 @@ from stillhouse.errors import ConfigError
 from stillhouse.models import load_model
 from stillhouse.runlog import Progress
 from stillhouse.train import TrainConfig, train
+from stillhouse.train._device_config import DeviceConfig
 from stillhouse.train._lessons import Lesson
 from stillhouse.train._ranks import Ranks
 from stillhouse.train._step import own_share
@@ -48,7 +50,7 @@ def test_two_processes_give_what_one_gives(chain: Chain, tmp_path: Path, method:
     config = settings(chain, **METHODS[method])
     whole = alone(chain, tmp_path / "whole", config)
     needs_signal = config.objective != "sft"
-    out = train_together(chain, tmp_path / "s", config, size=2, signal=needs_signal)
+    out = train_together(chain, tmp_path / "s", config, size=2, has_signal=needs_signal)
     assert_near(out, whole)
     columns = ("train/tokens", "train/learning_rate")
     for ours, theirs in zip(metrics_of(out), metrics_of(whole), strict=True):
@@ -78,18 +80,11 @@ def test_three_processes_go_on_where_one_was_stopped_and_one_where_they_were(
 ) -> None:
     config = settings(chain, objective="sft", checkpoint_s=0.0)
     whole = alone(chain, tmp_path / "whole", config)
-
-    def stop(progress: Progress) -> None:
-        if progress.done >= 3:
-            raise KeyboardInterrupt
-        time.sleep(0.1)  # the ticker tells at most ten times a second
-
     with pytest.raises(KeyboardInterrupt):
-        alone(chain, tmp_path / "s", config, on_progress=stop)
-    crew = start_ranks(chain, tmp_path / "s", [config] * 3)
-    wait_for_step(tmp_path / "s", 5)
-    os.kill(crew.processes[0].pid, signal.SIGKILL)
+        alone(chain, tmp_path / "s", config, on_progress=stop_at(3, KeyboardInterrupt()))
+    crew = start_ranks(chain, tmp_path / "s", [config] * 3, on_progress=KillAt(5))
     crew.join()
+    assert saved_steps(tmp_path / "s") == [4]  # the fifth step was done, and not kept
     assert not (tmp_path / "s" / "manifest.json").exists()
     alone(chain, tmp_path / "s", config)
     assert_near(tmp_path / "s", whole)
@@ -204,7 +199,9 @@ def test_compiled_layers_learn_the_same(chain: Chain, tmp_path: Path) -> None:
     # A compiler rounds otherwise; at a small rate Adam does not make that large.
     plain = settings(chain, objective="sft", learning_rate=1e-4)
     whole = alone(chain, tmp_path / "plain", plain)
-    out = alone(chain, tmp_path / "s", plain.having(device={"compile": "on"}))
+    out = alone(
+        chain, tmp_path / "s", plain.model_copy(update={"device": DeviceConfig(compile="on")})
+    )
     assert losses_of(out) != losses_of(whole)
     assert losses_of(out) == pytest.approx(losses_of(whole), rel=1e-6)
 

@@ -1,7 +1,7 @@
 """The base of all records and their canonical bytes."""
 
 import hashlib
-from typing import Any, Self
+from typing import Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict
@@ -13,10 +13,6 @@ class Record(BaseModel):
     """A frozen row that refuses unknown fields and non-finite surprises of coercion."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-    def having(self, **values: Any) -> Self:
-        """A copy with other values of some fields, checked as ever: `model_copy` checks nothing."""
-        return type(self)(**{**self.__dict__, **values})
 
 
 def canonical_json(value: Any) -> bytes:

@@ -63,7 +63,7 @@ def priced(usage: Usage, cost_of: CostOf, *, seconds: float = 0.0) -> Usage:
     cost_usd = usage.cost_usd
     if cost_usd is None and is_told(usage):
         cost_usd = cost_of(usage)
-    return usage.having(cost_usd=cost_usd, seconds=seconds)
+    return usage.model_copy(update={"cost_usd": cost_usd, "seconds": seconds})
 
 
 def is_told(usage: Usage) -> bool:

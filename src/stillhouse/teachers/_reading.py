@@ -23,10 +23,12 @@ def read_answer(answer: Answer, request: Request) -> Completion:
     if answer.error is not None:
         return _failed(answer, request)
     completion = _completion(answer, request)
-    return completion.having(
-        usage=answer.usage,
-        teacher=request.teacher,
-        created_utc=answer.answered_utc or completion.created_utc,
+    return completion.model_copy(
+        update={
+            "usage": answer.usage,
+            "teacher": request.teacher,
+            "created_utc": answer.answered_utc or completion.created_utc,
+        }
     )
 
 

@@ -1,6 +1,7 @@
 """Train with the workers of a Ray cluster: Ray places and joins them, the training is the same."""
 
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,13 +18,16 @@ from stillhouse.errors import (
 from stillhouse.train._config import TrainConfig
 
 
-def train_on_ray(dataset: Path, out: Path, *, config: TrainConfig, **options: Any) -> None:
+def train_on_ray(
+    dataset: Path, out: Path, *, config: TrainConfig, signal: Path | None, **options: Any
+) -> None:
     """Run `train` in each of the workers that `config.ray` asks for.
 
     Args:
         dataset: As in `train`; like all folders, every worker must see it at the same place.
         out: Where the first worker writes the student.
-        config: The settings.
+        config: The settings; relative folders in them are of this process's working directory.
+        signal: As in `train`.
         options: Further arguments of `train`.
 
     Raises:
@@ -39,19 +43,18 @@ def train_on_ray(dataset: Path, out: Path, *, config: TrainConfig, **options: An
         raise MissingDependencyError(
             f"engine=ray needs Ray Train ({err}). Run: pip install 'stillhouse[ray]'"
         ) from err
-    signal = options.pop("signal")
     task = {
         **options,
         "dataset": dataset.resolve(),
         "out": out.resolve(),
         "signal": signal and signal.resolve(),
-        "config": config.having(engine="local", base=_absolute(config.base)),
+        "config": config.model_copy(update={"engine": "local"}),
     }
     notes_dir = out.resolve().with_name(f".{out.name}.ray")  # Ray's own; nothing of it is needed
     with _cluster(config.ray.address):
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"task": task},
+            train_loop_config={"task": task, "cwd": Path.cwd()},
             scaling_config=ScalingConfig(
                 num_workers=config.ray.workers,
                 use_gpu=config.device.kind == "cuda",
@@ -72,14 +75,11 @@ def train_on_ray(dataset: Path, out: Path, *, config: TrainConfig, **options: An
 def _work(loop_config: Mapping[str, Any]) -> None:
     from stillhouse.train._train import train
 
+    # Not absolute paths in the settings: the student's manifest has them, and the engine `local`
+    # would take it for one of other settings. A machine without the folder can do with them only.
+    if loop_config["cwd"].is_dir():
+        os.chdir(loop_config["cwd"])
     train(**loop_config["task"])
-
-
-def _absolute(base: str) -> str:
-    """Workers have another working directory."""
-    folder = Path(base.removeprefix("local:"))
-    is_folder = base != "local:" and folder.exists()
-    return f"local:{folder.resolve()}" if is_folder else base
 
 
 @contextmanager

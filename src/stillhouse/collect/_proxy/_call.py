@@ -126,7 +126,7 @@ def answer_of(call: Call, request: Request, model: str, cost_of: CostOf) -> Answ
         body=reading.body,
         finish_reason="error" if reading.error is not None else reading.finish_reason,
         model=reading.model or model,
-        usage=usage.having(cost_usd=cost_usd, seconds=call.seconds),
+        usage=usage.model_copy(update={"cost_usd": cost_usd, "seconds": call.seconds}),
         response_id=reading.response_id,
         error=reading.error,
     )

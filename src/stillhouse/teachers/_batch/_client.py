@@ -161,7 +161,7 @@ class BatchClient:
         """What a result is in the ledger; errors cost nothing."""
         if row.error is not None:
             said = self._endpoint.without_key(row.error.message)
-            return self.failed(request_id, row.error.having(message=said))
+            return self.failed(request_id, row.error.model_copy(update={"message": said}))
         dialect = DIALECTS[remote.dialect]
         try:
             facts = dialect.outcome(row.body)
