@@ -1,6 +1,7 @@
 """Settings for every test: one thread per process, so that tests share a small machine fairly."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _GIVEN = {name: os.environ.get(name) for name in _ONE_THREAD}
 
+# Runners in the background may ignore Ctrl-C, and would leave that to the processes of the tests.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before anything imports numpy or torch: both read these once. xdist brings the parallelism.
 for _name in _ONE_THREAD:
     os.environ[_name] = "1"
