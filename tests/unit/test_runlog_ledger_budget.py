@@ -15,7 +15,7 @@ from stillhouse.errors import ConfigError
 from stillhouse.records import Request, Usage
 from stillhouse.runlog import Answer, Claim, Ledger
 from stillhouse.runlog._ledger import _sums
-from stillhouse.runlog._ledger._money import picos_of
+from stillhouse.runlog._ledger._money import limit_of, picos_of
 
 NUM_RUNS = 600
 
@@ -174,7 +174,7 @@ def test_what_is_claimed_is_all_before_the_first_that_does_not_fit(
         ledger.record_answers([an_answer(REQUESTS[i], usage=a_cost(0.0)) for i in known])
         claim = ledger.claim(REQUESTS, reserved_usd=worst, cap_usd=cap)
     wanted = [i for i in range(6) if i not in known]
-    left, fits = int(Fraction(cap) * 10**12), []
+    left, fits = limit_of(cap), []
     for i, pico in zip(wanted, picos_of([worst[i] for i in wanted]), strict=True):
         left -= pico
         if left < 0 and pico:
