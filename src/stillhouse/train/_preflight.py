@@ -13,7 +13,7 @@ from typing import Any
 
 from stillhouse.artifacts import Artifact, open_artifact
 from stillhouse.errors import DataError, PreflightError
-from stillhouse.models import LanguageModel, load_model, locate_model
+from stillhouse.models import LanguageModel, locate_model
 from stillhouse.teachers import open_weights
 from stillhouse.train._config import TrainConfig
 from stillhouse.train._preflight_checks import Check, Subject
@@ -21,6 +21,7 @@ from stillhouse.train._preflight_signal import check_signal
 from stillhouse.train._preflight_teacher import check_teacher
 from stillhouse.train._preflight_text import check_text
 from stillhouse.train._rows import TrainingRow, training_rows
+from stillhouse.train._student import load_base
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,7 @@ def preflight(dataset: Path, *, config: TrainConfig, signal: Path | None = None)
         IntegrityError: an artefact is not sound.
         DataError: there is nothing to train on.
     """
-    model = load_model(
-        locate_model(config.base.removeprefix("local:")).path, is_blank=config.init == "random"
-    )
+    model = load_base(locate_model(config.base.removeprefix("local:")), config)
     text = open_artifact(dataset, kind="dataset")
     captured = open_artifact(signal, kind="signal") if signal is not None else None
     rows = list(training_rows(text, model.chat))

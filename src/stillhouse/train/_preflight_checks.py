@@ -9,7 +9,8 @@ import torch
 
 from stillhouse.artifacts import Artifact
 from stillhouse.chat import ChatTokenizer
-from stillhouse.models import LanguageModel
+from stillhouse.errors import DataError
+from stillhouse.models import LanguageModel, output_head
 from stillhouse.signal import SignalReader
 from stillhouse.train._preflight_config import PreflightConfig
 from stillhouse.train._rows import TrainingRow
@@ -94,6 +95,11 @@ class Subject:
     @property
     def is_sharpened(self) -> bool:
         """Whether the text is at least as likely as a plain sample would be."""
+    @property
+    def num_ids(self) -> int:
+        """Rows of the student's head."""
+        return len(output_head(self.student.network))
+
         sampling = self.dataset.manifest.sampling
         return sampling is not None and sampling.temperature <= 1.0
 
@@ -117,3 +123,4 @@ class Surprise:
         self.excess_nats = self.nll_nats - float(entropy_N.double().mean())
         spread = float(variance_N.double().sum().sqrt()) / len(logprob_N)
         self.deviations = self.excess_nats / max(spread, 1e-9)
+        self.logprob_N = logprob_N

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from stillhouse.errors import StillhouseError
+from stillhouse.losses import TILE_TOKENS
 from stillhouse.signal import HiddenSignal, TopKSignal, check_fingerprints, read_head
 from stillhouse.train._preflight_checks import Check, Subject, Surprise
 from stillhouse.train._rows import TrainingRow
@@ -24,7 +25,10 @@ def check_signal(subject: Subject) -> Iterator[Check]:
     if subject.signal is None:
         return
     yield _check_fingerprints(subject)
-    yield _check_rows(subject)
+    rows = _check_rows(subject)
+    yield rows
+    if rows.problem is not None:
+        return
     lengths = _check_lengths(subject)
     yield lengths
     if lengths.problem is not None:
@@ -72,7 +76,7 @@ def check_likelihood(subject: Subject, surprise: Surprise, whose: str) -> Iterat
 def _check_bound(subject: Subject, surprise: Surprise, whose: str) -> Check:
     limit, nll = subject.limits.max_nll_nats, surprise.nll_nats
     problem = None
-    if nll > limit:
+    if not nll <= limit:
         problem = (
             f"The {whose} needs {nll:.2f} nats for a token of {subject.dataset.path} (at most "
             f"{limit:g}): the text, its tokenizer or its template cannot be the teacher's."
@@ -107,21 +111,19 @@ def _check_rows(subject: Subject) -> Check:
 
 def _check_lengths(subject: Subject) -> Check:
     for row in subject.sample:
-        key = row.encoded.signal_key
         num_tokens = len(row.encoded.completion_ids)
-        if key in subject.reader and len(subject.reader.read(key)) != num_tokens:
+        num_positions = len(subject.reader.read(row.encoded.signal_key))
+        if num_positions != num_tokens:
             return Check(
                 "positions of the signal",
-                f"The signal of example {row.example.id} has {len(subject.reader.read(key))} "
-                f"positions for {num_tokens} completion tokens. Run capture again.",
+                f"The signal of example {row.example.id} has {num_positions} positions for "
+                f"{num_tokens} completion tokens. Run capture again.",
             )
-    if any(row.encoded.signal_key not in subject.reader for row in subject.sample):
-        return Check("positions of the signal", "Rows are missing, so nothing else can be checked.")
     return Check("positions of the signal")
 
 
 def _check_top_k(subject: Subject, signals: list[TopKSignal]) -> Iterator[Check]:
-    num_rows = _num_ids(subject)
+    num_rows = subject.num_ids
     largest = max(int(signal.ids.max()) for signal in signals)
     problem = None
     if largest >= num_rows:
@@ -141,11 +143,14 @@ def _check_top_k(subject: Subject, signals: list[TopKSignal]) -> Iterator[Check]
 
 
 def _of_top_k(subject: Subject, sample: list[TrainingRow], signals: list[TopKSignal]) -> Surprise:
-    num_ids = _num_ids(subject)
     joined = TopKSignal.joined(signals)
-    probs_NO, logprobs_NO = _outcomes(joined, num_ids)
-    ids = [token for row in sample for token in row.encoded.completion_ids]
-    return surprise_of(probs_NO, logprobs_NO, _logprobs_of(joined, np.array(ids), num_ids))
+    probs_NO, logprobs_NO = _outcomes(joined, subject.num_ids)
+    logprob_N = _logprobs_of(joined, np.array(_learnt_ids(sample)), subject.num_ids)
+    return Surprise(logprob_N, *_moments(probs_NO, logprobs_NO.clamp(min=_LOWEST)))
+
+
+def _learnt_ids(sample: list[TrainingRow]) -> list[int]:
+    return [token_id for row in sample for token_id in row.encoded.completion_ids]
 
 
 def _outcomes(signal: TopKSignal, num_ids: int) -> tuple[Tensor, Tensor]:
@@ -170,41 +175,33 @@ def _logprobs_of(signal: TopKSignal, ids: "np.ndarray[Any, Any]", num_ids: int) 
     return picked.clamp(min=_LOWEST)
 
 
-def surprise_of(probs_NO: Tensor, logprobs_NO: Tensor, logprob_N: Tensor) -> Surprise:
-    """Of tokens with the log-probabilities `logprob_N` among outcomes of these masses."""
-    finite_NO = logprobs_NO.clamp(min=_LOWEST)
-    entropy_N = -(probs_NO * finite_NO).sum(dim=1)
-    variance_N = (probs_NO * finite_NO.square()).sum(dim=1) - entropy_N.square()
-    return Surprise(logprob_N, entropy_N, variance_N.clamp(min=0.0))
-
-
-def _num_ids(subject: Subject) -> int:
-    return int(subject.student.network.get_output_embeddings().weight.shape[0])
+def _moments(probs_NO: Tensor, logprobs_NO: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of -log p, (n,) each, of what is drawn from outcomes of these masses."""
+    entropy_N = -(probs_NO * logprobs_NO).sum(dim=1)
+    variance_N = (probs_NO * logprobs_NO.square()).sum(dim=1) - entropy_N.square()
+    return entropy_N, variance_N.clamp(min=0.0)
 
 
 def _of_hidden(sample: list[TrainingRow], signals: list[HiddenSignal], head_VD: Tensor) -> Surprise:
     hidden_ND = torch.from_numpy(np.concatenate([signal.hidden for signal in signals]))
-    ids = [token for row in sample for token in row.encoded.completion_ids]
-    return surprise_of_hidden(hidden_ND, head_VD, torch.tensor(ids))
+    return surprise_of_hidden(hidden_ND, head_VD, torch.tensor(_learnt_ids(sample)))
 
 
 def surprise_of_hidden(hidden_ND: Tensor, head_VD: Tensor, ids_N: Tensor) -> Surprise:
-    """The same over a whole vocabulary, some positions at a time."""
+    """Of tokens whose distributions a head gives over a whole vocabulary, tile by tile."""
     parts = []
-    for hidden_CD, ids_C in zip(hidden_ND.split(128), ids_N.split(128), strict=True):
+    for hidden_CD, ids_C in zip(
+        hidden_ND.split(TILE_TOKENS), ids_N.split(TILE_TOKENS), strict=True
+    ):
         logprobs_CV = torch.log_softmax(hidden_CD @ head_VD.T, dim=1)
-        probs_CV = logprobs_CV.exp()
-        entropy_C = -(probs_CV * logprobs_CV).sum(dim=1)
-        variance_C = (probs_CV * logprobs_CV.square()).sum(dim=1) - entropy_C.square()
         picked_C = logprobs_CV.gather(1, ids_C.unsqueeze(1)).squeeze(1)
-        parts.append((picked_C, entropy_C, variance_C.clamp(min=0.0)))
+        parts.append((picked_C, *_moments(logprobs_CV.exp(), logprobs_CV)))
     return Surprise(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def _check_shift(subject: Subject, sample: list[TrainingRow], signals: list[TopKSignal]) -> Check:
     """Whether the signal predicts the token after each position, and not its neighbour."""
-    num_ids = _num_ids(subject)
-    nll = {offset: _shifted_nll(sample, signals, offset, num_ids) for offset in (-1, 0, 1)}
+    nll = {offset: _shifted_nll(sample, signals, offset, subject.num_ids) for offset in (-1, 0, 1)}
     best = min(nll, key=lambda offset: nll[offset])
     problem = None
     if best != 0 and nll[0] - nll[best] > 1.0:

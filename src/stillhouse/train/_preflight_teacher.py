@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stillhouse.losses import TILE_TOKENS, Head, token_logprobs
 from stillhouse.models import (
     LanguageModel,
     output_head,
@@ -17,7 +18,6 @@ from stillhouse.train._preflight_checks import Check, Subject
 from stillhouse.train._preflight_signal import check_likelihood, surprise_of_hidden
 from stillhouse.train._rows import TrainingRow
 
-_TILE_TOKENS = 128
 _REPEAT_EVERY = 4  # of the texts are scored twice
 
 
@@ -29,13 +29,11 @@ def check_teacher(subject: Subject) -> Iterator[Check]:
     yield _check_prompts(subject, teacher)
     with torch.inference_mode():
         head_VD = output_head(teacher.network).detach()
-        ids_N = torch.tensor([one for row in sample for one in row.encoded.completion_ids])
-        hidden_ND = _hidden_states(teacher, sample)
-        yield _check_repeat(subject, teacher, sample, _logprobs(hidden_ND, head_VD, ids_N))
-        yield from check_likelihood(
-            subject, surprise_of_hidden(hidden_ND, head_VD, ids_N), "teacher"
-        )
-        yield from _check_gap(subject, sample, hidden_ND, head_VD)
+        hidden_ND, ids_N = _read(teacher, sample)
+        surprise = surprise_of_hidden(hidden_ND, head_VD, ids_N)
+        yield _check_repeat(subject, teacher, sample, surprise.logprob_N)
+        yield from check_likelihood(subject, surprise, "teacher")
+        yield from _check_gap(subject, sample, hidden_ND, head_VD, surprise.logprob_N)
 
 
 def _check_prompts(subject: Subject, teacher: LanguageModel) -> Check:
@@ -56,9 +54,10 @@ def _check_prompts(subject: Subject, teacher: LanguageModel) -> Check:
     return Check(name)
 
 
-def _hidden_states(teacher: LanguageModel, sample: list[TrainingRow]) -> Tensor:
+def _read(teacher: LanguageModel, sample: list[TrainingRow]) -> tuple[Tensor, Tensor]:
+    """Hidden states (N, D) that predict the completions, and the ids (N,) that follow."""
     batch = predicting_batch([row.encoded for row in sample])
-    return predicting_hidden_states(teacher.network, batch)
+    return predicting_hidden_states(teacher.network, batch), batch.target_ids_N
 
 
 def _check_repeat(
@@ -67,9 +66,8 @@ def _check_repeat(
     """Score some of the sample again, in another batch; `logprob_N` is what all got at first."""
     lengths = [len(row.encoded.completion_ids) for row in sample]
     first_N = torch.cat(logprob_N.split(lengths)[::_REPEAT_EVERY])
-    some = sample[::_REPEAT_EVERY]
-    ids_N = torch.tensor([one for row in some for one in row.encoded.completion_ids])
-    again_N = _logprobs(_hidden_states(teacher, some), output_head(teacher.network), ids_N)
+    hidden_ND, ids_N = _read(teacher, sample[::_REPEAT_EVERY])
+    again_N = token_logprobs(hidden_ND, Head(output_head(teacher.network)), ids_N)
     apart, limit = float((first_N - again_N).abs().max()), subject.limits.max_repeat_nats
     problem = None
     if not apart <= limit:
@@ -81,18 +79,12 @@ def _check_repeat(
     return Check("repeated scoring", problem, apart, limit, "nats")
 
 
-def _logprobs(hidden_ND: Tensor, head_VD: Tensor, ids_N: Tensor) -> Tensor:
-    parts = []
-    for hidden_CD, ids_C in zip(
-        hidden_ND.split(_TILE_TOKENS), ids_N.split(_TILE_TOKENS), strict=True
-    ):
-        logprobs_CV = torch.log_softmax(hidden_CD @ head_VD.T, dim=1)
-        parts.append(logprobs_CV.gather(1, ids_C.unsqueeze(1)).squeeze(1))
-    return torch.cat(parts)
-
-
 def _check_gap(
-    subject: Subject, sample: list[TrainingRow], hidden_ND: Tensor, head_VD: Tensor
+    subject: Subject,
+    sample: list[TrainingRow],
+    hidden_ND: Tensor,
+    head_VD: Tensor,
+    logprob_N: Tensor,
 ) -> Iterator[Check]:
     if subject.signal is None or any(
         row.encoded.signal_key not in subject.reader for row in sample
@@ -107,10 +99,9 @@ def _check_gap(
             return  # which another check refuses
         gap = _top_k_gap(signals, hidden_ND, head_VD)
     elif isinstance(signals[0], TokenSignal):
-        ids_N = torch.tensor([one for row in sample for one in row.encoded.completion_ids])
         stored_N = torch.from_numpy(np.concatenate([signal.logprobs for signal in signals]))
         # Two models that differ by d nats differ by about d^2 / 2 in KL.
-        gap = float((stored_N - _logprobs(hidden_ND, head_VD, ids_N)).square().mean()) / 2
+        gap = float((stored_N - logprob_N).square().mean()) / 2
     else:
         return
     limit, problem = subject.limits.max_gap_nats, None
@@ -127,8 +118,8 @@ def _top_k_gap(signals: list[TopKSignal], hidden_ND: Tensor, head_VD: Tensor) ->
     """Mean KL(signal || teacher) over the stored ids and the rest."""
     joined = TopKSignal.joined(signals)
     total = 0.0
-    for start in range(0, len(joined), _TILE_TOKENS):
-        part = joined.rows(start, min(start + _TILE_TOKENS, len(joined)))
+    for start in range(0, len(joined), TILE_TOKENS):
+        part = joined.rows(start, min(start + TILE_TOKENS, len(joined)))
         logits_CV = hidden_ND[start : start + len(part)] @ head_VD.T
         now_CK = torch.log_softmax(logits_CV, dim=1).gather(1, torch.from_numpy(part.ids).long())
         stored_CK = torch.from_numpy(part.logprobs)

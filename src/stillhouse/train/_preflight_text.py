@@ -37,15 +37,15 @@ def _check_template(subject: Subject) -> Check:
 
 def _check_vocabulary(subject: Subject) -> Check:
     name = "vocabulary"
-    num_rows = int(subject.student.network.get_output_embeddings().weight.shape[0])
     largest = max(max(row.encoded.ids) for row in subject.rows)
     known = max(subject.chat.tokenizer.get_vocab().values())
-    if max(largest, known) < num_rows:
+    if max(largest, known) < subject.num_ids:
         return Check(name)
     return Check(
         name,
-        f"{subject.student.name} has {num_rows} rows in its head, but its tokenizer gives ids up "
-        f"to {max(largest, known)}. Resize its embeddings or use the tokenizer it was made with.",
+        f"{subject.student.name} has {subject.num_ids} rows in its head, but its tokenizer gives "
+        f"ids up to {max(largest, known)}. Resize its embeddings or use the tokenizer it was made "
+        "with.",
     )
 
 
