@@ -98,7 +98,7 @@ def run_checks(
         rows: All training rows of `dataset`.
 
     Raises:
-        DataError: there are no rows.
+        DataError: there are no rows, or the base can read none.
     """
     if not rows:
         raise DataError(f"{dataset.path} holds no training examples: nothing to check.")

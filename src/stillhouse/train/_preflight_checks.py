@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -63,17 +64,25 @@ class Subject:
 
     @cached_property
     def sample(self) -> list[TrainingRow]:
-        """Rows spread over the dataset, which may be sorted by task; few enough to score."""
-        wanted = min(self.limits.texts, len(self.rows))
-        spread = [self.rows[index * len(self.rows) // wanted] for index in range(wanted)]
-        kept: list[TrainingRow] = []
-        num_tokens = 0
-        for row in spread:
-            num_tokens += len(row.encoded.ids)
-            is_readable = len(row.encoded.ids) <= self.student.context_tokens
-            if is_readable and (not kept or num_tokens <= _SAMPLE_TOKENS):
-                kept.append(row)
-        return kept
+        """Rows spread over the dataset, which may be sorted by task; few enough to score.
+
+        Raises:
+            DataError: the student can read none.
+        """
+        longest = self.student.context_tokens
+        readable = [row for row in self.rows if len(row.encoded.ids) <= longest]
+        if not readable:
+            raise DataError(
+                f"{self.dataset.path} has no training example of at most {longest} tokens, which "
+                f"is what {self.student.name} can read. Collect shorter ones."
+            )
+        wanted = min(self.limits.texts, len(readable))
+        spread = [readable[index * len(readable) // wanted] for index in range(wanted)]
+        num_tokens = accumulate(len(row.encoded.ids) for row in spread)
+        few = [
+            row for row, so_far in zip(spread, num_tokens, strict=True) if so_far <= _SAMPLE_TOKENS
+        ]
+        return few or spread[:1]
 
     @cached_property
     def own(self) -> list[TrainingRow]:
@@ -87,6 +96,11 @@ class Subject:
         return SignalReader(self.signal)
 
     @property
+    def num_ids(self) -> int:
+        """Rows of the student's head."""
+        return len(output_head(self.student.network))
+
+    @property
     def is_plain_sample(self) -> bool:
         """Whether the text was drawn from the teacher as it is: nothing sharpened or cut off."""
         sampling = self.dataset.manifest.sampling
@@ -95,11 +109,6 @@ class Subject:
     @property
     def is_sharpened(self) -> bool:
         """Whether the text is at least as likely as a plain sample would be."""
-    @property
-    def num_ids(self) -> int:
-        """Rows of the student's head."""
-        return len(output_head(self.student.network))
-
         sampling = self.dataset.manifest.sampling
         return sampling is not None and sampling.temperature <= 1.0
 
@@ -119,8 +128,8 @@ class Surprise:
     def __init__(
         self, logprob_N: torch.Tensor, entropy_N: torch.Tensor, variance_N: torch.Tensor
     ) -> None:
+        self.logprob_N = logprob_N
         self.nll_nats = -float(logprob_N.double().mean())
         self.excess_nats = self.nll_nats - float(entropy_N.double().mean())
         spread = float(variance_N.double().sum().sqrt()) / len(logprob_N)
         self.deviations = self.excess_nats / max(spread, 1e-9)
-        self.logprob_N = logprob_N
