@@ -1,6 +1,7 @@
 """Faults that peers trained on are refused before the first step, and sound runs are not."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from cli_process import run_here
-from preflight_faults import FAULTS
+from preflight_faults import FAULTS, with_dataset
 from tiny_chain import KEEP_EVERYTHING, SAMPLING, Chain, prompts, settings, write_dataset
-from tiny_model import make_tiny_model
+from tiny_model import END_OF_TURN_ID, make_tiny_model
 
 from stillhouse.artifacts import open_artifact
 from stillhouse.collect import CaptureConfig, CollectConfig, capture, collect
 from stillhouse.curate import curate
-from stillhouse.errors import PreflightError, StillhouseError
+from stillhouse.errors import DataError, PreflightError, StillhouseError
 from stillhouse.models import LanguageModel, load_model
 from stillhouse.train import PreflightConfig, TrainConfig, preflight, train
 from stillhouse.train._preflight import run_checks
@@ -33,9 +34,9 @@ SECONDS = 10.0
 def test_a_seeded_fault_is_refused_in_one_line(chain: Chain, name: str, tmp_path: Path) -> None:
     fault = FAULTS[name]
     dataset, signal, config = fault.seed(chain, tmp_path)
-    started_s = time.monotonic()
+    started_s = time.process_time()  # others may use the machine too
     report = preflight(dataset, config=config, signal=signal)
-    assert time.monotonic() - started_s < SECONDS
+    assert time.process_time() - started_s < SECONDS
     with pytest.raises(PreflightError, match=fault.message) as caught:
         report.require()
     assert "\n" not in str(caught.value)
@@ -83,6 +84,53 @@ def test_text_that_was_not_the_teachers_own_tokens_raises_no_alarm(
     report = preflight(dataset.path, config=settings(chain, objective="sft"))
     assert report.problems == []
     assert report.measured["likelihood (teacher)"] > 5.0
+
+
+def test_a_template_with_a_line_break_before_its_end_of_turn_raises_no_alarm(
+    chain: Chain, tmp_path: Path
+) -> None:
+    teacher = closing_with_a_line_break(chain, tmp_path / "teacher")
+    dataset = write_dataset(tmp_path / "dataset", teacher)
+    config = settings(chain, objective="sft", base=teacher)
+    newline = load_model(tmp_path / "teacher").chat.encode_pieces(["\n"])[0]
+    read = training_rows(dataset, load_model(tmp_path / "teacher").chat)
+    assert {row.encoded.completion_ids[-2:] for row in read} == {(*newline, END_OF_TURN_ID)}
+    assert preflight(dataset.path, config=config).problems == []
+
+
+def test_text_beyond_the_completion_is_refused_under_such_a_template_too(
+    chain: Chain, tmp_path: Path
+) -> None:
+    teacher = closing_with_a_line_break(chain, tmp_path / "teacher")
+    config = settings(chain, objective="sft", base=teacher)
+    longer = with_dataset(
+        chain,
+        tmp_path,
+        lambda row: row.model_copy(update={"completion": row.completion[:-1]}),
+    )
+    problems = preflight(longer.dataset, config=config).problems
+    assert any("learn other text" in problem for problem in problems)
+
+
+def closing_with_a_line_break(chain: Chain, folder: Path) -> str:
+    """The same model, whose template writes a line break before it ends a turn."""
+    shutil.copytree(chain.model_dir, folder)
+    template = folder / "chat_template.jinja"
+    before = template.read_text()
+    template.write_text(before.replace("<|im_end|>", "\n<|im_end|>"))
+    assert template.read_text() != before
+    return f"local:{folder}"
+
+
+def test_examples_that_the_base_cannot_read_are_not_scored(chain: Chain) -> None:
+    few = subject(chain, load_model(chain.model_dir))
+    long = replace(few.rows[0].encoded, ids=few.rows[0].encoded.ids * 200)
+    assert len(long.ids) > few.student.context_tokens
+    endless = replace(few.rows[0], encoded=long)
+    mostly = replace(few, rows=[*[endless] * 500, few.rows[1]])
+    assert mostly.sample == [few.rows[1]]
+    with pytest.raises(DataError, match="no training example of at most"):
+        _ = replace(few, rows=[endless]).sample
 
 
 def test_a_teacher_that_answers_with_noise_is_refused(chain: Chain) -> None:

@@ -1,8 +1,9 @@
 """Checks of the text and its tokens: they need no teacher and no signal."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from stillhouse.errors import RecordError
 from stillhouse.records import Example, messages_identity
 from stillhouse.train._preflight_checks import Check, Subject
 from stillhouse.train._rows import TrainingRow
@@ -59,18 +60,36 @@ def _check_mask(subject: Subject) -> Check:
     if not lost:
         return Check(name)
     text, _ = subject.chat.decode_completion(lost[0].encoded.completion_ids)
+    advice = f"{subject.chat.name} changes text as it reads it: use another base."
+    if lost[0].has_own_tokens:
+        advice = "Correct its completion_token_ids, or leave them out."
     return Check(
         name,
         f"{len(lost)} of {len(subject.sample)} examples learn other text than their completion: "
         f"example {lost[0].example.id} learns {text[:40]!r} for "
-        f"{lost[0].example.completion[:40]!r}. Correct its completion_token_ids, or leave them "
-        "out.",
+        f"{lost[0].example.completion[:40]!r}. {advice}",
     )
 
 
 def _is_completion(subject: Subject, row: TrainingRow) -> bool:
-    text, _ = subject.chat.decode_completion(row.encoded.completion_ids)
-    return text == row.example.completion and not _ends_early(subject, row)
+    ids, text = row.encoded.completion_ids, row.example.completion
+    if _ends_early(subject, row):
+        return False
+    if subject.chat.decode_completion(ids)[0] == text:
+        return True
+    return not row.has_own_tokens and _is_closed_by_template(subject, ids, text)
+
+
+def _is_closed_by_template(subject: Subject, ids: Sequence[int], text: str) -> bool:
+    """Whether only what the student's template closes a turn with is learnt beyond the text.
+
+    It may be more than the end of turn, such as a line break before it. Tokens that the teacher
+    wrote are closed by no template: all that they say is in their text.
+    """
+    try:
+        return subject.chat.spans(ids, text).is_closed
+    except RecordError:
+        return False
 
 
 def _ends_early(subject: Subject, row: TrainingRow) -> bool:
