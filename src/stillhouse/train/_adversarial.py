@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from stillhouse.chat import EncodedExample
-from stillhouse.errors import ConfigError, DataError
+from stillhouse.errors import ConfigError
 from stillhouse.losses import Head, Objective, SampledTarget, head_loss_and_grad
 from stillhouse.models import PredictingBatch
 from stillhouse.train._batches import Schedule
 from stillhouse.train._black_box_config import AdversarialConfig
 from stillhouse.train._discriminator import Contest, Discriminator, Ratings
-from stillhouse.train._lessons import Lesson
+from stillhouse.train._lessons import Lesson, with_weight
 from stillhouse.train._rollout_config import RolloutConfig
 from stillhouse.train._rollouts import Draft, Drawer, Rollout, seed_of
 
@@ -114,7 +114,7 @@ class RatedRollouts:
             )
             for example, rollout, advantage in zip(drawn, rollouts, wanted, strict=True)
         ]
-        return _with_weight(rated, step)
+        return with_weight(rated, step, max_tokens=self._rollout.max_tokens)
 
     def update(self, step: int) -> None:
         """Let the discriminator learn from the texts of this step."""
@@ -145,16 +145,6 @@ class RatedRollouts:
     def _example(self, index: int, rollout: Rollout) -> EncodedExample:
         prompt = self._texts[index].example
         return EncodedExample((*prompt.ids[: prompt.num_prompt], *rollout.ids), prompt.num_prompt)
-
-
-def _with_weight(lessons: list[Lesson], step: int) -> list[Lesson]:
-    kept = [lesson for lesson in lessons if lesson.weight > 0.0]
-    if not kept:
-        raise DataError(
-            f"Step {step}: all {len(lessons)} rollouts were cut at rollout.max_tokens, and "
-            "rollout.truncated_weight=0 drops such ones. Raise either of them."
-        )
-    return kept
 
 
 def advantages_of(rating_PG: Tensor) -> Tensor:

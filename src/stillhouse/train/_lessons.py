@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.chat import EncodedExample
+from stillhouse.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,27 @@ class Lesson:
     def num_tokens(self) -> int:
         """Tokens to learn."""
         return len(self.example.completion_ids)
+
+
+def with_weight(lessons: Sequence[Lesson], step: int, *, max_tokens: int) -> list[Lesson]:
+    """Those of a step's lessons that count: rollouts that were cut may have no weight.
+
+    Args:
+        lessons: All of the step's.
+        step: Which one.
+        max_tokens: Where rollouts are cut.
+
+    Raises:
+        DataError: none counts.
+    """
+    kept = [lesson for lesson in lessons if lesson.weight > 0.0]
+    if not kept:
+        raise DataError(
+            f"Step {step}: all rollouts were cut at rollout.max_tokens={max_tokens}, and "
+            "rollout.truncated_weight=0 drops such ones. Raise either of them, or train on the "
+            "dataset's texts first."
+        )
+    return kept
 
 
 def units_of(lessons: Sequence[Lesson]) -> list[list[Lesson]]:

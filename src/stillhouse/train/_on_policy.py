@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from stillhouse.chat import EncodedExample
-from stillhouse.errors import DataError
 from stillhouse.train._batches import Schedule
-from stillhouse.train._lessons import Lesson
+from stillhouse.train._lessons import Lesson, with_weight
 from stillhouse.train._rollout_config import RolloutConfig
 from stillhouse.train._rollouts import Draft, Drawer, Rollout, seed_of
 
@@ -73,14 +72,7 @@ class Rollouts:
             "train/rollout_age_steps": step - window,
             "time/rollouts_s": time.monotonic() - started_s,
         }
-        kept = [lesson for lesson in made if lesson.weight > 0.0]
-        if not kept:
-            raise DataError(
-                f"Step {step}: all {len(made)} rollouts were cut at rollout.max_tokens="
-                f"{self._config.max_tokens}, and rollout.truncated_weight=0 drops such ones. Raise "
-                "either of them, or train on the dataset's texts first."
-            )
-        return kept
+        return with_weight(made, step, max_tokens=self._config.max_tokens)
 
     def update(self, step: int) -> None:
         """Nothing here learns."""

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stillhouse.errors import DataError
 from stillhouse.losses import Head, Preference, Segments, sequence_loss_and_grad, token_logprobs
 from stillhouse.models import (
     PredictingBatch,
@@ -22,7 +21,7 @@ from stillhouse.models import (
 )
 from stillhouse.train._batches import Schedule
 from stillhouse.train._black_box_config import PreferenceConfig
-from stillhouse.train._lessons import Lesson
+from stillhouse.train._lessons import Lesson, with_weight
 from stillhouse.train._on_policy import Rollouts
 from stillhouse.train._rollout_config import RolloutConfig
 from stillhouse.train._rollouts import Drawer
@@ -89,6 +88,7 @@ class PreferencePairs:
         self._texts = texts
         self._reference = reference
         self._truncated_weight = config.truncated_weight
+        self._max_tokens = config.max_tokens
         keep_all = config.model_copy(update={"truncated_weight": 1.0})
         self._rollouts = Rollouts(texts, draw, schedule, keep_all, share=1.0, longest=longest)
         self._scores: dict[str, float] = {}
@@ -105,12 +105,7 @@ class PreferencePairs:
             weight = self._truncated_weight if rollout.is_truncated else 1.0
             if weight > 0.0:
                 pairs += self._pair(self._texts[index], rollout, weight)
-        if not pairs:
-            raise DataError(
-                f"Step {step}: all {len(rollouts)} rollouts were cut at rollout.max_tokens, and "
-                "rollout.truncated_weight=0 drops such ones. Raise either of them."
-            )
-        return pairs
+        return with_weight(pairs, step, max_tokens=self._max_tokens)
 
     def update(self, step: int) -> None:
         """Nothing here learns."""
