@@ -94,13 +94,13 @@ class RatedRollouts:
         rollouts = self._draw(
             [self._draft(step, index, n) for index in indices for n in range(self._config.samples)]
         )
+        drawn_s = time.monotonic() - started_s
         owners = [index for index in indices for _ in range(self._config.samples)]
         drawn = [self._example(*pair) for pair in zip(owners, rollouts, strict=True)]
         ratings = self._discriminator.learn(
             Contest([self._texts[index].example for index in indices], drawn)
         )
-        self._metrics = {**_metrics(ratings, rollouts), "time/rollouts_s": time.monotonic()}
-        self._metrics["time/rollouts_s"] -= started_s
+        self._metrics = {**_metrics(ratings, rollouts), "time/rollouts_s": drawn_s}
         if step < self._num_warmup:
             return [self._texts[index] for index in indices]
         wanted = advantages_of(ratings.student_PG).flatten().tolist()
