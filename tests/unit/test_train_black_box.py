@@ -3,6 +3,7 @@
 import copy
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ from stillhouse.train._black_box import weigh_prompts_alike
 from stillhouse.train._discriminator import Contest, Discriminator, Ratings
 from stillhouse.train._lessons import Lesson, units_of
 from stillhouse.train._preference import PairedLesson, PreferencePairs, Reference, TeacherPreferred
+from stillhouse.train._on_policy import Rollouts
 from stillhouse.train._rollout_config import RolloutConfig
 from stillhouse.train._rollouts import StudentDrawer
 from stillhouse.train._rows import training_rows
@@ -291,6 +293,26 @@ def test_prompts_with_many_answers_count_as_much_as_others() -> None:
 
 
 @pytest.fixture(scope="module", params=METHODS)
+def test_rollouts_count_as_much_as_the_text_whose_prompt_they_answer(chain: Chain) -> None:
+    model = student_of(chain)
+    first, *others = texts_of(chain)
+    texts = [replace(first, weight=0.25), *others]
+    draw, schedule = StudentDrawer(model, num_ids=NUM_IDS), schedule_of(texts)
+    rollout = RolloutConfig(max_tokens=6, truncated_weight=1.0)
+    drawn = Rollouts(texts, draw, schedule, rollout, share=1.0, longest=256)
+    assert [one.weight for one in drawn.lessons(0, [0, 1])] == [0.25, 1.0]
+    rated = RatedRollouts(
+        texts,
+        draw,
+        FixedTaste(model.network, learning_rate=1e-3, clip_norm=1.0),
+        schedule,
+        AdversarialConfig(samples=2, warmup_epochs=0.0),
+        rollout,
+        longest=256,
+    )
+    assert [one.weight for one in rated.lessons(0, [0, 1])] == [0.25, 0.25, 1.0, 1.0]
+
+
 def objective(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -107,12 +107,14 @@ class RatedRollouts:
         rated: list[Lesson] = [
             RatedLesson(
                 example,
-                weight=self._rollout.truncated_weight if rollout.is_truncated else 1.0,
+                weight=self._weight(index, rollout),
                 behaviour_logprobs=rollout.logprobs,
                 is_truncated=rollout.is_truncated,
                 advantage=advantage,
             )
-            for example, rollout, advantage in zip(drawn, rollouts, wanted, strict=True)
+            for index, example, rollout, advantage in zip(
+                owners, drawn, rollouts, wanted, strict=True
+            )
         ]
         return with_weight(rated, step, max_tokens=self._rollout.max_tokens)
 
@@ -141,6 +143,11 @@ class RatedRollouts:
             max_tokens=min(self._rollout.max_tokens, self._longest - example.num_prompt),
             seed=seed_of(self._seed, "rated", step, index, number),
         )
+
+    def _weight(self, index: int, rollout: Rollout) -> float:
+        """That of the text whose prompt it answers, less if it was cut."""
+        factor = self._rollout.truncated_weight if rollout.is_truncated else 1.0
+        return factor * self._texts[index].weight
 
     def _example(self, index: int, rollout: Rollout) -> EncodedExample:
         prompt = self._texts[index].example

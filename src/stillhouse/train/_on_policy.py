@@ -156,7 +156,7 @@ class Rollouts:
         weight = self._config.truncated_weight if rollout.is_truncated else 1.0
         return Lesson(
             EncodedExample((*text.example.ids[:num_prompt], *rollout.ids), num_prompt),
-            weight=weight,
+            weight=weight * text.weight,
             behaviour_logprobs=rollout.logprobs,
             is_truncated=rollout.is_truncated,
             age_steps=step - self._window,
