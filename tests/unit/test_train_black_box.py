@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -33,8 +34,8 @@ from stillhouse.train._batches import Schedule
 from stillhouse.train._black_box import weigh_prompts_alike
 from stillhouse.train._discriminator import Contest, Discriminator, Ratings
 from stillhouse.train._lessons import Lesson, units_of
-from stillhouse.train._preference import PairedLesson, PreferencePairs, Reference, TeacherPreferred
 from stillhouse.train._on_policy import Rollouts
+from stillhouse.train._preference import PairedLesson, PreferencePairs, Reference, TeacherPreferred
 from stillhouse.train._rollout_config import RolloutConfig
 from stillhouse.train._rollouts import StudentDrawer
 from stillhouse.train._rows import training_rows
@@ -292,7 +293,6 @@ def test_prompts_with_many_answers_count_as_much_as_others() -> None:
     assert [one.weight for one in weigh_prompts_alike(texts)] == [0.25, 1.0, 0.25, 0.25, 0.25]
 
 
-@pytest.fixture(scope="module", params=METHODS)
 def test_rollouts_count_as_much_as_the_text_whose_prompt_they_answer(chain: Chain) -> None:
     model = student_of(chain)
     first, *others = texts_of(chain)
@@ -313,41 +313,49 @@ def test_rollouts_count_as_much_as_the_text_whose_prompt_they_answer(chain: Chai
     assert [one.weight for one in rated.lessons(0, [0, 1])] == [0.25, 0.25, 1.0, 1.0]
 
 
+@pytest.fixture(scope="module", params=METHODS)
 def objective(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+class Whole(NamedTuple):
+    """An uninterrupted run of eight steps, and the forward passes of its modules."""
+
+    student: Path
+    num_passes: int
+
+
 @pytest.fixture(scope="module")
-def whole(chain: Chain, objective: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The uninterrupted run of eight steps."""
-    out = tmp_path_factory.mktemp("whole") / objective
-    return learn(chain, out, method(chain, objective))
+def whole(chain: Chain, objective: str, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    num_passes = 0
+
+    def count(*args: object) -> None:
+        nonlocal num_passes
+        num_passes += 1
+
+    handle = register_module_forward_pre_hook(count)
+    try:
+        out = tmp_path_factory.mktemp("whole") / objective
+        return Whole(learn(chain, out, method(chain, objective)), num_passes)
+    finally:
+        handle.remove()
 
 
 def test_training_twice_gives_the_same_bits(
-    chain: Chain, objective: str, whole: Path, tmp_path: Path
+    chain: Chain, objective: str, whole: Whole, tmp_path: Path
 ) -> None:
-    assert_same_run(learn(chain, tmp_path / "s", method(chain, objective)), whole)
+    assert_same_run(learn(chain, tmp_path / "s", method(chain, objective)), whole.student)
 
 
 @pytest.mark.parametrize("share", [0.45, 0.8, 0.95])
 def test_ctrl_c_in_a_forward_pass_changes_nothing(
-    chain: Chain, objective: str, whole: Path, tmp_path: Path, share: float
+    chain: Chain, objective: str, whole: Whole, tmp_path: Path, share: float
 ) -> None:
-    calls = 0
-
-    def count(*args: object) -> None:
-        nonlocal calls
-        calls += 1
-
-    handle = register_module_forward_pre_hook(count)
-    learn(chain, tmp_path / "counted", method(chain, objective))
-    handle.remove()
     config = method(chain, objective, checkpoint_s=NEVER_S)
-    with interrupted_at(int(calls * share), register_module_forward_pre_hook):
+    with interrupted_at(int(whole.num_passes * share), register_module_forward_pre_hook):
         learn(chain, tmp_path / "s", config)
     assert saved_steps(tmp_path / "s")
-    assert_same_run(learn(chain, tmp_path / "s", config), whole)
+    assert_same_run(learn(chain, tmp_path / "s", config), whole.student)
 
 
 def test_a_killed_process_loses_nothing_but_time(
