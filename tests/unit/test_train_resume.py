@@ -123,7 +123,7 @@ def test_ctrl_c_between_steps_loses_none(
 
 
 def test_ctrl_c_in_a_forward_pass_loses_that_step_only(
-    chain: Chain, objective: str, whole: Path, tmp_path: Path
+    chain: Chain, objective: str, tmp_path: Path
 ) -> None:
     config = settings(
         chain,
@@ -209,6 +209,14 @@ def test_a_damaged_checkpoint_stops_the_run_until_it_is_removed(
 def train_in_child(chain: Chain, out: Path, config: TrainConfig) -> None:
     """What a killed process runs; at module level so that a child finds it."""
     torch.set_num_threads(1)
+    last_steps = int(4 * config.epochs) - 3
+
+    def wait_for_the_kill(*args: Any) -> None:
+        # So that the run cannot end first, however late this machine lets the killer run.
+        if logged_steps(out) >= last_steps:
+            time.sleep(60)
+
+    register_optimizer_step_post_hook(wait_for_the_kill)
     learn(chain, out, config)
 
 
