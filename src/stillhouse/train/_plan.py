@@ -97,8 +97,7 @@ def make_plan(config: TrainConfig, inputs: Inputs, base: ModelFolder, *, name: s
     """Load the base, make the student of it and encode the examples.
 
     Raises:
-        ConfigError: what the student shall keep does not fit the base, or a parameter the
-            objective.
+        ConfigError: the settings do not fit the base, the objective or the length of the run.
         VocabularyMismatchError: the signal is of another teacher, tokenizer or template.
         IntegrityError: the signal is of another dataset.
         DataError: nothing is left to train on.

@@ -47,7 +47,7 @@ def train(
         dataset: What curate made; only its training split is used.
         out: Folder of the student; one that the same inputs made is returned as it is.
         config: Student, objective and schedule.
-        signal: What capture made; needed by `forward_kl`, not used by `sft`.
+        signal: What capture made; needed where the guide is `signal`, not used elsewhere.
         config_given: What the user set, for the manifest.
         replace: Whether a finished artefact of other inputs in the way is removed.
         on_progress: Told after each step, with loss and tokens per second.
@@ -58,6 +58,7 @@ def train(
     Raises:
         ConfigError: the objective needs a signal that was not given, or a path is wrong.
         VocabularyMismatchError: the signal is of another teacher, tokenizer or template.
+        PreflightError: what would be learnt is not what was asked for.
         NonFiniteLossError: training diverged; no student was written.
         CheckpointError: what a stopped run left is damaged.
         DataError: nothing is left to train on.
@@ -72,8 +73,8 @@ def train(
         resolved["teacher_revisions"] = revisions
     if config.engine == "ray":
         if not is_up_to_date(out, stage=_STAGE, config=resolved, parents=inputs.parents):
-            options = {"signal": signal, "config_given": config_given, "replace": replace}
-            train_on_ray(dataset, out, config=config, **options)
+            options = {"config_given": config_given, "replace": replace}
+            train_on_ray(dataset, out, config=config, signal=signal, **options)
         return open_artifact(out)
     with joined_ranks(config.device) as ranks:
         is_made = is_up_to_date(out, stage=_STAGE, config=resolved, parents=inputs.parents)
