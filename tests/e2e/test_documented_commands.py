@@ -8,6 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+
+from stillhouse.cli._app import build_app
+from stillhouse.cli._settings import stage_settings
+from stillhouse.collect import CaptureConfig, CollectConfig, ImportConfig
+from stillhouse.settings import check_settings, parse_yaml
+from stillhouse.train import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -17,10 +24,29 @@ PROMPTS = "\n".join(
 )
 
 
+STAGE_SETTINGS = {
+    "collect": CollectConfig,
+    "import": ImportConfig,
+    "capture": CaptureConfig,
+    "train": TrainConfig,
+}
+
+
 def documented_commands(path: Path) -> list[str]:
     """The lines that begin with `$ ` in the console blocks of a page."""
     blocks = re.findall(r"```console\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
     return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def shown_commands(path: Path) -> list[list[str]]:
+    """What follows `stillhouse` in the code of a page: in blocks, and in the text with options."""
+    text = path.read_text(encoding="utf-8")
+    blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines += [code for code in re.findall(r"`(stillhouse [^`]+)`", text) if "--" in code]
+    starts = re.compile(r"(?:\$ |torchrun .*-m )?stillhouse (.*)", re.DOTALL)
+    found = filter(None, map(starts.fullmatch, lines))
+    return [shlex.split(match[1], comments=True) for match in found]
 
 
 def is_make(command: str) -> bool:
@@ -56,6 +82,51 @@ def test_other_pages_show_only_commands_that_the_readme_test_runs() -> None:
         if not is_make(command)
     }
     assert elsewhere <= set(documented_commands(ROOT / "README.md"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_that_is_shown_is_one_that_the_command_line_takes(document: Path) -> None:
+    app = build_app()
+    for name, *words in shown_commands(document):
+        if name == "--help":
+            continue
+        try:
+            context = app.commands[name].make_context(name, words)
+        except typer.Exit:  # an option that answers by itself, such as --schema
+            continue
+        assignments = context.params.get("settings")
+        if assignments and name in STAGE_SETTINGS:
+            check_settings(STAGE_SETTINGS[name], stage_settings({}, assignments), where=name)
+
+
+def test_commands_are_found_however_they_are_shown(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "Text with `stillhouse verify` and `stillhouse run\n--schema`.\n"
+        "```sh\n# about it\nstillhouse train a \\\n    --out b  # with a comment\n```\n"
+        "```console\n$ stillhouse doctor\n```\n"
+        "```\ntorchrun --nproc-per-node 2 -m stillhouse train c\n```\n"
+    )
+    found = [["train", "a", "--out", "b"], ["doctor"], ["train", "c"], ["run", "--schema"]]
+    assert shown_commands(page) == found
+    assert shown_commands(ROOT / "docs" / "training.md")
+
+
+def test_the_students_of_the_page_on_training_are_valid() -> None:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        for name, settings in parse_yaml(block, where="docs/training.md")["students"].items():
+            check_settings(TrainConfig, settings, where=name)
+
+
+def test_the_modules_that_contributing_names_exist() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = [name for name in re.findall(r"`([\w/]+\.py)`", page) if "NAME" not in name]
+    assert named
+    for name in named:
+        assert any((base / name).is_file() for base in (ROOT / "src" / "stillhouse", ROOT)), name
 
 
 @pytest.mark.slow
