@@ -90,7 +90,7 @@ def collect(
     """Ask teachers every prompt and keep the completions.
 
     Every request and answer goes through the ledger, so that a stopped collection asks for no
-    answer again that came. A prompt with `teacher: NAME` goes to that teacher only.
+    recorded answer again. A prompt with `teacher: NAME` goes to that teacher only.
     """
     from stillhouse.collect import CollectConfig
     from stillhouse.collect import collect as stage
