@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stillhouse.errors import ConfigError, ShapeError
-from stillhouse.losses._divergences import RESOLUTION
 from stillhouse.losses._fused import head_loss_and_grad, token_logprobs
 from stillhouse.losses._head import Head
 from stillhouse.losses._objectives import Objective
@@ -93,7 +92,8 @@ class ChunkLikelihood:
         """-(a log b + (1 - a) log(1 - b)) per chunk."""
         teacher_S = self.teacher_logprob_S / self.tau
         # A sum that rounds to 0 would make log(1 - b) infinite.
-        student_S = student_logprob_S.clamp(max=-_smallest_gap(student_logprob_S)) / self.tau
+        smallest = torch.finfo(student_logprob_S.dtype).eps
+        student_S = student_logprob_S.clamp(max=-smallest) / self.tau
         log_other_S = torch.log(-torch.expm1(student_S))
         return -(teacher_S.exp() * student_S - torch.expm1(teacher_S) * log_other_S)
 
@@ -177,7 +177,3 @@ def sequence_loss_and_grad(
 def _check_positive(name: str, value: float) -> None:
     if not value > 0:
         raise ConfigError(f"{name}={value}; give a number above 0.")
-
-
-def _smallest_gap(value: Tensor) -> float:
-    return float(torch.tensor(RESOLUTION).exp()) if value.dtype == torch.float32 else 1e-12
