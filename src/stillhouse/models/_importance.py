@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from stillhouse.chat import EncodedExample
 from stillhouse.errors import DataError
@@ -128,26 +129,18 @@ def _check_texts(texts: Sequence[EncodedExample]) -> None:
         raise DataError("Importance is measured on text and there is none. Give some examples.")
 
 
-@contextlib.contextmanager
-def _removed_after(handle: Any) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _watching_input(module: nn.Module, total_P: Tensor) -> contextlib.AbstractContextManager[None]:
+def _watching_input(module: nn.Module, total_P: Tensor) -> RemovableHandle:
     def watch(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         _add_activity(inputs[0], total_P)
 
-    return _removed_after(module.register_forward_pre_hook(watch))
+    return module.register_forward_pre_hook(watch)
 
 
-def _watching_output(module: nn.Module, total_P: Tensor) -> contextlib.AbstractContextManager[None]:
+def _watching_output(module: nn.Module, total_P: Tensor) -> RemovableHandle:
     def watch(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         _add_activity(output, total_P)
 
-    return _removed_after(module.register_forward_hook(watch))
+    return module.register_forward_hook(watch)
 
 
 def _add_activity(active_1TW: Tensor, total_P: Tensor) -> None:
@@ -156,13 +149,13 @@ def _add_activity(active_1TW: Tensor, total_P: Tensor) -> None:
     total_P += parts.square().sum(dim=(0, 1, 3)).sqrt()
 
 
-def _watching_change(layer: nn.Module, total: Tensor) -> contextlib.AbstractContextManager[None]:
+def _watching_change(layer: nn.Module, total: Tensor) -> RemovableHandle:
     def watch(layer: nn.Module, inputs: Any, named: dict[str, Any], output: Any) -> None:
         before_1TD, after_1TD = _stream(inputs, named), _stream((output,), {})
         cosine_1T = torch.cosine_similarity(before_1TD.double(), after_1TD.double(), dim=-1)
         total.add_((1.0 - cosine_1T).sum())
 
-    return _removed_after(layer.register_forward_hook(watch, with_kwargs=True))
+    return layer.register_forward_hook(watch, with_kwargs=True)
 
 
 def _stream(inputs: tuple[Any, ...], named: dict[str, Any]) -> Tensor:

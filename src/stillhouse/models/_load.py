@@ -1,7 +1,6 @@
 """Open a causal language model with its tokenizer, from wherever it is."""
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from stillhouse.artifacts import file_sha256
 from stillhouse.chat import ChatTokenizer
 from stillhouse.errors import (
     ConfigError,
@@ -48,7 +48,7 @@ class ModelFolder:
         """SHA-256 of `config.json`, for a student that takes nothing but the shape from here."""
         if not self.is_local:
             return None
-        return hashlib.sha256((Path(self.path) / "config.json").read_bytes()).hexdigest()
+        return file_sha256(Path(self.path) / "config.json")
 
 
 @dataclass
