@@ -147,9 +147,10 @@ def align_texts(
         IntegrityError: it was captured on another dataset.
         RecordError: no completion's tokens write its text.
     """
-    teacher = student
+    teacher, theirs = student, iter(rows)
     if config.teacher is not None:
         teacher = load_chat(locate_model(config.teacher.removeprefix("local:")))
+        theirs = training_rows(dataset, teacher)
     _check_tokens(signal, teacher)
     check_fingerprints(
         signal,
@@ -158,8 +159,8 @@ def align_texts(
         template_sha256=teacher.template_sha256,
         any_teacher=signal.manifest.config.get("any_author") is True,
     )
-    pairs = zip(training_rows(dataset, teacher), rows, strict=True)
-    return AlignedTexts(teacher, student, list(pairs), max_boundary_bias=config.max_boundary_bias)
+    pairs = list(zip(theirs, rows, strict=True))
+    return AlignedTexts(teacher, student, pairs, max_boundary_bias=config.max_boundary_bias)
 
 
 def _check_tokens(signal: Artifact, teacher: ChatTokenizer) -> None:
