@@ -1,13 +1,13 @@
 """A tiny student and its live teacher, and lessons as the student draws them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from tiny_chain import Chain, settings
 
 from stillhouse.artifacts import open_artifact
+from stillhouse.chat import EncodedExample
 from stillhouse.models import LanguageModel, keep_layers, load_model
 from stillhouse.records import Example
 from stillhouse.train import TrainConfig
@@ -16,7 +16,7 @@ from stillhouse.train._lessons import Lesson
 from stillhouse.train._live import LiveTeacher
 from stillhouse.train._on_policy import Rollouts
 from stillhouse.train._rollout_config import RolloutConfig
-from stillhouse.train._rollouts import StudentDrawer
+from stillhouse.train._rollouts import Draft, StudentDrawer
 from stillhouse.train._step import Stepper
 
 MAX_TOKENS = 12
@@ -45,11 +45,12 @@ def make_pair(chain: Chain, *, layers: tuple[int, ...] = (0, 3), num_ids: int = 
     return Pair(LiveTeacher(model, num_ids), keep_layers(model, layers, name="student"), texts)
 
 
-def schedule_of(texts: list[Lesson], *, batch_size: int = 8, epochs: float = 10.0) -> Schedule:
-    return Schedule([len(text.example.ids) for text in texts], batch_size, epochs, seed=0)
+def schedule_of(texts: list[Lesson]) -> Schedule:
+    lengths = [len(text.example.ids) for text in texts]
+    return Schedule(lengths, batch_size=8, epochs=10.0, seed=0)
 
 
-def rollouts_of(pair: Pair, *, share: float = 1.0, batch_size: int = 8, **changes: Any) -> Rollouts:
+def rollouts_of(pair: Pair, *, share: float = 1.0, **changes: Any) -> Rollouts:
     return Rollouts(
         pair.texts,
         StudentDrawer(pair.student, num_ids=pair.teacher.num_ids),
@@ -80,7 +81,16 @@ def gradients(network: torch.nn.Module) -> torch.Tensor:
     return torch.cat([one.grad.flatten().double() for one in network.parameters()])
 
 
-def student_folder(path: Path) -> Path:
-    """The folder of a student artefact, once it is there."""
-    assert (path / "manifest.json").is_file()
-    return path
+def completion_logits(network: torch.nn.Module, example: EncodedExample) -> torch.Tensor:
+    """Logits at the completion's tokens from a plain pass over one text, (T, V) float64."""
+    logits_TV: torch.Tensor = network(input_ids=torch.tensor([example.ids])).logits[0]
+    return logits_TV[example.num_prompt - 1 : -1].double()
+
+
+def drafts_of(pair: Pair, number: int, max_tokens: int = MAX_TOKENS) -> list[Draft]:
+    """The prompts of the first texts as drafts."""
+    examples = [text.example for text in pair.texts[:number]]
+    return [
+        Draft(example.ids[: example.num_prompt], max_tokens, seed=100 + row)
+        for row, example in enumerate(examples)
+    ]

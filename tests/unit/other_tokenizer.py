@@ -6,11 +6,12 @@ a beginning-of-text token, and merges of its own.
 
 from pathlib import Path
 
+import numpy as np
 import tokenizers
 import torch
 import transformers
 
-from stillhouse.chat import ChatTokenizer
+from stillhouse.chat import ChatTokenizer, VocabularyMap
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<turn>{{ message['role'] }}: "
@@ -61,6 +62,25 @@ def make_other_tokenizer() -> transformers.PreTrainedTokenizerFast:
 def other_chat() -> ChatTokenizer:
     """The tokenizer as the models room would give it."""
     return ChatTokenizer(make_other_tokenizer(), end_of_turn_ids=[END_OF_TURN_ID], name="the other")
+
+
+def id_of(chat: ChatTokenizer, text: str) -> int:
+    """The id of a text that is one token."""
+    (ids,) = chat.encode_pieces([text])
+    assert len(ids) == 1
+    return ids[0]
+
+
+def make_map(
+    teacher: ChatTokenizer, student: ChatTokenizer, used: dict[str, int] | None = None
+) -> VocabularyMap:
+    """A map of at most three ids a row; `used` says how often the student's tokens occur."""
+    counts = np.zeros(len(student.text_bytes), dtype=np.int64)
+    for text, count in (used or {}).items():
+        counts[id_of(student, text)] = count
+    return VocabularyMap(
+        teacher, student, student_counts=counts, closing_id=student.end_of_turn_ids[0], width=3
+    )
 
 
 def make_other_model(folder: Path, *, layers: int = 4, seed: int = 5) -> Path:

@@ -4,7 +4,9 @@ import contextlib
 import multiprocessing
 import os
 import queue
+import signal
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from tiny_chain import Chain, losses_of, weights_of
 
 from stillhouse.artifacts import check_files, open_artifact
 from stillhouse.errors import StillhouseError
+from stillhouse.runlog import Listener, Progress, ignore_progress
 from stillhouse.train import TrainConfig, train
 
 JOIN_S = 120
@@ -59,10 +62,27 @@ def assert_near(out: Path, whole: Path) -> None:
     assert differences.max() < WEIGHT_TOLERANCE
 
 
+@dataclass(frozen=True)
+class KillAt:
+    """A listener that kills its process once `step` steps are done; it is told after each."""
+
+    step: int
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.done >= self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.1)  # the ticker tells at most ten times a second
+
+
 def start_ranks(
-    chain: Chain, out: Path, configs: list[TrainConfig], *, signal: bool = False
+    chain: Chain,
+    out: Path,
+    configs: list[TrainConfig],
+    *,
+    has_signal: bool = False,
+    on_progress: Listener = ignore_progress,
 ) -> Crew:
-    """Start one process for each of `configs`, as `torchrun` would."""
+    """Start one process for each of `configs`, as `torchrun` would; the first one tells."""
     # A fork server imports torch once for all children; each is a process of its own.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -76,34 +96,30 @@ def start_ranks(
     for rank, config in enumerate(configs):
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": len(configs)}
         environment = {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        task = (chain, out, config, signal, environment, reports)
+        options = {"signal": chain.signal if has_signal else None, "on_progress": on_progress}
+        task = (chain.dataset, out, {"config": config, **options}, environment, reports)
         processes.append(context.Process(target=_train_one, args=task))
         processes[-1].start()
     return Crew(processes, {}, reports)
 
 
 def _train_one(
-    chain: Chain,
-    out: Path,
-    config: TrainConfig,
-    signal: bool,
-    environment: dict[str, Any],
-    reports: Any,
+    dataset: Path, out: Path, options: dict[str, Any], environment: dict[str, Any], reports: Any
 ) -> None:
     os.environ.update({name: str(value) for name, value in environment.items()})
     torch.set_num_threads(1)
     try:
-        train(chain.dataset, out, config=config, signal=chain.signal if signal else None)
+        train(dataset, out, **options)
     except StillhouseError as err:
         reports.put((environment["RANK"], type(err).__name__, str(err)))
         raise SystemExit(2) from err
 
 
 def train_together(
-    chain: Chain, out: Path, config: TrainConfig, *, size: int, signal: bool = False
+    chain: Chain, out: Path, config: TrainConfig, *, size: int, has_signal: bool = False
 ) -> Path:
     """Train with `size` processes to the end."""
-    crew = start_ranks(chain, out, [config] * size, signal=signal)
+    crew = start_ranks(chain, out, [config] * size, has_signal=has_signal)
     crew.join()
     assert crew.errors == {}
     assert [process.exitcode for process in crew.processes] == [0] * size

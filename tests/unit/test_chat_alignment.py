@@ -1,7 +1,6 @@
 """Chunks of two tokenisations: the shortest spans with the same ends, and nothing else."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -111,39 +110,30 @@ def test_first_tokens_begin_at_the_same_byte(sides: tuple[TokenSpans, TokenSpans
     assert before[0] == before[1]
 
 
-def bias(
-    teacher: Sequence[bytes],
-    teacher_ids: Sequence[int],
-    student: Sequence[bytes],
-    student_ids: Sequence[int],
-) -> BoundaryBias:
-    return BoundaryBias(teacher, teacher_ids, student, student_ids)
-
-
 def test_the_same_vocabulary_has_no_bias() -> None:
     table = [b"Hel", b"lo", b"Hello", b"p"]
-    same = bias(table, [0, 1, 2, 0, 3], table, [0, 1, 2, 0, 3])
+    same = BoundaryBias(table, [0, 1, 2, 0, 3], table, [0, 1, 2, 0, 3])
     assert [same(token_id, token_id) for token_id in range(4)] == [0.0] * 4
 
 
 def test_a_longer_token_of_one_side_alone_is_bias_by_its_share() -> None:
     # The teacher writes Hello as one token three times of four that a text begins with Hel.
     teacher, student = [b"Hel", b"Hello"], [b"Hel", b"lo"]
-    one = bias(teacher, [0, 1, 1, 1], student, [0, 0, 0, 0, 1, 1, 1])
+    one = BoundaryBias(teacher, [0, 1, 1, 1], student, [0, 0, 0, 0, 1, 1, 1])
     assert one(0, 0) == 0.75
 
 
 def test_bias_is_the_same_with_the_sides_swapped() -> None:
     teacher, student = [b"Hel", b"Hello"], [b"Hel", b"lo"]
-    other = bias(student, [0, 0, 0, 0, 1, 1, 1], teacher, [0, 1, 1, 1])
+    other = BoundaryBias(student, [0, 0, 0, 0, 1, 1, 1], teacher, [0, 1, 1, 1])
     assert other(0, 0) == 0.75
 
 
 def test_a_longer_token_that_the_other_side_would_also_write_is_no_bias() -> None:
     # After "x Hel" the student would have written "x Hell": both know that no "lo" follows.
     teacher, student = [b"Hel", b"Hello"], [b"x Hel", b"x Hell"]
-    assert bias(teacher, [0, 1], student, [0, 0])(0, 0) == 0.0
+    assert BoundaryBias(teacher, [0, 1], student, [0, 0])(0, 0) == 0.0
 
 
 def test_tokens_that_never_occur_have_no_bias() -> None:
-    assert bias([b"a", b"ab"], [], [b"a"], [])(0, 0) == 0.0
+    assert BoundaryBias([b"a", b"ab"], [], [b"a"], [])(0, 0) == 0.0

@@ -22,7 +22,7 @@ HOSTILE = [
     "a\r\nb\r\n\r\n\tc\x0b\x0c",
     "zero\u200bwidth\u200d\ufeff\u2060x\u2028\u2029",
     "\x00\x01\x1b[31m\x7f\x85\xa0\xad",
-    "  two   three    ",
+    "  two   three    \n\n\n\n\t\t",
     "<0x0A> Ġ Ċ ÿ e\u0301 ﬁ \ud7ff\U0010ffff",
     " the Town and the Bridge",
 ]

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from other_tokenizer import END_OF_TURN_ID, other_chat
+from other_tokenizer import END_OF_TURN_ID, id_of, make_map, other_chat
 from tiny_model import END_OF_TURN_ID as TINY_END_OF_TURN_ID
 
 from stillhouse.chat import NO_ID, ChatTokenizer, VocabularyMap
@@ -22,23 +22,6 @@ def tiny(tiny_folder: Path) -> ChatTokenizer:
 @pytest.fixture(scope="module")
 def other() -> ChatTokenizer:
     return other_chat()
-
-
-def id_of(chat: ChatTokenizer, text: str) -> int:
-    (ids,) = chat.encode_pieces([text])
-    assert len(ids) == 1
-    return ids[0]
-
-
-def make_map(
-    teacher: ChatTokenizer, student: ChatTokenizer, used: dict[str, int] | None = None
-) -> VocabularyMap:
-    counts = np.zeros(len(student.text_bytes), dtype=np.int64)
-    for text, count in (used or {}).items():
-        counts[id_of(student, text)] = count
-    return VocabularyMap(
-        teacher, student, student_counts=counts, closing_id=student.end_of_turn_ids[0], width=3
-    )
 
 
 def test_a_vocabulary_maps_to_itself_control_tokens_included(tiny: ChatTokenizer) -> None:

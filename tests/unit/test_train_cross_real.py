@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_chat_spans import HOSTILE, assert_spans_write
 
 from stillhouse.artifacts import open_artifact
-from stillhouse.chat import ChatTokenizer
 from stillhouse.collect import CaptureConfig, CollectConfig, capture, collect
 from stillhouse.curate import CurateConfig, curate
 from stillhouse.losses import Head, token_logprobs
@@ -36,15 +36,6 @@ GEMMA_TEMPLATE = (
     "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 GEMMA_END_OF_TURN_IDS = "[1, 106]"
-HOSTILE = [
-    "naïve 你好 😀 👩‍👩‍👧 🏳️‍🌈",
-    "नमस्ते दुनिया, यह एक परीक्षण है।",
-    "a\r\nb\r\n\r\n\tc\x0b\x0c",
-    "zero\u200bwidth\u200d\ufeff\u2060x\u2028\u2029",
-    "\x00\x01\x1b[31m\x7f\x85\xa0\xad",
-    "<0x0A> Ġ Ċ ÿ e\u0301 ﬁ \ud7ff\U0010ffff",
-    "  two   three    \n\n\n\n\t\t",
-]
 
 
 @dataclass(frozen=True)
@@ -161,18 +152,5 @@ def test_gemma_teaches_a_student_with_the_tokens_of_smollm2(
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_the_tokens_of_both_write_hostile_texts(gemma: str, text: str) -> None:
-    prompt = [Message(role="user", content="Go on.")]
-    for spec in (SMOLLM2, gemma):
-        chat: ChatTokenizer = load_chat(locate_model(spec.removeprefix("local:")))
-        ids = chat.encode_example(prompt, text).completion_ids
-        spans = chat.spans(ids, text)
-        written = [chat.text_bytes[token_id] for token_id in ids[: spans.num_text]]
-        assert b"".join(written) == text.encode()
-        assert [len(piece) for piece in written] == [
-            int(end - start)
-            for start, end in zip(
-                [0, *spans.ends[: spans.num_text - 1]], spans.ends[: spans.num_text], strict=True
-            )
-        ]
-        assert spans.is_closed
+def test_the_tokens_of_gemma_write_hostile_texts(gemma: str, text: str) -> None:
+    assert_spans_write(load_chat(locate_model(gemma.removeprefix("local:"))), text)

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from on_policy_cases import Pair, gradients, live_settings, make_pair, stepper_of
+from on_policy_cases import (
+    Pair,
+    completion_logits,
+    gradients,
+    live_settings,
+    make_pair,
+    stepper_of,
+)
 from tiny_chain import Chain, are_same_weights, losses_of, settings
 from tiny_model import VOCABULARY_SIZE, make_tiny_model
 
@@ -44,12 +51,8 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> LiveTeacher:
 
 def logits_of(teacher: LiveTeacher, lessons: list[Lesson]) -> torch.Tensor:
     """The teacher's logits from its own whole forward pass, text by text, in float64."""
-    rows = []
-    for lesson in lessons:
-        ids = torch.tensor([lesson.example.ids])
-        logits_TV = teacher.model.network(input_ids=ids).logits[0].double()
-        rows.append(logits_TV[lesson.example.num_prompt - 1 : -1])
-    return torch.cat(rows).detach()
+    network = teacher.model.network
+    return torch.cat([completion_logits(network, one.example) for one in lessons]).detach()
 
 
 def target_of(guide: Any, lessons: list[Lesson]) -> Any:

@@ -12,6 +12,7 @@ import torch
 from on_policy_cases import (
     MAX_TOKENS,
     Pair,
+    completion_logits,
     gradients,
     live_settings,
     make_pair,
@@ -42,13 +43,6 @@ def pair(chain: Chain) -> Pair:
     return make_pair(chain)
 
 
-def float64_logits(network: torch.nn.Module, lesson: Lesson) -> torch.Tensor:
-    """Logits at the completion's tokens from a plain pass over one text."""
-    ids = torch.tensor([lesson.example.ids])
-    logits_TV: torch.Tensor = network(input_ids=ids).logits[0]
-    return logits_TV[lesson.example.num_prompt - 1 : -1].double()
-
-
 def first_batch(pair: Pair) -> list[int]:
     return dict(schedule_of(pair.texts).steps())[0]
 
@@ -62,7 +56,7 @@ def test_a_rollout_goes_on_from_the_prompt_and_knows_its_log_probabilities(pair:
         assert lesson.example.ids[:num_prompt] == text.example.ids[:num_prompt]
         assert lesson.group == text.group
         assert 1 <= lesson.num_tokens <= MAX_TOKENS
-        logprobs = float64_logits(pair.student.network, lesson).log_softmax(1)
+        logprobs = completion_logits(pair.student.network, lesson.example).log_softmax(1)
         own = logprobs.gather(1, torch.tensor(lesson.example.completion_ids).unsqueeze(1))
         assert lesson.behaviour_logprobs is not None
         assert lesson.behaviour_logprobs.tolist() == pytest.approx(
@@ -192,8 +186,8 @@ def naive_gradient(pair: Pair, lessons: list[Lesson], loss_of: object) -> torch.
     total = sum(lesson.weight * lesson.num_tokens for lesson in lessons)
     loss = torch.zeros((), dtype=torch.float64)
     for lesson in lessons:
-        q_TV = float64_logits(network, lesson).log_softmax(1)
-        p_TV = float64_logits(teacher, lesson).log_softmax(1).detach()
+        q_TV = completion_logits(network, lesson.example).log_softmax(1)
+        p_TV = completion_logits(teacher, lesson.example).log_softmax(1).detach()
         loss = loss + lesson.weight * loss_of(p_TV, q_TV, lesson).sum() / total  # type: ignore[operator]
     loss.backward()
     return gradients(network)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from other_tokenizer import END_OF_TURN_ID, other_chat
+from other_tokenizer import END_OF_TURN_ID, id_of, make_map, other_chat
 from tiny_model import END_OF_TURN_ID as TINY_END_OF_TURN_ID
 
 from stillhouse.chat import NO_ID, ChatTokenizer, VocabularyMap
@@ -29,15 +29,7 @@ def other() -> ChatTokenizer:
 
 
 def ids_of(chat: ChatTokenizer, *texts: str) -> list[int]:
-    return [chat.encode_pieces([text])[0][0] for text in texts]
-
-
-def make_map(teacher: ChatTokenizer, student: ChatTokenizer, *used: str) -> VocabularyMap:
-    counts = np.zeros(len(student.text_bytes), dtype=np.int64)
-    counts[ids_of(student, *used)] = range(len(used), 0, -1)
-    return VocabularyMap(
-        teacher, student, student_counts=counts, closing_id=student.end_of_turn_ids[0], width=3
-    )
+    return [id_of(chat, text) for text in texts]
 
 
 def one_row(ids: Sequence[int], probabilities: Sequence[float]) -> TopKSignal:
@@ -57,7 +49,7 @@ def test_teacher_tokens_that_the_student_begins_alike_are_one_outcome(
     tiny: ChatTokenizer, other: ChatTokenizer
 ) -> None:
     # The tiny one writes " Farm" and " Wins" with a space first; " the" it has whole.
-    farm, wins, the = (other.encode_pieces([text])[0][0] for text in (" Farm", " Wins", " the"))
+    farm, wins, the = ids_of(other, " Farm", " Wins", " the")
     rows = project(one_row([farm, the, wins], [0.5, 0.2, 0.1]), make_map(other, tiny))
     space, whole = ids_of(tiny, " ", " the")
     assert outcomes(rows) == {(space,): 0.6, (whole,): 0.2}
@@ -68,7 +60,9 @@ def test_student_tokens_that_go_on_belong_to_the_outcome(
     tiny: ChatTokenizer, other: ChatTokenizer
 ) -> None:
     space, town = ids_of(tiny, " ", " Town")
-    rows = project(one_row([space, town], [0.7, 0.2]), make_map(tiny, other, " Farm", " Wins"))
+    rows = project(
+        one_row([space, town], [0.7, 0.2]), make_map(tiny, other, {" Farm": 2, " Wins": 1})
+    )
     expected = {
         tuple(ids_of(other, " ", " Farm", " Wins")): 0.7,
         tuple(ids_of(other, " Town")): 0.2,
@@ -147,7 +141,7 @@ def kl_of(rows: ProjectedRows, logits: torch.Tensor) -> torch.Tensor:
 
 
 def test_silent_rows_teach_nothing() -> None:
-    logits = torch.randn(3, 50, requires_grad=True)
+    logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(2)).requires_grad_()
     loss = kl_of(ProjectedRows.silent((3, 4, 2)), logits)
     loss.sum().backward()
     assert loss.abs().max() < 1e-6
@@ -155,7 +149,7 @@ def test_silent_rows_teach_nothing() -> None:
 
 
 def test_token_rows_are_cross_entropy() -> None:
-    logits = torch.randn(3, 50)
+    logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(2))
     ids = np.array([7, 0, 49])
     expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(ids), reduction="none")
     torch.testing.assert_close(kl_of(token_rows(ids), logits), expected)

@@ -1,5 +1,6 @@
 """Training with the workers of a Ray cluster: the same student, the same refusals."""
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,6 +52,25 @@ def test_workers_on_two_nodes_train_the_student_of_one_process(
     before = (made.path / "manifest.json").read_bytes()
     train(chain.dataset, made.path, config=settings(chain, objective="sft"))
     train(chain.dataset, made.path, config=on_ray(chain))
+    assert (made.path / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_relative_folders_in_the_settings_are_those_of_this_process(
+    cluster: Any, chain: Chain, tmp_path: Path
+) -> None:
+    changes = {
+        "objective": "forward_kl",
+        "epochs": 0.25,
+        "base": f"local:{chain.model_dir.name}",
+        "cross": {"teacher": f"local:{chain.model_dir.name}"},
+    }
+    with contextlib.chdir(chain.model_dir.parent):
+        config = settings(chain, **changes, engine="ray")
+        made = train(chain.dataset, tmp_path / "s", config=config, signal=chain.signal)
+        before = (made.path / "manifest.json").read_bytes()
+        alone = settings(chain, **changes)
+        train(chain.dataset, made.path, config=alone, signal=chain.signal)
     assert (made.path / "manifest.json").read_bytes() == before
 
 

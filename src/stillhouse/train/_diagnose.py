@@ -8,7 +8,7 @@ each time, and teacher and student are compared there, position by position.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,13 +27,12 @@ from stillhouse.train._live import LiveTeacher, open_live_teacher
 from stillhouse.train._rollouts import Draft, Rollout, StudentDrawer, seed_of
 
 _PREFIX = "diagnose/"
-_TILE_TOKENS = 64
-_READ_TEXTS = 16
+_TILE_TOKENS = 64  # whose logits exist at once; not tuned
+_READ_TEXTS = 16  # that a model reads at once; not tuned
 _BIN_ENDS = (8, 32, 128)  # of positions; the last bin has no end
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """Teacher and student at each position of some texts, (N,) each, nats.
 
     Attributes:
@@ -118,9 +117,7 @@ class Diagnosis:
             )
             for start in range(0, len(examples), _READ_TEXTS)
         ]
-        return Comparison(
-            *(torch.cat(column) for column in zip(*map(_columns, parts), strict=True))
-        )
+        return Comparison(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def _lengths(self, rollouts: Sequence[Rollout]) -> dict[str, float]:
         """Drift of lengths; the teacher's texts are counted up to where a rollout is cut."""
@@ -276,16 +273,6 @@ def _without_prefix(measured: Mapping[str, float]) -> dict[str, float]:
         for name, value in measured.items()
         if name.startswith(_PREFIX)
     }
-
-
-def _columns(comparison: Comparison) -> tuple[Tensor, ...]:
-    return (
-        comparison.position_N,
-        comparison.forward_kl_N,
-        comparison.reverse_kl_N,
-        comparison.overlap_N,
-        comparison.entropy_N,
-    )
 
 
 def _by_position(own: Comparison) -> dict[str, float]:

@@ -80,7 +80,6 @@ class Rollouts:
     def state(self) -> dict[str, Tensor]:
         """The buffer, and the step that it was drawn at."""
         rollouts = list(self._buffer.values())
-        has_logprobs = all(one.logprobs is not None for one in rollouts)
         logprobs = [one.logprobs for one in rollouts if one.logprobs is not None]
         return {
             "rollouts/window": torch.tensor([self._window]),
@@ -90,9 +89,7 @@ class Rollouts:
                 [token for one in rollouts for token in one.ids], dtype=torch.long
             ),
             "rollouts/logprobs": torch.from_numpy(
-                np.concatenate([*logprobs, np.zeros(0, dtype=np.float32)])
-                if has_logprobs
-                else np.zeros(0, dtype=np.float32)
+                np.concatenate([np.zeros(0, dtype=np.float32), *logprobs])
             ),
             "rollouts/is_truncated": torch.tensor(
                 [one.is_truncated for one in rollouts], dtype=torch.bool
