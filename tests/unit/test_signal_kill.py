@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from stillhouse.artifacts import Artifact, Counts, begin_artifact, check_files, open_artifact
+from stillhouse.runlog import Listener, Progress, ignore_progress
 from stillhouse.signal import SignalReader, SignalWriter, TopKCodec, TopKSignal
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
 if TYPE_CHECKING:  # a child that needs no torch starts at once
     from tiny_chain import Chain
 
-NUM_ROWS = 120
+NUM_ROWS = 360  # 24 parts: more than the kills can leave time for
 NUM_KILLS = 8
 KEYS = [f"{number:064x}" for number in range(NUM_ROWS)]
 
@@ -96,13 +97,22 @@ def test_kills_at_any_moment_leave_no_row_twice_or_out(tmp_path: Path) -> None:
         assert np.array_equal(reader.read(KEYS[number]).ids, row(number).ids)
 
 
-def capture_of(dataset: Path, out: Path, teacher: str) -> None:
+def wait_to_be_killed(progress: Progress) -> None:
+    """Called at the end at the latest, when the second part is still in memory."""
+    if progress.done > 335:
+        time.sleep(600)
+
+
+def capture_of(
+    dataset: Path, out: Path, teacher: str, on_progress: Listener = ignore_progress
+) -> None:
     import torch
 
     from stillhouse.collect import CaptureConfig, capture
 
     torch.set_num_threads(1)
-    capture(dataset, out, teacher=teacher, config=CaptureConfig(top_k=2))
+    config = CaptureConfig(top_k=2)
+    capture(dataset, out, teacher=teacher, config=config, on_progress=on_progress)
 
 
 def test_a_killed_capture_resumes_to_the_same_artefact(chain: "Chain", tmp_path: Path) -> None:
@@ -112,7 +122,7 @@ def test_a_killed_capture_resumes_to_the_same_artefact(chain: "Chain", tmp_path:
     dataset = write_dataset(tmp_path / "d", chain.teacher, texts).path
     arguments = (dataset, tmp_path / "killed", chain.teacher)
     for parts in (0, 1):
-        child = start(capture_of, *arguments)
+        child = start(capture_of, *arguments, wait_to_be_killed)
         wait_for(lambda parts=parts: num_parts(tmp_path / "killed") >= parts, child)  # type: ignore[misc]
         assert kill(child)
     assert num_parts(tmp_path / "killed") == 1
