@@ -67,6 +67,7 @@ def rewritten(
 
 def test_the_part_is_sound_before_it_is_harmed(part: Path) -> None:
     read(part)
+    assert set(sections(part)) == set(SECTIONS)
     assert Part(part).lengths.tolist() == [20, 20, 20]
 
 
