@@ -14,7 +14,7 @@ torch.set_num_threads(1)
 V = 23
 
 
-def every_token(student_V: Tensor, teacher_V: Tensor, behaviour_V: Tensor) -> ScoredTarget:
+def every_token(teacher_V: Tensor, behaviour_V: Tensor) -> ScoredTarget:
     """Each token once: weighted by how often it is drawn, an expectation without noise."""
     return ScoredTarget(torch.arange(V), teacher_V, behaviour_V)
 
@@ -58,9 +58,7 @@ def test_names_say_which_divergence_is_descended_on_policy(
     student, teacher, _ = models()
     # Behind the kernel's own rounding, so that a gate of exactly 1 stays open.
     numbers = {key: value + 1e-9 for key, value in numbers.items()}
-    found = mean_gradient(
-        name, student, every_token(student, teacher, student), student.exp(), **numbers
-    )
+    found = mean_gradient(name, student, every_token(teacher, student), student.exp(), **numbers)
     assert relative_error(found, gradient_of(divergence, student, teacher)) < 1e-7
     assert relative_error(found, gradient_of(other, student, teacher)) > 0.1
 
@@ -68,12 +66,12 @@ def test_names_say_which_divergence_is_descended_on_policy(
 @pytest.mark.parametrize("name", ["policy_gradient_truncated", "policy_gradient_gated"])
 def test_the_importance_ratio_undoes_what_an_older_student_drew(name: str) -> None:
     student, teacher, older = models()
-    target = every_token(student, teacher, older)
+    target = every_token(teacher, older)
     wanted = gradient_of("reverse_kl", student, teacher)
     found = mean_gradient(name, student, target, older.exp(), max_ratio=100.0)
     assert relative_error(found, wanted) < 1e-12
     # A tight limit trades that for variance, and taking the draws for one's own is worse.
-    naive = mean_gradient(name, student, every_token(student, teacher, student), older.exp())
+    naive = mean_gradient(name, student, every_token(teacher, student), older.exp())
     limited = mean_gradient(name, student, target, older.exp(), max_ratio=1.3)
     assert relative_error(naive, wanted) > relative_error(limited, wanted) > 1e-5
 
@@ -130,7 +128,7 @@ def test_gradients_of_draws_point_the_right_way_within_three_sigma() -> None:
 @pytest.mark.parametrize("name", ["k2_reverse_kl_gradient", "k3_forward_kl_gradient"])
 def test_nothing_is_left_to_learn_where_student_and_teacher_agree(name: str) -> None:
     student, _, _ = models()
-    target = every_token(student, student, student)
+    target = every_token(student, student)
     leaf = student.expand(V, V).clone().requires_grad_()
     loss = loss_of_logits(leaf, target, Objective(name))
     loss.sum().backward()
