@@ -101,8 +101,13 @@ def test_a_signal_is_the_dense_distribution_cut_to_its_largest(
         assert (np.where(kept, probs_nV, 1).min(axis=1) >= largest_outside - 1e-6).all()
 
 
-def captured(chain: Chain, out: Path, **settings: Any) -> Artifact:
-    return capture(chain.dataset, out, teacher=chain.teacher, config=CaptureConfig(**settings))
+def captured(
+    chain: Chain, out: Path, *, completions: Path | None = None, **settings: Any
+) -> Artifact:
+    config = CaptureConfig(**settings)
+    return capture(
+        chain.dataset, out, teacher=chain.teacher, config=config, completions=completions
+    )
 
 
 def teacher_logprobs(teacher: LanguageModel, example: EncodedExample) -> torch.Tensor:
@@ -216,13 +221,7 @@ def test_held_out_rows_are_left_out(chain: Chain, teacher: LanguageModel) -> Non
 def test_a_smaller_k_is_cut_from_what_was_recorded(
     chain: Chain, scored: Path, teacher: LanguageModel, tmp_path: Path
 ) -> None:
-    out = capture(
-        chain.dataset,
-        tmp_path / "s",
-        teacher=chain.teacher,
-        config=CaptureConfig(top_k=4),
-        completions=chain.completions,
-    )
+    out = captured(chain, tmp_path / "s", completions=chain.completions, top_k=4)
     assert out.manifest.results["rows_recorded_while_generating"] == 32
     examples = encoded(chain.dataset, teacher)
     for (few, tail), (many, many_tail) in zip(
@@ -235,13 +234,7 @@ def test_a_smaller_k_is_cut_from_what_was_recorded(
 
 
 def test_a_larger_k_than_was_recorded_is_scored(chain: Chain, tmp_path: Path) -> None:
-    out = capture(
-        chain.dataset,
-        tmp_path / "s",
-        teacher=chain.teacher,
-        config=CaptureConfig(top_k=TOP_K + 1),
-        completions=chain.completions,
-    )
+    out = captured(chain, tmp_path / "s", completions=chain.completions, top_k=TOP_K + 1)
     assert out.manifest.results["rows_recorded_while_generating"] == 0
     assert out.manifest.results["rows_scored"] == 32
     assert out.manifest.usage.prompt_tokens > 0
@@ -280,13 +273,7 @@ def test_recordings_are_found_in_any_order_and_the_missing_ones_scored(
     dropped = next(row for row in backwards if row.request_id in in_training)
     backwards.remove(dropped)
     other = rewritten(source, tmp_path / "completions", backwards)
-    out = capture(
-        chain.dataset,
-        tmp_path / "s",
-        teacher=chain.teacher,
-        config=CaptureConfig(top_k=TOP_K),
-        completions=other,
-    )
+    out = captured(chain, tmp_path / "s", completions=other, top_k=TOP_K)
     assert out.manifest.results["rows_recorded_while_generating"] == 31
     assert out.manifest.results["rows_scored"] == 1
     assert_same_signal(out.path, scored, encoded(chain.dataset, teacher))
@@ -302,13 +289,7 @@ def test_a_recording_of_other_tokens_is_not_believed(
         for row, other in zip(rows, rows[1:] + rows[:1], strict=True)
     ]
     other = rewritten(source, tmp_path / "completions", swapped)
-    out = capture(
-        chain.dataset,
-        tmp_path / "s",
-        teacher=chain.teacher,
-        config=CaptureConfig(top_k=TOP_K),
-        completions=other,
-    )
+    out = captured(chain, tmp_path / "s", completions=other, top_k=TOP_K)
     assert out.manifest.results["rows_recorded_while_generating"] == 0
     assert_same_signal(out.path, scored, encoded(chain.dataset, teacher))
 
