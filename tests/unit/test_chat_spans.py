@@ -110,6 +110,12 @@ def test_the_space_that_sentencepiece_may_add_is_no_byte_of_the_text() -> None:
     assert token_spans([b" the", b" x"], " the x").ends.tolist() == [4, 6]
 
 
+def test_ids_that_are_no_tokens_are_refused(chat: ChatTokenizer) -> None:
+    ids = [*chat.encode_example(USER, "the").completion_ids, len(chat.text_bytes)]
+    with pytest.raises(RecordError, match=f"holds the id {ids[-1]}, for which .* has no token"):
+        chat.spans(ids, "the")
+
+
 @pytest.mark.parametrize("text", ["thex", "th", "The"])
 def test_tokens_of_another_text_are_refused(text: str) -> None:
     with pytest.raises(RecordError, match="do not write its text: at byte"):

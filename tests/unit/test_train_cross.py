@@ -390,6 +390,25 @@ def test_a_text_that_a_tokenizer_changes_teaches_nothing_and_is_counted(
     assert 0.0 in losses_of(tmp_path / "s")
 
 
+def test_a_text_with_an_id_that_is_no_token_teaches_nothing(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    teacher, student = chat_of(pair.teacher), chat_of(pair.student)
+    theirs, ours = (
+        list(training_rows(open_artifact(pair.dataset), chat)) for chat in (teacher, student)
+    )
+    encoded = theirs[0].encoded
+    padding = replace(encoded, ids=(*encoded.ids, len(teacher.text_bytes)))
+    theirs[0] = replace(theirs[0], encoded=padding)
+    pairs = list(zip(theirs, ours, strict=True))
+    with caplog.at_level(logging.WARNING):
+        texts = AlignedTexts(teacher, student, pairs, max_boundary_bias=0.1)
+    assert f"1 of {len(pairs)} training texts cannot be aligned" in caplog.text
+    assert [texts[row.encoded].alignment.num_chunks > 0 for row in ours] == [
+        index > 0 for index in range(len(pairs))
+    ]
+
+
 def test_texts_that_all_change_are_refused(pair: Pair, tmp_path: Path) -> None:
     write_dataset(tmp_path / "d", pair.teacher, [("Say it.", "a▁b")])
     capture(

@@ -159,8 +159,14 @@ class ChatTokenizer:
         """Where the tokens of a completion lie in its text, in bytes.
 
         Raises:
-            RecordError: they do not write the text.
+            RecordError: they do not write the text, or one is no token: a model may draw such an
+                id where its head has more rows than there are tokens.
         """
+        if (largest := max(ids, default=0)) >= len(self.text_bytes):
+            raise RecordError(
+                f"A completion holds the id {largest}, for which {self.name} has no token: its "
+                f"tokenizer ends at {len(self.text_bytes) - 1}. Leave the completion out."
+            )
         return token_spans([self.text_bytes[token_id] for token_id in ids], text)
 
     def _closing_ids(

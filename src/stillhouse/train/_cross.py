@@ -60,8 +60,8 @@ class AlignedTexts:
     ) -> None:
         self.teacher, self.student = teacher, student
         self._max_bias = max_boundary_bias
-        teacher_ids = list(_tokens([theirs for theirs, _ in pairs]))
-        student_ids = list(_tokens([ours for _, ours in pairs]))
+        teacher_ids = list(_tokens(teacher, [theirs for theirs, _ in pairs]))
+        student_ids = list(_tokens(student, [ours for _, ours in pairs]))
         self.student_counts = np.bincount(student_ids, minlength=len(student.text_bytes))
         self._bias = BoundaryBias(teacher.text_bytes, teacher_ids, student.text_bytes, student_ids)
         self._failures: list[str] = []
@@ -176,5 +176,8 @@ def _check_tokens(signal: Artifact, teacher: ChatTokenizer) -> None:
             )
 
 
-def _tokens(rows: Sequence[TrainingRow]) -> Iterator[int]:
-    return (token_id for row in rows for token_id in row.encoded.completion_ids)
+def _tokens(chat: ChatTokenizer, rows: Sequence[TrainingRow]) -> Iterator[int]:
+    """The ids of all completions; those that are no tokens are left to `ChatTokenizer.spans`."""
+    num_ids = len(chat.text_bytes)
+    ids = (token_id for row in rows for token_id in row.encoded.completion_ids)
+    return (token_id for token_id in ids if token_id < num_ids)
