@@ -11,8 +11,9 @@ import pytest
 import torch
 from rank_cases import assert_near
 from ray_cluster import two_nodes
-from tiny_chain import Chain, settings
+from tiny_chain import Chain, settings, write_dataset
 
+from stillhouse.collect import CaptureConfig, capture
 from stillhouse.errors import ConfigError
 from stillhouse.train import TrainConfig, train
 
@@ -65,12 +66,15 @@ def test_relative_folders_in_the_settings_are_those_of_this_process(
         "base": f"local:{chain.model_dir.name}",
         "cross": {"teacher": f"local:{chain.model_dir.name}"},
     }
+    dataset, signal = tmp_path / "dataset", tmp_path / "signal"
+    write_dataset(dataset, chain.teacher)
+    capture(dataset, signal, teacher=chain.teacher, config=CaptureConfig())
     with contextlib.chdir(chain.model_dir.parent):
         config = settings(chain, **changes, engine="ray")
-        made = train(chain.dataset, tmp_path / "s", config=config, signal=chain.signal)
+        made = train(dataset, tmp_path / "s", config=config, signal=signal)
         before = (made.path / "manifest.json").read_bytes()
         alone = settings(chain, **changes)
-        train(chain.dataset, made.path, config=alone, signal=chain.signal)
+        train(dataset, made.path, config=alone, signal=signal)
     assert (made.path / "manifest.json").read_bytes() == before
 
 
