@@ -7,7 +7,8 @@ import pytest
 
 from stillhouse.collect._asking import Asking, Share
 from stillhouse.collect._purse import FixedPurse
-from stillhouse.collect._source import START, Asked, PromptSource, Survey
+from stillhouse.collect._source import START, Asked, PromptSource
+from stillhouse.collect._survey import Survey
 from stillhouse.collect._tally import Tally
 from stillhouse.records import ItemError, Message, Prompt, Request, Sampling
 from stillhouse.runlog import Answer, Ledger, ReadPosition

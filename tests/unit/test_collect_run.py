@@ -187,7 +187,7 @@ def test_a_file_is_surveyed_once_and_its_survey_remembered(tmp_path: Path) -> No
     path = write_rows(tmp_path / "p.jsonl", *({"prompt": f"River {i}"} for i in range(3)))
     ledger_path = tmp_path / "l.sqlite"
     first = collect(path, tmp_path / "a", teacher="fake:", config=config(), ledger=ledger_path)
-    key = f"survey-2:{file_sha256(path)}"
+    key = f"survey-3-found.jsonl:{file_sha256(path)}"
     with Ledger(ledger_path) as ledger:
         kept = orjson.loads(ledger.memo(key) or "null")
         assert kept["sha256"] == first.manifest.config["prompts_sha256"]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from stillhouse.artifacts import write_table
 from stillhouse.collect import CollectConfig, collect, read_prompts
-from stillhouse.collect._source import START, PromptSource, Survey
+from stillhouse.collect._source import START, PromptSource
+from stillhouse.collect._survey import Survey
 from stillhouse.errors import ConfigError, DataError, RecordError
 from stillhouse.records import Completion, Message, Prompt
 from stillhouse.runlog import Ledger, Progress, ReadPosition

@@ -206,6 +206,42 @@ def test_a_position_is_kept_and_moves_forward_only(tmp_path: Path) -> None:
         assert ledger.read_position("other") == near
 
 
+def test_a_run_goes_on_where_an_earlier_one_stood_with_what_that_left(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    answered, failed, still_open, later = requests = [a_request(str(n)) for n in range(4)]
+    with Ledger(path) as other, Ledger(path) as ledger:
+        other.claim(requests[:3], run_key="before")
+        other.record_answers([an_answer(answered), a_failure(failed)])
+        other.note_read("before", ReadPosition(90, 3, "a" * 64))
+        ledger.continue_run("after", ["unknown", "before"], prefix_sha256="b" * 64)
+        assert ledger.read_position("after") == ReadPosition(90, 3, "b" * 64)
+        assert list(ledger.unanswered("after")) == [failed.id, still_open.id]
+        # The earlier run is as it was, and goes on by itself.
+        other.claim([later], run_key="before")
+        assert list(ledger.unanswered("before")) == [failed.id, still_open.id, later.id]
+        assert list(ledger.unanswered("after")) == [failed.id, still_open.id]
+        assert other.read_position("before") == ReadPosition(90, 3, "a" * 64)
+
+
+def test_a_run_that_has_begun_is_not_put_back(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        ledger.claim([a_request("q")], run_key="before")
+        ledger.note_read("before", ReadPosition(90, 3, "a" * 64))
+        ledger.note_read("after", ReadPosition(30, 1, "b" * 64))
+        ledger.continue_run("after", ["before"], prefix_sha256="b" * 64)
+        assert ledger.read_position("after") == ReadPosition(30, 1, "b" * 64)
+        assert list(ledger.unanswered("after")) == []
+
+
+def test_memos_are_found_by_how_their_keys_begin(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        for key in ("a.b", "a.b:2", "a.B:1", "a.c", "a", "a_b:1", "a.b\U0010fffe"):
+            ledger.keep_memo(key, key.upper())
+        found = ["a.b", "a.b:2", "a.b\U0010fffe"]
+        assert ledger.memos("a.b") == [(key, key.upper()) for key in found]
+        assert ledger.memos("%") == []
+
+
 def test_unanswered_are_the_open_failed_and_lost_requests_of_one_run(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     names = ["answered", "failed", "retried", "lost", "open"]

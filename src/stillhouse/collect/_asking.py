@@ -6,7 +6,8 @@ from itertools import islice
 
 from stillhouse.collect._purse import Purse
 from stillhouse.collect._shares import Share, without_price
-from stillhouse.collect._source import START, PromptSource, Survey
+from stillhouse.collect._source import START, PromptSource
+from stillhouse.collect._survey import Survey
 from stillhouse.collect._tally import Tally
 from stillhouse.records import ItemError, Request
 from stillhouse.runlog import Answer, Claim, Ledger, ReadPosition, Shortage

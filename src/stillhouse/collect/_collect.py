@@ -20,7 +20,9 @@ from stillhouse.collect._finish import Harvest
 from stillhouse.collect._purse import Purse, purse_of
 from stillhouse.collect._run import Run
 from stillhouse.collect._shares import Share, check_routes, open_shares
-from stillhouse.collect._source import PromptSource, Survey
+from stillhouse.collect._source import PromptSource
+from stillhouse.collect._survey import Survey
+from stillhouse.collect._survey_memory import SurveyMemory
 from stillhouse.collect._tally import Tally
 from stillhouse.errors import FolderBusyError
 from stillhouse.records import Prompt, content_hash
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from stillhouse.collect._ray import Spread
 
 _LOOK_AGAIN_S = 0.5
+_PROMPTS = "prompts_sha256"  # of the settings that make an artefact, the content that goes in
 
 
 def collect(
@@ -87,7 +90,8 @@ def collect(
     with ExitStack() as stack:
         # A first run with a mistake in it leaves nothing behind: the ledger is made last.
         book = stack.enter_context(Ledger(path)) if path.exists() else None
-        survey = _survey(source, book)
+        memory = SurveyMemory(source, book)
+        survey = memory.survey
         shares = stack.enter_context(open_shares(teacher, config, book))
         check_routes(survey, shares)
         target = _Target(
@@ -106,7 +110,7 @@ def collect(
         if book is None:
             out.parent.mkdir(parents=True, exist_ok=True)
             book = stack.enter_context(Ledger(path))
-        _remember(source, survey, book)
+        memory.keep(book)
         if specs is not None and cluster is not None:
             spread = Spread(cluster, specs, shares, source, survey, book, config)
             return _ask_on_ray_and_write(target, spread, on_progress)
@@ -209,13 +213,19 @@ def _askings(
     config: CollectConfig,
     purse: Purse,
 ) -> list[Asking]:
+    _, survey = prompts
+    for one in shares:
+        earlier = [
+            _run_key({**target.resolved, _PROMPTS: sha256}, one) for sha256 in survey.grown_from
+        ]
+        ledger.continue_run(_run_key(target.resolved, one), earlier, prefix_sha256=survey.sha256)
     return [
         Asking(
             one,
             *prompts,
             ledger,
             tally,
-            run_key=content_hash([target.resolved, one.name, one.teacher.info.id]),
+            run_key=_run_key(target.resolved, one),
             max_tries=config.access.max_tries,
             purse=purse,
         )
@@ -223,26 +233,8 @@ def _askings(
     ]
 
 
-def _survey(source: PromptSource, ledger: Ledger | None) -> Survey:
-    """The survey of the prompts; that of a file is remembered, since a large one takes a while."""
-    remembered = None
-    if ledger is not None and source.file_sha256 is not None:
-        remembered = ledger.memo(_memo_key(source))
-    if remembered is not None:
-        return Survey.from_text(remembered)
-    survey = source.survey()
-    source.check_unchanged()
-    return survey
-
-
-def _remember(source: PromptSource, survey: Survey, ledger: Ledger) -> None:
-    if source.file_sha256 is not None and ledger.memo(_memo_key(source)) is None:
-        ledger.keep_memo(_memo_key(source), survey.to_text())
-
-
-def _memo_key(source: PromptSource) -> str:
-    # The number changes with the fields of a survey: older versions keep theirs.
-    return f"survey-2:{source.file_sha256}"
+def _run_key(resolved: dict[str, Any], share: Share) -> str:
+    return content_hash([resolved, share.name, share.teacher.info.id])
 
 
 def _resolved_config(
@@ -259,4 +251,4 @@ def _resolved_config(
                 for share, info in zip(shares, infos, strict=True)
             }
         }
-    return {"prompts_sha256": survey.sha256, **who, **config.identity()}
+    return {_PROMPTS: survey.sha256, **who, **config.identity()}

@@ -7,7 +7,8 @@ from itertools import islice
 from stillhouse.artifacts import Artifact, ArtifactWriter, Counts, TeacherRef
 from stillhouse.collect._config import CollectConfig
 from stillhouse.collect._shares import Share
-from stillhouse.collect._source import PromptSource, Survey
+from stillhouse.collect._source import PromptSource
+from stillhouse.collect._survey import Survey
 from stillhouse.collect._tally import Tally
 from stillhouse.records import Completion, ItemError, Prompt, Request
 from stillhouse.runlog import Ledger, OpenCall

@@ -8,7 +8,8 @@ from pathlib import Path
 from stillhouse.collect._config import CollectConfig
 from stillhouse.collect._estimate import AskedTeacher, Estimate, estimate
 from stillhouse.collect._shares import Share, check_routes, open_shares
-from stillhouse.collect._source import PromptSource, Survey
+from stillhouse.collect._source import PromptSource
+from stillhouse.collect._survey import Survey
 from stillhouse.records import Prompt, Request, Usage
 from stillhouse.runlog import Ledger
 

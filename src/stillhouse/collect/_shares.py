@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stillhouse.collect._config import AccessConfig, CollectConfig
-from stillhouse.collect._source import Survey
+from stillhouse.collect._survey import Survey
 from stillhouse.errors import ConfigError, RecordError
 from stillhouse.records import Prompt, Request, Sampling
 from stillhouse.runlog import Ledger

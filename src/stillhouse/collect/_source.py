@@ -1,82 +1,15 @@
-"""The prompts of a collection, read again and again without holding them in memory.
+"""The prompts of a collection, read again and again without holding them in memory."""
 
-A million prompts are three arrays of 64-bit hashes here, 24 MB: what repeats, and what stands in
-both splits, is found by sorting them. Two of a million hashes agree by chance once in 30 million
-files; errors are looked up again with the texts themselves.
-"""
-
-import hashlib
-import sys
-from array import array
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-import orjson
-
 from stillhouse.artifacts import file_sha256
-from stillhouse.collect._prompts import Row, asked_identity, check_prompts, iterate_prompts
+from stillhouse.collect._prompts import Row, check_prompts, iterate_prompts
+from stillhouse.collect._survey import Survey, Surveyor
 from stillhouse.errors import DataError, RecordError
-from stillhouse.records import Prompt, canonical_json, messages_identity
+from stillhouse.records import Prompt, messages_identity
 from stillhouse.runlog import ReadPosition
-
-_HASH_BITS = np.uint64(2**64 - 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What one reading of all prompts found.
-
-    Attributes:
-        sha256: Of the canonical rows, in hex: the content, wherever it comes from.
-        num_prompts: Rows, repeated ones included.
-        repeats: Numbers of the rows that ask what an earlier one asks; they are not asked again.
-        num_routed: Of the rows that are asked, those for one teacher only, by its name.
-        num_repeats_routed: Of the repeats, those for one teacher only.
-    """
-
-    sha256: str
-    num_prompts: int
-    repeats: frozenset[int] = frozenset()
-    num_routed: Mapping[str, int] = field(default_factory=dict)
-    num_repeats_routed: int = 0
-
-    def num_asked(self, name: str) -> int:
-        """Rows that the teacher called `name` is asked."""
-        for_others = sum(self.num_routed.values()) - self.num_routed.get(name, 0)
-        return self.num_prompts - len(self.repeats) - for_others
-
-    def num_repeated(self, num_teachers: int) -> int:
-        """Times that a repeat is not asked: of each of so many teachers, or of the one it names."""
-        return num_teachers * (len(self.repeats) - self.num_repeats_routed) + (
-            self.num_repeats_routed
-        )
-
-    def num_asked_before(self, position: ReadPosition) -> int:
-        """Rows before a position that are asked; none may be for one teacher only."""
-        return position.num_rows - sum(row < position.num_rows for row in self.repeats)
-
-    def to_text(self) -> str:
-        """As JSON, to be remembered."""
-        fields = {
-            "sha256": self.sha256,
-            "num_prompts": self.num_prompts,
-            "repeats": sorted(self.repeats),
-            "num_routed": dict(self.num_routed),
-            "num_repeats_routed": self.num_repeats_routed,
-        }
-        return orjson.dumps(fields).decode()
-
-    @classmethod
-    def from_text(cls, text: str) -> "Survey":
-        """What `to_text` wrote."""
-        fields = orjson.loads(text)
-        return cls(**{**fields, "repeats": frozenset(fields["repeats"])})
-
 
 START = ReadPosition(0, 0, "")
 """Before the first row."""
@@ -93,6 +26,7 @@ class PromptSource:
     """Prompts from a file or a list.
 
     Attributes:
+        path: The file; None for a list.
         file_sha256: Of the file's bytes, to remember its survey under; None for a list.
 
     Raises:
@@ -101,6 +35,7 @@ class PromptSource:
 
     def __init__(self, prompts: Path | Sequence[Prompt]) -> None:
         self._prompts = prompts
+        self.path = prompts if isinstance(prompts, Path) else None
         self.file_sha256: str | None = None
         self._stamp: tuple[int, ...] | None = None
         if isinstance(prompts, Path):
@@ -117,38 +52,26 @@ class PromptSource:
         """Whether the file's size and time are those it was opened with: cheap, and no proof."""
         return not isinstance(self._prompts, Path) or _stamp(self._prompts) == self._stamp
 
-    def survey(self) -> Survey:
+    def survey(self, surveyor: Surveyor | None = None) -> Survey:
         """Read everything once, and refuse what no experiment can be made with.
+
+        Args:
+            surveyor: What knows the first rows already: they are not read.
 
         Raises:
             RecordError: a row is wrong, two have one id, or both splits ask the same.
             DataError: there are no prompts.
         """
-        digest = hashlib.sha256()
-        names, contents, sides = array("Q"), array("Q"), array("Q")
-        routed: dict[int, str] = {}
-        for number, (_, prompt, is_named, _) in enumerate(self._rows()):
-            digest.update(canonical_json(prompt) + b"\n")
-            # A row that has no name of its own cannot share one: its number stands for it.
-            names.append(_hash64(prompt.id if is_named else f"\0{number}"))
-            contents.append(_hash64(asked_identity(prompt)))
-            side = _hash64(messages_identity(prompt.messages)) & ~1
-            sides.append(side | (prompt.split == "held_out"))
-            if prompt.teacher is not None:
-                routed[number] = sys.intern(prompt.teacher)
-        if not names:
+        surveyor = surveyor or Surveyor()
+        for row in self._rows(num_before=surveyor.mark.num_rows, start=surveyor.mark.end):
+            surveyor.add(row)
+        if not surveyor.mark.num_rows:
             raise DataError(f"{self._where} holds no prompts. Add at least one.")
-        if _repeats(np.frombuffer(names, dtype=np.uint64)).size:
+        if surveyor.has_equal_ids():
             self._refuse_equal_ids()
-        side_P = np.frombuffer(sides, dtype=np.uint64)
-        if _repeats(side_P & _HASH_BITS).size != _repeats(side_P).size:
+        if surveyor.has_mixed_splits():
             self._refuse_mixed_splits()
-        repeated = frozenset(_repeats(np.frombuffer(contents, dtype=np.uint64)).tolist())
-        num_routed = Counter(name for row, name in routed.items() if row not in repeated)
-        num_repeats_routed = len(repeated & routed.keys())
-        return Survey(
-            digest.hexdigest(), len(names), repeated, dict(num_routed), num_repeats_routed
-        )
+        return surveyor.survey()
 
     def iterate(self, survey: Survey, after: ReadPosition = START) -> Iterator[Asked]:
         """Each row that is asked, from a position on.
@@ -221,16 +144,3 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     except FileNotFoundError:
         return None
     return state.st_ino, state.st_size, state.st_mtime_ns
-
-
-def _hash64(text: str) -> int:
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
-
-
-def _repeats(hash_P: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
-    """Indices of all values that occurred before, ascending."""
-    order_P = np.argsort(hash_P, kind="stable")
-    sorted_P = hash_P[order_P]
-    is_repeat_P = np.concatenate([[False], sorted_P[1:] == sorted_P[:-1]])
-    return np.sort(order_P[is_repeat_P])

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from stillhouse.collect._shares import Share
-from stillhouse.collect._source import PromptSource, Survey
+from stillhouse.collect._source import PromptSource
+from stillhouse.collect._survey import Survey
 from stillhouse.records import Prompt, Request
 from stillhouse.runlog import Ledger
 

@@ -21,8 +21,9 @@ from stillhouse.collect._ray._shards import ShardMaker
 from stillhouse.collect._ray._treasury import Treasury
 from stillhouse.collect._ray._worker import Job, remote_gate, used_usd
 from stillhouse.collect._shares import Share, open_shares
-from stillhouse.collect._source import PromptSource, Survey
+from stillhouse.collect._source import PromptSource
 from stillhouse.collect._stopwatch import Stopwatch, open_stopwatch
+from stillhouse.collect._survey import Survey
 from stillhouse.errors import ConfigError
 from stillhouse.records import ItemError, content_hash
 from stillhouse.runlog import Ledger, Listener, Progress, Ticker

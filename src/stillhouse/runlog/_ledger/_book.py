@@ -206,9 +206,30 @@ class Ledger:
         """
         return _runs.unanswered(self._db, run_key)
 
+    def continue_run(
+        self, run_key: str, earlier_keys: Sequence[str], *, prefix_sha256: str
+    ) -> None:
+        """Have a run that has no position yet begin where an earlier one stands.
+
+        Args:
+            run_key: The run.
+            earlier_keys: Runs whose prompts are the first of its own; the first that has a position
+                counts, and stays as it is.
+            prefix_sha256: Of the run's positions.
+        """
+        if not earlier_keys or self.read_position(run_key) is not None:
+            return
+        with self._writing():
+            for earlier_key in earlier_keys:
+                _runs.continue_run(self._db, run_key, earlier_key, prefix_sha256)
+
     def memo(self, key: str) -> str | None:
         """What a stage kept under `key` for its later runs; None where it kept nothing."""
         return _runs.memo(self._db, key)
+
+    def memos(self, prefix: str) -> list[tuple[str, str]]:
+        """What was kept under keys that begin with `prefix`: keys and texts, by key."""
+        return _runs.memos(self._db, prefix)
 
     def keep_memo(self, key: str, text: str) -> None:
         """Keep a text for later runs, in place of what was under `key`; a merge leaves it out."""

@@ -169,7 +169,7 @@ class ReadPosition:
     Attributes:
         offset_bytes: Where the next prompt begins.
         num_rows: Prompts before.
-        prefix_sha256: Of the bytes before, in hex, to notice a file that changed.
+        prefix_sha256: In hex, of what was given to read: of other prompts, it is no position.
     """
 
     offset_bytes: int

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 
 from stillhouse.runlog._ledger._database import Database
 from stillhouse.runlog._ledger._packing import id_of
@@ -64,6 +65,28 @@ def unanswered(db: Database, run_key: str) -> Iterator[str]:
         )
         for (key,) in rows:
             yield id_of(key)
+
+
+def continue_run(db: Database, run_key: str, earlier_key: str, prefix_sha256: str) -> None:
+    """Have a run begin where an earlier one stands; in a transaction of the caller."""
+    earlier = read_position(db, earlier_key)
+    if earlier is None or read_position(db, run_key) is not None:
+        return
+    run = run_number(db, run_key)
+    # What the earlier one has no answer to is the new one's as if it had been refused it.
+    db.rows(
+        f"INSERT OR IGNORE INTO held SELECT ?2, request FROM ({_UNANSWERED})",
+        (run_number(db, earlier_key), run),
+    )
+    note_read(db, run, replace(earlier, prefix_sha256=prefix_sha256))
+
+
+def memos(db: Database, prefix: str) -> list[tuple[str, str]]:
+    """Keys that begin with `prefix`, each with what was kept under it."""
+    # As a range, which is looked up in the order of the keys; LIKE looks at each.
+    return db.rows(
+        "SELECT key, text FROM memos WHERE key >= ?1 AND key < ?1 || char(1114111)", (prefix,)
+    )
 
 
 def memo(db: Database, key: str) -> str | None:
