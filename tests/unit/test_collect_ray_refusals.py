@@ -1,12 +1,16 @@
 """What a collection on Ray refuses before anything starts, and who does without Ray."""
 
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stillhouse.collect import CollectConfig, collect
+from stillhouse.collect._ray._cluster import _answering_address
 from stillhouse.errors import ConfigError
 from stillhouse.records import Message, Prompt
 from stillhouse.teachers import open_teacher
@@ -36,13 +40,64 @@ def test_a_teacher_that_is_open_already_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_address_leaves_nothing_behind(tmp_path: Path) -> None:
+def refused_address(folder: Path, address: str | None) -> str:
+    """How a collection on Ray at an address is refused; at once, and with nothing left behind."""
     pytest.importorskip("ray")
-    there = {"address": "ray://localhost:10001"}
-    config = CollectConfig.model_validate({"engine": "ray", "ray": there})
-    with pytest.raises(ConfigError, match=r"ray\.address"):
-        collect(PROMPTS, tmp_path / "out", teacher="fake:", config=config)
-    assert list(tmp_path.iterdir()) == []
+    config = CollectConfig.model_validate({"engine": "ray", "ray": {"address": address}})
+    started_s = time.monotonic()
+    with pytest.raises(ConfigError) as refused:
+        collect(PROMPTS, folder / "out", teacher="fake:", config=config)
+    assert time.monotonic() - started_s < 30.0  # Ray itself waits for minutes
+    assert list(folder.iterdir()) == []
+    return str(refused.value)
+
+
+@pytest.fixture
+def silent_address() -> Iterator[str]:
+    """An address that nobody listens at, and nobody else gets meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+def test_a_wrong_address_leaves_nothing_behind(tmp_path: Path) -> None:
+    told = refused_address(tmp_path, "ray://localhost:10001")
+    assert told.startswith("ray.address is that of a client connection")
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once(
+    tmp_path: Path, silent_address: str
+) -> None:
+    told = refused_address(tmp_path, silent_address)
+    assert told.startswith(f"There is no Ray cluster at ray.address={silent_address} (nobody ")
+    assert "ray start --head" in told
+
+
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_a_variable_that_names_a_cluster_which_is_gone_is_named(
+    tmp_path: Path, silent_address: str, monkeypatch: pytest.MonkeyPatch, address: str | None
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", silent_address)
+    told = refused_address(tmp_path, address)
+    assert told.startswith(f"There is no Ray cluster at RAY_ADDRESS={silent_address} (nobody ")
+
+
+def test_a_note_of_a_cluster_that_is_gone_does_not_keep_one_from_being_started(
+    tmp_path: Path, silent_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text(silent_address)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert _answering_address(None) == "local"
+
+
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:port"])
+def test_what_is_no_address_is_refused(tmp_path: Path, address: str) -> None:
+    assert refused_address(tmp_path, address).startswith(
+        f"There is no Ray cluster at ray.address={address} ("
+    )
 
 
 def test_without_ray_one_line_says_what_to_install(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What is asked of Ray: a connection, actors, and where they run."""
 
 import logging
+import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +14,8 @@ from stillhouse.collect._config import RayConfig
 from stillhouse.errors import ConfigError, MissingDependencyError
 
 _ANSWER_WITHIN_S = 60.0
+_CONNECT_WITHIN_S = 5.0
+_ADDRESS_VARIABLE = "RAY_ADDRESS"
 
 
 def import_ray() -> Any:
@@ -42,24 +46,54 @@ def open_cluster(config: RayConfig) -> Iterator["Cluster"]:
         with _quiet_stdout():
             yield Cluster(config)
         return
-    if config.address is not None and config.address.startswith("ray://"):
+    where, asked = _asked_address(config)
+    if asked is not None and asked.startswith("ray://"):
         raise ConfigError(
-            "ray.address is that of a client connection (ray://). Run the command on a machine of "
-            "the cluster, with ray.address=auto."
+            f"{where} is that of a client connection (ray://). Run the command on a machine of the "
+            "cluster, with ray.address=auto."
         )
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        ray.init(address=config.address, configure_logging=False, **options)
-    except (ConnectionError, ValueError, RuntimeError) as err:
+        ray.init(address=_answering_address(asked), configure_logging=False, **options)
+    except (OSError, ValueError, RuntimeError) as err:
         raise ConfigError(
-            f"There is no Ray cluster at ray.address={config.address} ({_first_line(err)}). Start "
-            "one with `ray start --head`, or leave the address out."
+            f"There is no Ray cluster at {where}={asked} ({_first_line(err)}). Start one with "
+            "`ray start --head`, or leave the address out."
         ) from err
     try:
         with _quiet_stdout():
             yield Cluster(config)
     finally:
         ray.shutdown()
+
+
+def _asked_address(config: RayConfig) -> tuple[str, str | None]:
+    """What says where the cluster is, and what it says; Ray reads the variable by itself."""
+    variable = os.environ.get(_ADDRESS_VARIABLE)
+    if config.address in (None, "auto") and variable:
+        return _ADDRESS_VARIABLE, variable
+    return "ray.address", config.address
+
+
+def _answering_address(asked: str | None) -> str:
+    """Where Ray is to connect to, somebody being there: it would wait for minutes by itself.
+
+    Raises:
+        OSError: nobody is.
+        ValueError: it is no address.
+    """
+    # What `ray.init` does with an address first; there is no public way to it.
+    found: str | None = import_ray()._private.services.canonicalize_bootstrap_address(asked)
+    if found is None:
+        return "local"
+    host, _, port = found.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_WITHIN_S).close()
+    except OSError as err:
+        if asked is None:  # a cluster that has ended is still in Ray's notes
+            return "local"
+        raise ConnectionError(f"nobody answers at {found}: {err}") from err
+    return found
 
 
 @dataclass(frozen=True)
