@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks._collect.clients import answer_of, write_prompts
+from benchmarks._collect.clients import answer_of, timeout_s, write_prompts
 from benchmarks._collect.cost import slope
 from benchmarks._collect.goals import GOALS
 from benchmarks._collect.limits import Reading, refused_fraction, settled_s, used_fraction
@@ -147,6 +147,14 @@ def test_prompts_are_all_different_and_equally_long(tmp_path: Path) -> None:
     texts = {json.loads(line)["prompt"] for line in lines}
     assert len(texts) == 50
     assert len({len(text) for text in texts}) == 1
+
+
+def test_many_prompts_may_take_longer(tmp_path: Path) -> None:
+    few, many = tmp_path / "few.jsonl", tmp_path / "many.jsonl"
+    few.write_text("{}\n" * 10_000)
+    many.write_text("{}\n" * 1_000_000)
+    assert timeout_s(few) == 900.0
+    assert timeout_s(many) == pytest.approx(3_000.0)
 
 
 def test_a_part_replaces_its_own_entry_only(tmp_path: Path) -> None:
