@@ -113,7 +113,7 @@ def test_any_split_of_calls_merges_to_what_one_ledger_holds(
 def test_merging_twice_changes_nothing(tmp_path: Path) -> None:
     source = a_ledger(tmp_path / "a", (1, "answer"), (2, "error"), (3, "lost"))
     with Ledger(tmp_path / "into") as into:
-        assert (into.merge(source).num_requests, into.merge(source).num_calls) == (3, 0)
+        into.merge(source)
     first = rows_of(tmp_path / "into")
     with Ledger(tmp_path / "into") as into:
         into.merge(source)
@@ -124,9 +124,10 @@ def test_a_ledger_that_has_grown_adds_only_what_is_new(tmp_path: Path) -> None:
     source = a_ledger(tmp_path / "a", (1, "answer"), (2, "error"))
     with Ledger(tmp_path / "into") as into:
         into.merge(source)
+        num_calls = into.totals().num_calls
         a_ledger(source, (2, "answer"), (3, "answer"))
-        added = into.merge(source)
-        assert (added.num_requests, added.num_calls) == (1, 2)
+        into.merge(source)
+        assert into.totals().num_calls == num_calls + 2
         with Ledger(source) as whole:
             assert counted(into.totals()) == counted(whole.totals())
 
@@ -137,7 +138,9 @@ def test_what_came_through_a_third_ledger_is_known(tmp_path: Path) -> None:
         between.merge(source)
         into.merge(source)
         between.close()
-        assert into.merge(tmp_path / "b").num_calls == 0
+        num_calls = into.totals().num_calls
+        into.merge(tmp_path / "b")
+        assert into.totals().num_calls == num_calls
 
 
 def test_an_answer_takes_the_place_of_the_lost_call_that_was_merged_before(tmp_path: Path) -> None:

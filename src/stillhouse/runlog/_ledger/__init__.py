@@ -28,7 +28,6 @@ How it is laid out, and why:
 """
 
 from stillhouse.runlog._ledger._book import Ledger
-from stillhouse.runlog._ledger._merge import Merged
 from stillhouse.runlog._ledger._records import (
     Batch,
     BatchState,
@@ -46,7 +45,6 @@ __all__ = [
     "Claim",
     "Shortage",
     "RoomFrom",
-    "Merged",
     "LedgerTotals",
     "OpenCall",
     "Batch",

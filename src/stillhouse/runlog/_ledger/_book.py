@@ -13,7 +13,6 @@ from stillhouse.runlog._answer import Answer
 from stillhouse.runlog._ledger import _answers, _batches, _claims, _merge, _raw, _runs, _sums
 from stillhouse.runlog._ledger._claims import Claimant
 from stillhouse.runlog._ledger._database import Database
-from stillhouse.runlog._ledger._merge import Merged
 from stillhouse.runlog._ledger._money import commitments, limit_of
 from stillhouse.runlog._ledger._packing import key_of, load_requests, pack
 from stillhouse.runlog._ledger._records import (
@@ -285,7 +284,7 @@ class Ledger:
         """The requests of a batch that have no outcome yet, in the order they were claimed."""
         return _batches.batch_requests(self._db, batch_id)
 
-    def merge(self, source: Path) -> Merged:
+    def merge(self, source: Path) -> None:
         """Add what the ledger at `source` holds, which is not changed but for its orphans.
 
         Calls that this ledger knows are not added again, so a merge may be repeated; one that is
@@ -303,7 +302,7 @@ class Ledger:
             _merge.check_at_rest(other._db)
             if other.open_calls():
                 other.settle_orphans()
-        return _merge.merge(self._db, source)
+        _merge.merge(self._db, source)
 
     def has_other_writers(self) -> bool:
         """Whether a process that runs has written here, and not closed the ledger yet."""

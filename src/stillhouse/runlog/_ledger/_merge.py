@@ -5,7 +5,6 @@ twice, merging a ledger that has grown since, or merging what came through a thi
 twice. All of it is one transaction: a process that is killed in the midst has merged nothing.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from stillhouse.errors import ConfigError
@@ -110,19 +109,6 @@ _COPY_HELD = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """What a merge added.
-
-    Attributes:
-        num_requests: Requests that the ledger did not know.
-        num_calls: Calls that it did not know; of a call known as lost, how it ended.
-    """
-
-    num_requests: int
-    num_calls: int
-
-
 def check_at_rest(db: Database) -> None:
     """Refuse a ledger that is still written, or of which a provider still works off a batch.
 
@@ -146,17 +132,17 @@ def check_at_rest(db: Database) -> None:
         )
 
 
-def merge(db: Database, source: Path) -> Merged:
+def merge(db: Database, source: Path) -> None:
     """Add what another ledger, at `source`, holds; it is at rest and its orphans are settled."""
     db.rows("ATTACH DATABASE ? AS source", (str(source),))
     try:
         with db.transaction():
-            return _take_over(db)
+            _take_over(db)
     finally:
         db.rows("DETACH DATABASE source")
 
 
-def _take_over(db: Database) -> Merged:
+def _take_over(db: Database) -> None:
     for table in _KNOWN_BY:
         _map_numbers(db, table)
     for table, columns in _COPIED.items():
@@ -169,13 +155,12 @@ def _take_over(db: Database) -> Merged:
     for (number,) in db.rows(_FOUND_AGAIN):
         subtract_call(db, number)
         db.rows("DELETE FROM main.calls WHERE number = ?", (number,))
-    merged = Merged(_count(db, "requests_map WHERE is_new"), _count(db, "calls_map"))
+    ((num_calls,),) = db.rows("SELECT count(*) FROM temp.calls_map")
     _copy_rows(db)
-    if merged.num_calls:
-        add_calls(db, before + 1, before + merged.num_calls)
+    if num_calls:
+        add_calls(db, before + 1, before + num_calls)
     for table in _MAPS:
         db.rows(f"DROP TABLE temp.{table}_map")
-    return merged
 
 
 def _map_numbers(db: Database, table: str) -> None:
@@ -207,8 +192,3 @@ def _copy_rows(db: Database) -> None:
         _COPY_HELD,
     ):
         db.rows(statement)
-
-
-def _count(db: Database, rows: str) -> int:
-    ((number,),) = db.rows(f"SELECT count(*) FROM temp.{rows}")
-    return int(number)
