@@ -17,6 +17,7 @@ from stillhouse.artifacts import (
 from stillhouse.collect._asking import Asking
 from stillhouse.collect._config import STAGE, CollectConfig
 from stillhouse.collect._finish import Harvest
+from stillhouse.collect._garbage import rare_garbage_passes
 from stillhouse.collect._purse import Purse, purse_of
 from stillhouse.collect._run import Run
 from stillhouse.collect._shares import Share, check_routes, open_shares
@@ -87,7 +88,7 @@ def collect(
         specs = check_spreadable(teacher, config)
     source = PromptSource(prompts)
     path = ledger or out.parent / "ledger.sqlite"
-    with ExitStack() as stack:
+    with rare_garbage_passes(), ExitStack() as stack:
         # A first run with a mistake in it leaves nothing behind: the ledger is made last.
         book = stack.enter_context(Ledger(path)) if path.exists() else None
         memory = SurveyMemory(source, book)
