@@ -253,3 +253,24 @@ def test_a_cut_off_table_is_refused(path: Path, keep: int) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(IntegrityError, match="not a readable Parquet file"):
         list(read_rows(path, Prompt))
+
+
+def test_single_precision_numbers_are_split_into_bytes_and_other_columns_are_not(
+    tmp_path: Path,
+) -> None:
+    logprobs = TokenLogprobs(tokens=("a", "b"), logprobs=(-0.25, -1.5))
+    row = Completion(
+        request_id="r",
+        prompt_id="p",
+        text="ab",
+        finish_reason="stop",
+        model="m",
+        created_utc=datetime(2026, 1, 1, tzinfo=UTC),
+        logprobs=logprobs,
+    )
+    write_table(tmp_path / "rows.parquet", [row], Completion)
+    group = pq.read_metadata(tmp_path / "rows.parquet").row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    split = {c.path_in_schema for c in columns if "BYTE_STREAM_SPLIT" in c.encodings}
+    assert split == {"logprobs.logprobs.list.element", "logprobs.top_logprobs.list.element"}
+    assert [one.logprobs for one in read_rows(tmp_path / "rows.parquet", Completion)] == [logprobs]

@@ -1,5 +1,6 @@
 """Records to Parquet and back, with a schema taken from the record's own types."""
 
+import io
 import types
 import typing
 from collections.abc import Iterable, Iterator
@@ -75,11 +76,27 @@ def write_table(path: Path, rows: Iterable[Record], record_type: type[R]) -> int
     """
     schema = arrow_schema(record_type)
     num_rows = 0
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    repeating, single = _encodings(schema)
+    with pq.ParquetWriter(
+        path, schema, compression="zstd", use_dictionary=repeating, use_byte_stream_split=single
+    ) as writer:
         for group in _row_groups(_batches(rows, schema, record_type.__name__)):
             writer.write_table(group)
             num_rows += group.num_rows
     return num_rows
+
+
+def _encodings(schema: pa.Schema) -> tuple[list[str], list[str]]:
+    """The columns that are written with a dictionary, and those that are split into bytes.
+
+    Log-probabilities hardly repeat, so a dictionary of them would take time and save nothing. Their
+    first bytes are much alike, and compress well when they stand together.
+    """
+    file = io.BytesIO()
+    pq.write_metadata(schema, file)
+    columns = list(pq.read_metadata(file).schema)  # the leaves, under the names that Parquet gives
+    single = [column.path for column in columns if column.physical_type == "FLOAT"]
+    return [column.path for column in columns if column.path not in single], single
 
 
 def read_rows(path: Path, record_type: type[R]) -> Iterator[R]:
