@@ -14,6 +14,7 @@ from stillhouse.signal import (
     HeadCacheSignal,
     HiddenCodec,
     HiddenSignal,
+    RelativeCodec,
     SampledCodec,
     SampledSignal,
     Signal,
@@ -94,7 +95,7 @@ def test_a_token_that_is_ruled_out_stays_ruled_out() -> None:
 def test_a_token_without_any_probability_is_refused() -> None:
     with np.errstate(divide="ignore"):
         signal = TopKSignal.of([[4, 9], [1, 2]], np.log([[0.75, 0.1], [0.0, 0.0]]))
-    for codec in (TopKCodec(2), AdaptiveCodec(2, 0.01)):
+    for codec in (TopKCodec(2), AdaptiveCodec(2, 0.01), RelativeCodec(2, 0.01)):
         with pytest.raises(ShapeError, match="no probability at all"):
             round_trip(codec, signal)
 
@@ -144,6 +145,59 @@ def test_what_was_adaptive_can_be_stored_again() -> None:
     real = np.isfinite(once.logprobs)
     assert np.array_equal(np.isfinite(again.logprobs), real)
     assert np.array_equal(again.ids, once.ids)
+
+
+def spreads(probs: np.ndarray) -> np.ndarray:
+    """Length of the gradient q - p for a nat of noise in each logit, to first order, per token."""
+    jacobians = np.eye(probs.shape[1]) * probs[:, None] - probs[:, None] * probs[:, :, None]
+    return np.sqrt((jacobians**2).sum(axis=(1, 2)))
+
+
+def sharp_to_flat(num_tokens: int, *, seed: int) -> np.ndarray:
+    logits = np.random.default_rng(seed).standard_normal((num_tokens, 200))
+    probs = np.exp(logits * np.linspace(0.5, 12, num_tokens)[:, None])
+    return probs / probs.sum(axis=1, keepdims=True)
+
+
+def test_relative_keeps_what_is_not_small_beside_the_spread() -> None:
+    probs = sharp_to_flat(60, seed=7)
+    found = round_trip(RelativeCodec(200, 0.02), top(probs, 200))
+    smallest = 0.02 * np.maximum(spreads(probs), 1e-4)
+    numbers = np.isfinite(found.logprobs).sum(axis=1)
+    # The spread is kept to a thirty-second.
+    assert (numbers <= (probs >= smallest[:, None] / 1.04).sum(axis=1)).all()
+    assert (numbers >= (probs >= smallest[:, None] * 1.04).sum(axis=1)).all()
+    assert numbers[0] > 100 > 10 > numbers[-1]
+    for token, number in enumerate(numbers):
+        best = np.argsort(-probs[token])[:number]
+        assert found.ids[token, :number].tolist() == best.tolist()
+        assert (found.ids[token, number:] == best[0]).all()  # fillers
+
+
+def test_relative_values_are_as_fine_as_the_spread_asks_for() -> None:
+    probs = sharp_to_flat(60, seed=8)
+    found = round_trip(RelativeCodec(200, 0.02), top(probs, 200))
+    real = np.isfinite(found.logprobs)
+    errors = np.exp(found.logprobs) - np.take_along_axis(probs, found.ids, axis=1)
+    lengths = np.sqrt((np.where(real, errors, 0.0) ** 2).sum(axis=1))
+    spread = np.maximum(spreads(probs), 1e-4)
+    assert (lengths / spread).max() < 0.03
+    np.testing.assert_allclose(mass(found), 1.0, atol=1e-6)
+
+
+def test_relative_keeps_one_id_where_all_are_below_the_threshold_and_never_over_top_k() -> None:
+    flat = top(np.full((1, VOCABULARY), 1 / VOCABULARY), VOCABULARY)
+    assert round_trip(RelativeCodec(4_000, 0.9), flat).ids.shape == (1, 1)
+    assert round_trip(RelativeCodec(7, 0.001), flat).ids.shape == (1, 7)
+
+
+def test_relative_encodes_a_row_alike_beside_wider_ones() -> None:
+    codec = RelativeCodec(300, 0.01)
+    narrow, wide = top(distributions(40, seed=9), 25), top(distributions(40, seed=10), 300)
+    alone, beside = round_trip(codec, narrow), round_trip(codec, narrow, wide)
+    width = alone.ids.shape[1]
+    assert np.array_equal(beside.ids[:40, :width], alone.ids)
+    assert np.array_equal(beside.logprobs[:40, :width], alone.logprobs)
 
 
 def drawn(num_draws: int, *, seed: int) -> SampledSignal:
@@ -239,6 +293,7 @@ def test_a_head_cache_gives_the_forward_kl_and_its_gradient() -> None:
 EACH_CODEC: list[Codec[Any]] = [
     TopKCodec(8),
     AdaptiveCodec(8, 0.01),
+    RelativeCodec(8, 0.01),
     SampledCodec(5, 0.7),
     TokenCodec(),
     HiddenCodec(**HEAD),
@@ -277,6 +332,8 @@ def test_a_description_of_no_known_codec_is_refused(description: Any, message: s
         lambda: TopKCodec(0),
         lambda: AdaptiveCodec(5_000, 0.1),
         lambda: AdaptiveCodec(8, 1.0),
+        lambda: RelativeCodec(0, 0.1),
+        lambda: RelativeCodec(8, 0.0),
         lambda: SampledCodec(0),
         lambda: SampledCodec(12, 0.0),
     ],

@@ -31,11 +31,13 @@ def losses_with(
 def test_each_codec_of_distributions_teaches_about_the_same(chain: Chain, tmp_path: Path) -> None:
     dense = losses_with(chain, tmp_path / "dense", codec="hidden", dtype="bfloat16")
     adaptive = losses_with(chain, tmp_path / "few", codec="adaptive", top_k=300, tail_mass=0.001)
+    relative = losses_with(chain, tmp_path / "near", codec="relative", top_k=300, threshold=0.002)
     sampled = losses_with(
         chain, tmp_path / "drawn", "sampled_cross_entropy", codec="sampled", draws=255
     )
     assert dense[-1] < 0.8 * dense[0]
     assert adaptive == pytest.approx(dense, rel=0.05)
+    assert relative == pytest.approx(dense, rel=0.05)
     # Cross-entropy against draws: the teacher's entropy more than the KL, but falling alike.
     assert sampled[0] - sampled[-1] == pytest.approx(dense[0] - dense[-1], rel=0.25)
 

@@ -7,7 +7,9 @@ from pydantic import ConfigDict, Field
 from stillhouse.records import Record
 
 if TYPE_CHECKING:
-    from stillhouse.signal import AdaptiveCodec, TopKCodec
+    from stillhouse.signal import AdaptiveCodec, RelativeCodec, TopKCodec
+
+SignalCodec = Literal["topk", "adaptive", "relative", "sampled", "actual", "hidden", "kl_cache"]
 
 
 class CaptureConfig(Record):
@@ -15,15 +17,20 @@ class CaptureConfig(Record):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    codec: Literal["topk", "adaptive", "sampled", "actual", "hidden", "kl_cache"] = "topk"
+    codec: SignalCodec = "topk"
     """What is kept per token: `topk`, the largest log-probabilities and the mass outside;
-    `adaptive`, only as many of them as `tail_mass` needs; `sampled`, draws of the teacher;
-    `actual`, the token's own log-probability; `hidden`, hidden states for a head that is stored
-    once; `kl_cache`, what the frozen head of `student` needs of the teacher."""
+    `adaptive`, only as many of them as `tail_mass` needs; `relative`, those that a gradient would
+    miss, few where the teacher is certain and up to `top_k` where it is not (set that to 512);
+    `sampled`, draws of the teacher; `actual`, the token's own log-probability; `hidden`, hidden
+    states for a head that is stored once; `kl_cache`, what the frozen head of `student` needs of
+    the teacher."""
     top_k: int = Field(default=32, ge=1, le=4_096)
     """Log-probabilities kept per token; the rest of the mass becomes the tail bucket."""
     tail_mass: float = Field(default=0.005, gt=0.0, lt=1.0)
     """Codec `adaptive`: a token keeps no more ids once so little is outside them."""
+    threshold: float = Field(default=0.011, gt=0.0, lt=1.0)
+    """Codec `relative`: a token keeps no id whose probability is below so much of the length of a
+    typical gradient there; half of it keeps about 1.7 times as many."""
     draws: int = Field(default=12, ge=1, le=255)
     """Codec `sampled`: draws per token."""
     flatten: float = Field(default=1.0, gt=0.0, le=1.0)
@@ -39,16 +46,18 @@ class CaptureConfig(Record):
     """Codec `sampled`: of the draws."""
 
     @property
-    def top_k_codec(self) -> "TopKCodec | AdaptiveCodec | None":
+    def top_k_codec(self) -> "TopKCodec | AdaptiveCodec | RelativeCodec | None":
         """What largest log-probabilities are kept in; None where something else is kept.
 
         It is known without the teacher's weights, and a collect pass may have recorded what it
         keeps.
         """
-        from stillhouse.signal import AdaptiveCodec, TopKCodec
+        from stillhouse.signal import AdaptiveCodec, RelativeCodec, TopKCodec
 
         if self.codec == "topk":
             return TopKCodec(self.top_k)
         if self.codec == "adaptive":
             return AdaptiveCodec(self.top_k, self.tail_mass)
+        if self.codec == "relative":
+            return RelativeCodec(self.top_k, self.threshold)
         return None

@@ -27,6 +27,7 @@ from stillhouse.signal import (
     HeadCacheSignal,
     HiddenCodec,
     HiddenSignal,
+    RelativeCodec,
     SampledCodec,
     SampledSignal,
     Signal,
@@ -68,7 +69,9 @@ def scorer_of(config: CaptureConfig, teacher: LanguageModel) -> Scorer:
 
 
 class _TopKScorer:
-    def __init__(self, codec: TopKCodec | AdaptiveCodec, teacher: LanguageModel) -> None:
+    def __init__(
+        self, codec: TopKCodec | AdaptiveCodec | RelativeCodec, teacher: LanguageModel
+    ) -> None:
         self.codec = codec
         self._teacher = teacher
 

@@ -21,7 +21,7 @@ from stillhouse.signal._signals import (
     TopKSignal,
     tail_logprob,
 )
-from stillhouse.signal._topk_codec import AdaptiveCodec, TopKCodec
+from stillhouse.signal._topk_codec import AdaptiveCodec, RelativeCodec, TopKCodec
 from stillhouse.signal._writer import PART_TOKENS, SignalWriter
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "describe",
     "TopKCodec",
     "AdaptiveCodec",
+    "RelativeCodec",
     "SampledCodec",
     "TokenCodec",
     "HiddenCodec",

@@ -7,7 +7,7 @@ from stillhouse.errors import ConfigError, IntegrityError
 from stillhouse.signal._codec import Codec
 from stillhouse.signal._dense_codecs import HeadCacheCodec, HiddenCodec, TokenCodec
 from stillhouse.signal._sampled_codec import SampledCodec
-from stillhouse.signal._topk_codec import AdaptiveCodec, TopKCodec
+from stillhouse.signal._topk_codec import AdaptiveCodec, RelativeCodec, TopKCodec
 
 
 def _with_head(kind: type[HiddenCodec | HeadCacheCodec]) -> Callable[..., Codec[Any]]:
@@ -21,6 +21,7 @@ def _with_head(kind: type[HiddenCodec | HeadCacheCodec]) -> Callable[..., Codec[
 CODECS: Mapping[str, tuple[int, Callable[..., Codec[Any]]]] = {
     "topk": (TopKCodec.version, TopKCodec),
     "adaptive": (AdaptiveCodec.version, AdaptiveCodec),
+    "relative": (RelativeCodec.version, RelativeCodec),
     "sampled": (SampledCodec.version, SampledCodec),
     "actual": (TokenCodec.version, TokenCodec),
     "hidden": (HiddenCodec.version, _with_head(HiddenCodec)),

@@ -53,9 +53,14 @@ def _limits() -> Probs:
     return limits
 
 
-def encode_probs(probs: Probs) -> Codes:
-    """The code of the nearest level; `REST` for at least a half, the last code for 0."""
-    codes = 1 + np.searchsorted(_limits(), -probs)
+def encode_probs(probs: Probs, units: Probs | float = 1.0) -> Codes:
+    """The code of the nearest level; `REST` for at least a half, the last code for 0.
+
+    Args:
+        probs: Any shape.
+        units: What those below a half are counted in; none of these may come to half a unit.
+    """
+    codes = 1 + np.searchsorted(_limits(), -probs / units)
     return np.where(probs >= _TOP, REST, codes).astype(np.uint16)
 
 

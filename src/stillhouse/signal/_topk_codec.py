@@ -1,8 +1,4 @@
-"""Top-k with a tail: the `topk` and `adaptive` codecs.
-
-A token's ids are in falling order of probability, so the codes of its values only rise: their
-differences are small, and truncation is a prefix.
-"""
+"""Top-k with a tail: the `topk`, `adaptive` and `relative` codecs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,21 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.errors import ConfigError, ShapeError
-from stillhouse.signal._grid import (
-    REST,
-    Probs,
-    decode_probs,
-    decode_tails,
-    encode_probs,
-    encode_tails,
-)
+from stillhouse.signal._grid import Probs
 from stillhouse.signal._id_order import IdOrder
 from stillhouse.signal._planes import Bytes, join_bytes, split_bytes
-from stillhouse.signal._signals import IdArray, TopKSignal, log_of_rest
+from stillhouse.signal._signals import IdArray, TopKSignal
+from stillhouse.signal._topk_planes import decode_lists, encode_lists
 
 _MAX_TOP_K = 4_096
-_CODE_BYTES = 2
-_LARGE_STEPS = 6  # of a token: apart from the others, both compress better by 1.4 bytes a token
+_SPREAD_CODES_PER_NAT = 16
+_LARGEST_SPREAD_CODE = 147  # 1e-4: what is kept of a token closer to certain than that is no matter
+_UNIT_SPREADS = 4.5  # an id below a half has less than 2.2 spreads, rounding included
 
 
 @dataclass(frozen=True)
@@ -57,12 +48,12 @@ class TopKCodec:
     def encode(self, signals: Sequence[TopKSignal], order: IdOrder) -> list[Bytes]:
         """See `Codec`."""
         joined = TopKSignal.joined([self._checked(signal) for signal in signals])
-        return _encode(joined, np.full(len(joined), self.top_k), order)
+        return encode_lists(joined, np.full(len(joined), self.top_k), order)
 
     def decode(self, planes: Sequence[Bytes], order: IdOrder) -> TopKSignal:
         """See `Codec`."""
         counts = np.full(len(planes[0]), self.top_k)
-        return _decode(planes, counts, order)
+        return decode_lists(planes, counts, order)
 
     def _checked(self, signal: TopKSignal) -> TopKSignal:
         if signal.ids.shape[1] != self.top_k:
@@ -106,13 +97,13 @@ class AdaptiveCodec:
         """See `Codec`."""
         joined = TopKSignal.joined(signals)
         counts = self._kept(joined).sum(axis=1)
-        planes = _encode(joined, counts, order)
+        planes = encode_lists(joined, counts, order)
         return [*split_bytes(counts.astype(np.uint16), 2), *planes]
 
     def decode(self, planes: Sequence[Bytes], order: IdOrder) -> TopKSignal:
         """See `Codec`."""
         counts = join_bytes(planes[:2]).astype(np.int64)
-        return _decode(planes[2:], counts, order)
+        return decode_lists(planes[2:], counts, order)
 
     def _kept(self, signal: TopKSignal) -> npt.NDArray[np.bool_]:
         """Which entries of (n, K) are stored."""
@@ -124,94 +115,81 @@ class AdaptiveCodec:
         return np.logical_and.accumulate(kept, axis=1)
 
 
-def _decode(planes: Sequence[Bytes], counts: npt.NDArray[np.int64], order: IdOrder) -> TopKSignal:
-    """What `_encode` was given, as wide as the largest count."""
-    tail = decode_tails(join_bytes(planes[6:8]))
-    if not len(counts):
-        return TopKSignal.of(np.zeros((0, 1)), np.zeros((0, 1)))
-    ids = order.decode(planes[8:])
-    codes = _codes(planes[:6], counts)
-    width = int(counts.max())
-    if width * len(counts) != len(ids):
-        ids, codes = _filled(ids, codes, counts)
-    ids, codes = ids.reshape(-1, width), codes.reshape(-1, width)
-    return TopKSignal(ids, _logprobs(codes, tail), tail.astype(np.float32))
+@dataclass(frozen=True)
+class RelativeCodec:
+    """The ids whose probability is at least `threshold` spreads, and never more than `top_k`.
+
+    A token's spread is the length that the gradient of KL by the logits has, to first order, for a
+    student whose logits are one nat of independent noise away: near a half where two ids share
+    the mass, small where one id has all of it or very many share it. An id below the threshold is
+    too small beside that to be missed, so that few ids are spent on certain tokens and hundreds on
+    open ones. Values are as fine as the spread asks for, too.
+
+    Attributes:
+        top_k: Most ids of a token.
+        threshold: In (0, 1).
+    """
+
+    top_k: int
+    threshold: float
+
+    name: ClassVar[str] = "relative"
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        _check_top_k(self.top_k)
+        if not 0.0 < self.threshold < 1.0:
+            raise ConfigError(f"threshold={self.threshold}; it lies between 0 and 1.")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """See `Codec`."""
+        return {"top_k": self.top_k, "threshold": self.threshold}
+
+    def stored_ids(self, signals: Sequence[TopKSignal]) -> IdArray:
+        """See `Codec`."""
+        return _flat([signal.ids[self._kept(signal, _spread_codes(signal))] for signal in signals])
+
+    def encode(self, signals: Sequence[TopKSignal], order: IdOrder) -> list[Bytes]:
+        """See `Codec`."""
+        joined = TopKSignal.joined(signals)
+        spread_codes = _spread_codes(joined)
+        counts = self._kept(joined, spread_codes).sum(axis=1)
+        units = _UNIT_SPREADS * _spreads(spread_codes)
+        return [
+            *split_bytes(counts.astype(np.uint16), 2),
+            spread_codes,
+            *encode_lists(joined, counts, order, units),
+        ]
+
+    def decode(self, planes: Sequence[Bytes], order: IdOrder) -> TopKSignal:
+        """See `Codec`."""
+        counts = join_bytes(planes[:2]).astype(np.int64)
+        return decode_lists(planes[3:], counts, order, _UNIT_SPREADS * _spreads(planes[2]))
+
+    def _kept(self, signal: TopKSignal, spread_codes: Bytes) -> npt.NDArray[np.bool_]:
+        """Which entries of (n, K) are stored."""
+        smallest = self.threshold * _spreads(spread_codes)
+        kept = np.exp(signal.logprobs.astype(np.float64)) >= smallest[:, None]
+        kept[:, :1] = True
+        kept[:, self.top_k :] = False
+        return np.logical_and.accumulate(kept, axis=1)
 
 
-def _codes(planes: Sequence[Bytes], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-    starts = np.cumsum(counts) - counts
-    places = np.arange(int(counts.sum())) - np.repeat(starts, counts)
-    steps = np.zeros(len(places), dtype=np.uint32)
-    is_large, is_small = _step_kinds(places)
-    steps[is_large], steps[is_small] = join_bytes(planes[2:4]), join_bytes(planes[4:6])
-    risen = np.cumsum(steps, dtype=np.uint32)  # may wrap; differences stay right
-    # No step leads to a token's first entry, so the sum there is that of the tokens before.
-    lifted = join_bytes(planes[:2]) - risen[starts]
-    codes: npt.NDArray[np.uint32] = risen + np.repeat(lifted, counts)
-    return codes
+def _spread_codes(signal: TopKSignal) -> Bytes:
+    """Of each token: the spread is exp(-code / 16)."""
+    probs = np.exp(signal.logprobs.astype(np.float64))
+    # Sums from left to right, so that fillers, which are at the end, change no bit of them.
+    squares = np.cumsum(probs**2, axis=1)[:, -1:]
+    lengths = np.cumsum(probs**2 * ((1 - probs) ** 2 + squares - probs**2), axis=1)[:, -1]
+    codes = -_SPREAD_CODES_PER_NAT * np.log(np.sqrt(np.maximum(lengths, 1e-12)))
+    clipped: Bytes = np.clip(np.rint(codes), 0, _LARGEST_SPREAD_CODE).astype(np.uint8)
+    return clipped
 
 
-def _step_kinds(
-    places: npt.NDArray[np.integer],
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Which entries, by their place in their token, large steps lead to, and which small ones."""
-    return (places >= 1) & (places <= _LARGE_STEPS), places > _LARGE_STEPS
-
-
-def _logprobs(codes: npt.NDArray[np.uint32], tail_logprob: Probs) -> npt.NDArray[np.float32]:
-    """Values of (n, K) codes, scaled to what the tail leaves of 1."""
-    probs = decode_probs(codes)
-    kept = -np.expm1(tail_logprob)
-    is_rest = codes[:, 0] == REST
-    probs[:, 0] += np.where(is_rest, kept - probs.sum(axis=1), 0.0)
-    probs *= (kept / probs.sum(axis=1))[:, None]
-    with np.errstate(divide="ignore"):
-        return np.log(probs).astype(np.float32)
-
-
-def _filled(
-    ids: npt.NDArray[np.int32], codes: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint32]]:
-    """Ragged entries as rows of one width: fillers repeat the first id and have no mass."""
-    is_real = np.arange(int(counts.max())) < counts[:, None]
-    firsts = np.cumsum(counts) - counts
-    wide_ids = np.repeat(ids[firsts][:, None], is_real.shape[1], axis=1)
-    wide_codes = np.full(is_real.shape, encode_probs(np.zeros(1))[0], dtype=np.uint32)
-    wide_ids[is_real], wide_codes[is_real] = ids, codes
-    return wide_ids, wide_codes
-
-
-def _encode(signal: TopKSignal, counts: npt.NDArray[np.int64], order: IdOrder) -> list[Bytes]:
-    """Planes of the first code, large and small steps between codes, tails and ranks of ids."""
-    falling = np.argsort(-signal.logprobs, axis=1, kind="stable")
-    ids = np.take_along_axis(signal.ids, falling, axis=1)
-    probs = np.exp(np.take_along_axis(signal.logprobs, falling, axis=1).astype(np.float64))
-    places = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
-    is_kept = places < counts[:, None]
-    codes = encode_probs(probs)
-    if (codes[:, 0] == encode_probs(np.zeros(1))).any():
-        raise ShapeError(
-            "A token whose ids have no probability at all: nothing could be read back."
-        )
-    steps = np.diff(codes, axis=1, prepend=codes[:, :1])
-    is_large, is_small = _step_kinds(places)
-    tail = _tail(signal, probs, is_kept)
-    return [
-        *split_bytes(codes[:, 0], _CODE_BYTES),
-        *split_bytes(steps[is_kept & is_large], _CODE_BYTES),
-        *split_bytes(steps[is_kept & is_small], _CODE_BYTES),
-        *split_bytes(encode_tails(tail), _CODE_BYTES),
-        *order.encode(ids[is_kept]),
-    ]
-
-
-def _tail(
-    signal: TopKSignal, probs: Probs, is_kept: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float32]:
-    """The given tail where all is kept, else with what is not kept."""
-    cut = log_of_rest(np.where(is_kept, probs, 0.0).sum(axis=1))
-    is_cut = (~is_kept & (probs > 0)).any(axis=1)
-    return np.where(is_cut, cut, signal.tail_logprob)
+def _spreads(codes: Bytes) -> Probs:
+    spreads: Probs = np.exp(codes.astype(np.float64) / -_SPREAD_CODES_PER_NAT)
+    return spreads
 
 
 def _flat(ids: Sequence[IdArray]) -> IdArray:

@@ -122,7 +122,7 @@ class ProjectedSignal:
     def __init__(
         self, signal: SignalReader, texts: AlignedTexts, *, ids_per_token: int, learns_text: bool
     ) -> None:
-        _check_codec(signal, ("topk", "adaptive"), "a divergence across tokenizers")
+        _check_codec(signal, ("topk", "adaptive", "relative"), "a divergence across tokenizers")
         texts.check_covered(signal)
         self._signal, self._texts, self._learns_text = signal, texts, learns_text
         self._map = VocabularyMap(

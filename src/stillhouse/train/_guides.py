@@ -56,10 +56,10 @@ class CapturedSignal:
     def __init__(self, signal: SignalReader) -> None:
         self._signal = signal
         codec = signal.codec.name if signal.codec else "topk"
-        if codec not in ("topk", "adaptive", "sampled", "hidden"):
+        if codec not in ("topk", "adaptive", "relative", "sampled", "hidden"):
             raise ConfigError(
                 f"The signal's codec {codec} keeps no distributions, which this objective learns "
-                "from. Capture with codec topk, adaptive, sampled or hidden."
+                "from. Capture with codec topk, adaptive, relative, sampled or hidden."
             )
         self._head_VE = torch.from_numpy(signal.head()) if codec == "hidden" else None
 
