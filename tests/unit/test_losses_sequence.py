@@ -24,7 +24,6 @@ from stillhouse.losses import (
     TopKTarget,
     head_loss_and_grad,
     loss_and_grad_in_parts,
-    mean_token_nll,
     sequence_loss_and_grad,
 )
 
@@ -71,7 +70,6 @@ RULES: list[tuple[Any, Callable[..., Tensor]]] = [
         ),
         normalised_preference_by_hand,
     ),
-    (lambda dtype: mean_token_nll, lambda sums_S, lengths_S: -sums_S / lengths_S),
 ]
 
 
@@ -140,19 +138,16 @@ def test_preference_pulls_teacher_text_up_and_student_text_down() -> None:
 
 def test_segments_that_do_not_fit_are_named() -> None:
     hidden, weight = student()
+    rule = ChunkLikelihood(TEACHER_S)
     for segments, message in (
         (Segments(IDS_N, SEGMENT_N, 5), "segment 4 has no position"),
         (Segments(IDS_N, SEGMENT_N, 3), "from -1 to 2"),
         (Segments(IDS_N, SEGMENT_N[:-1], S), "30 ids and 29 segment numbers"),
     ):
         with pytest.raises(ShapeError, match=message):
-            sequence_loss_and_grad(
-                hidden, Head(weight), segments, mean_token_nll, weight_L=torch.ones(S)
-            )
+            sequence_loss_and_grad(hidden, Head(weight), segments, rule, weight_L=torch.ones(S))
     with pytest.raises(ShapeError, match="one weight per loss"):
-        sequence_loss_and_grad(
-            hidden, Head(weight), TEXT, mean_token_nll, weight_L=torch.ones(S - 1)
-        )
+        sequence_loss_and_grad(hidden, Head(weight), TEXT, rule, weight_L=torch.ones(S - 1))
     with pytest.raises(ConfigError, match="tau=0"):
         ChunkLikelihood(TEACHER_S, tau=0)
     with pytest.raises(ConfigError, match="strength=-1"):

@@ -1,5 +1,6 @@
 """Losses of the student's own tokens: whose gradient they give on average."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,6 +75,26 @@ def test_the_importance_ratio_undoes_what_an_older_student_drew(name: str) -> No
     naive = mean_gradient(name, student, every_token(teacher, student), older.exp())
     limited = mean_gradient(name, student, target, older.exp(), max_ratio=1.3)
     assert relative_error(naive, wanted) > relative_error(limited, wanted) > 1e-5
+
+
+@pytest.mark.parametrize("name", ["policy_gradient_truncated", "policy_gradient_gated"])
+def test_a_baseline_changes_the_variance_of_a_policy_gradient_and_not_its_mean(name: str) -> None:
+    student, teacher, _ = models()
+    plain = every_token(teacher, student)
+    reverse_kl = (student.exp() * (student - teacher)).sum()
+    compared = replace(plain, baseline_N=reverse_kl.expand(V))
+    draw_V, objective = student.exp(), Objective(name)
+    means, variances, losses = [], [], []
+    for target in (plain, compared):
+        leaf_VV = student.expand(V, V).clone().requires_grad_()
+        losses.append(loss_of_logits(leaf_VV, target, objective))
+        (one_VV,) = torch.autograd.grad(losses[-1].sum(), leaf_VV)  # a row for each token drawn
+        means.append(draw_V @ one_VV)
+        variances.append(float(draw_V @ (one_VV - means[-1]).square().sum(1)))
+    assert relative_error(means[1], means[0]) < 1e-12
+    assert relative_error(means[1], gradient_of("reverse_kl", student, teacher)) < 1e-12
+    assert variances[1] < 0.9 * variances[0]
+    assert torch.equal(losses[0], losses[1])  # what is told stays an estimate of reverse KL
 
 
 @pytest.mark.parametrize(

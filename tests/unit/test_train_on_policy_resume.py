@@ -30,6 +30,21 @@ METHODS: dict[str, dict[str, Any]] = {
         "objective": "policy_gradient_gated",
         "rollout": {"max_tokens": MAX_TOKENS, "refresh_steps": 5, "future_discount": 0.5},
     },
+    "policy gradient with a baseline": {
+        "objective": "policy_gradient_truncated",
+        "rollout": {"max_tokens": MAX_TOKENS, "refresh_steps": 3, "baseline": "position"},
+    },
+    "distillm2": {
+        "source": "pairs",
+        "objective": "distillm2",
+        "rollout": {"max_tokens": MAX_TOKENS, "refresh_steps": 3},
+    },
+    "hidden states": {
+        "keep_layers": None,
+        "prune": {"layers": 2, "hidden": 24},
+        "rollout": {"max_tokens": MAX_TOKENS, "refresh_steps": 3},
+        "match": {"layers": [[0, 1], [-1, -1]], "weight": 0.5},
+    },
     "mixed": {"source": "mixed", "rollout": {"max_tokens": MAX_TOKENS, "refresh_steps": 2}},
     "speculative": {
         "source": "speculative",
@@ -61,8 +76,17 @@ def killed_twice(chain: Chain, out: Path, config: TrainConfig, seed: str) -> Non
         kill_at(start_child(chain, out, config), out, moments.randint(earliest, earliest + 5))
 
 
+KILLED = [
+    "rollouts",
+    "policy gradient",
+    "policy gradient with a baseline",
+    "distillm2",
+    "hidden states",
+]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
-@pytest.mark.parametrize("name", ["rollouts", "policy gradient"])
+@pytest.mark.parametrize("name", KILLED)
 def test_a_killed_process_draws_nothing_anew(chain: Chain, tmp_path: Path, name: str) -> None:
     config = live_settings(chain, epochs=8.0, checkpoint_s=0.0, **METHODS[name])
     whole = learn(chain, tmp_path / "whole", config)

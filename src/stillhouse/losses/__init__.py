@@ -23,7 +23,6 @@ from stillhouse.losses._sequence import (
     ChunkLikelihood,
     Preference,
     Segments,
-    mean_token_nll,
     sequence_loss_and_grad,
 )
 from stillhouse.losses._targets import (
@@ -67,7 +66,6 @@ __all__ = [
     "sequence_loss_and_grad",
     "ChunkLikelihood",
     "Preference",
-    "mean_token_nll",
     "Distillm2",
     "Samples",
     "Part",

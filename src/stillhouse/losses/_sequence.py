@@ -129,11 +129,6 @@ class Preference:
         return -F.logsigmoid(self.strength * (gain_S[self.chosen_L] - gain_S[self.rejected_L]))
 
 
-def mean_token_nll(student_logprob_S: Tensor, length_S: Tensor) -> Tensor:
-    """-log q(text) / tokens: a short completion weighs as much as a long one."""
-    return -student_logprob_S / length_S
-
-
 def sequence_loss_and_grad(
     hidden_ND: Tensor, head: Head, segments: Segments, rule: Rule, *, weight_L: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -143,7 +138,7 @@ def sequence_loss_and_grad(
         hidden_ND: Hidden states at the positions that predict.
         head: The output head; its gradient is added to `head.grad_VD`.
         segments: Which tokens belong together.
-        rule: The objective: `ChunkLikelihood`, `Preference` or `mean_token_nll`.
+        rule: The objective: such as `ChunkLikelihood` or `Preference`.
         weight_L: The factor of each loss in the sum.
 
     Returns:

@@ -21,8 +21,9 @@ class _Rows:
 
     def _per_position(self) -> Iterator[tuple[str, Tensor]]:
         for field in fields(self):  # type: ignore[arg-type]
-            if field.name.rpartition("_")[2].startswith("N"):
-                yield field.name, getattr(self, field.name)
+            value = getattr(self, field.name)
+            if field.name.rpartition("_")[2].startswith("N") and value is not None:
+                yield field.name, value
 
     def __post_init__(self) -> None:
         sizes = {name: tensor.shape[0] for name, tensor in self._per_position()}
@@ -56,11 +57,14 @@ class ScoredTarget(_Rows):
         teacher_logprob_N: log p(token) at temperature 1.
         behaviour_logprob_N: Of the distribution that they were drawn from, which must be the
             student's whole one (top_p = 1), perhaps of some updates ago.
+        baseline_N: Of log(q / p), to compare with in a policy gradient; it may depend on anything
+            but the token and what came after. None for 0.
     """
 
     ids_N: Tensor
     teacher_logprob_N: Tensor
     behaviour_logprob_N: Tensor
+    baseline_N: Tensor | None = None
 
 
 @dataclass(frozen=True)

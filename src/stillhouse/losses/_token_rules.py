@@ -66,4 +66,7 @@ def _importance(student_CJ: Tensor, target: ScoredTarget) -> Tensor:
 def _policy_gradient(student_CJ: Tensor, target: ScoredTarget, ratio_C1: Tensor) -> LossAndSlope:
     # The score-function gradient: log(q / p) is the cost of the drawn token, a constant here.
     cost_C1 = ratio_C1 * (student_CJ - target.teacher_logprob_N.unsqueeze(1))
-    return cost_C1.squeeze(1), cost_C1
+    if target.baseline_N is None:
+        return cost_C1.squeeze(1), cost_C1
+    # The mean of the score itself is zero, so this changes the variance alone.
+    return cost_C1.squeeze(1), cost_C1 - ratio_C1 * target.baseline_N.unsqueeze(1)

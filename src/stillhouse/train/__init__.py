@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from stillhouse.train._black_box_config import AdversarialConfig, PreferenceConfig
 from stillhouse.train._config import TrainConfig
+from stillhouse.train._contrast_config import ContrastConfig
+from stillhouse.train._match_config import MatchConfig
 from stillhouse.train._methods import GUIDES, OBJECTIVES, SOURCES, Method, check_method
 from stillhouse.train._preflight_config import PreflightConfig
 from stillhouse.train._student_config import LoraConfig, PruneConfig
@@ -22,6 +24,8 @@ __all__ = [
     "PreflightReport",
     "PreflightConfig",
     "TrainConfig",
+    "ContrastConfig",
+    "MatchConfig",
     "PreferenceConfig",
     "AdversarialConfig",
     "PruneConfig",

@@ -9,9 +9,11 @@ from stillhouse.errors import ConfigError
 from stillhouse.models import StudentStart, locate_model
 from stillhouse.signal import SignalReader, check_fingerprints
 from stillhouse.train._adversarial import advantages
+from stillhouse.train._baseline import PositionBaseline
 from stillhouse.train._batches import Schedule
 from stillhouse.train._black_box import make_black_box
 from stillhouse.train._config import TrainConfig
+from stillhouse.train._contrast import ContrastedTexts, ContrastPairs
 from stillhouse.train._cross import align_texts
 from stillhouse.train._cross_guides import ChunkLikelihoods, ProjectedSignal
 from stillhouse.train._guides import CapturedSignal, Guide, own_tokens
@@ -22,18 +24,22 @@ from stillhouse.train._live import (
     RoutedTeachers,
     ScoredTokens,
     TeacherDistribution,
+    open_any_teacher,
     open_live_teacher,
     route_of,
 )
+from stillhouse.train._match import HiddenMatch
 from stillhouse.train._methods import OBJECTIVES
 from stillhouse.train._on_policy import Rollouts
 from stillhouse.train._preference import TeacherPreferred
 from stillhouse.train._ranks import Ranks
+from stillhouse.train._rollout_config import RolloutConfig
 from stillhouse.train._rollouts import Drawer, StudentDrawer
-from stillhouse.train._rows import TrainingRow
+from stillhouse.train._rows import TrainingRow, training_rows
 from stillhouse.train._sources import Source, TeacherText
 from stillhouse.train._speculative import SpeculativeDrawer
 from stillhouse.train._student import Student
+from stillhouse.train._uld import SortedDistributions
 
 logger = logging.getLogger(__name__)
 
@@ -49,17 +55,53 @@ def open_teachers(config: TrainConfig, chat: ChatTokenizer, *, num_student_ids: 
     """
     if config.live is None or config.guide != "live":
         return {}
-    needs_one = config.source == "speculative" or OBJECTIVES[config.objective].is_of_drawn_tokens
-    if needs_one and len(config.live.teachers) > 1:
-        what = "source speculative" if config.source == "speculative" else config.objective
+    what = _what_asks_one(config)
+    if what is not None and len(config.live.teachers) > 1:
         raise ConfigError(
             f"{what} asks one teacher, but live.teachers names {len(config.live.teachers)}. "
             "Keep one of them."
         )
+    if config.objective == "uld":
+        return {name: open_any_teacher(spec) for name, spec in config.live.teachers.items()}
     return {
         name: open_live_teacher(spec, chat, num_student_ids=num_student_ids)
         for name, spec in config.live.teachers.items()
     }
+
+
+def _what_asks_one(config: TrainConfig) -> str | None:
+    """Which setting there can be only one teacher for."""
+    if config.source == "speculative":
+        return "source speculative"
+    if config.match is not None:
+        return "match"
+    is_of_one = OBJECTIVES[config.objective].is_of_drawn_tokens
+    return config.objective if is_of_one or config.objective in ("uld", "distillm2") else None
+
+
+def shared_ids(config: TrainConfig, teachers: Teachers) -> int | None:
+    """Ids that student and teachers know; None where nothing is to be cut."""
+    if config.objective == "uld":
+        return None
+    return min((teacher.num_ids for teacher in teachers.values()), default=None)
+
+
+def make_match(config: TrainConfig, student: Student, teachers: Teachers) -> HiddenMatch | None:
+    """What brings hidden states to the teacher's, if it is asked for.
+
+    Raises:
+        ConfigError: a layer is not there.
+    """
+    if config.match is None:
+        return None
+    (teacher,) = teachers.values()
+    return HiddenMatch(
+        student.model.network,
+        teacher.model.network,
+        config.match,
+        seed=config.seed,
+        clip_norm=config.clip_norm,
+    )
 
 
 def teacher_revisions(config: TrainConfig) -> dict[str, str | None]:
@@ -91,6 +133,10 @@ def make_guide(
         IntegrityError: the signal is of another dataset.
         ConfigError: a group of examples has no teacher.
     """
+    if config.objective == "uld":
+        (teacher,) = teachers.values()
+        pairs = zip(training_rows(dataset, teacher.model.chat), rows, strict=True)
+        return SortedDistributions(teacher, pairs, weight=config.cross.uld_weight)
     if config.live is not None and teachers:
         return _live_guide(config, teachers, groups)
     if config.source == "pairs":
@@ -153,7 +199,7 @@ def make_source(
     if config.source == "dataset":
         return TeacherText(texts)
     warn_of_cold_start(config, student.start)
-    if config.source in ("pairs", "rated"):
+    if config.objective in ("preference", "adversarial"):
         return make_black_box(config, texts, student, schedule=schedule, longest=longest)
     num_ids = min(teacher.num_ids for teacher in teachers.values())
     draw: Drawer = StudentDrawer(student.model, num_ids=num_ids)
@@ -166,7 +212,10 @@ def make_source(
             block_tokens=config.rollout.block_tokens,
         )
     share = config.rollout.on_policy_fraction if config.source == "mixed" else 1.0
-    return Rollouts(texts, draw, schedule, config.rollout, share=share, longest=longest)
+    rollouts = Rollouts(texts, draw, schedule, config.rollout, share=share, longest=longest)
+    if config.objective == "distillm2":
+        return ContrastPairs(texts, rollouts, schedule, config.contrast)
+    return rollouts
 
 
 def warn_of_cold_start(config: TrainConfig, start: StudentStart) -> None:
@@ -200,7 +249,9 @@ def _live_guide(config: TrainConfig, teachers: Teachers, groups: Sequence[str | 
     assert config.live is not None
     first = next(iter(teachers.values()))
     if OBJECTIVES[config.objective].is_of_drawn_tokens:
-        return ScoredTokens(first, future_discount=config.rollout.future_discount)
+        return _scored_tokens(first, config.rollout)
+    if config.objective == "distillm2":
+        return ContrastedTexts(first, config.contrast)
     if routes := config.live.routes:
         for group in groups:
             route_of(group, routes)
@@ -208,3 +259,8 @@ def _live_guide(config: TrainConfig, teachers: Teachers, groups: Sequence[str | 
     if len(teachers) == 1:
         return TeacherDistribution(first)
     return AveragedTeachers(teachers, config.live.weights or dict.fromkeys(teachers, 1.0))
+
+
+def _scored_tokens(teacher: LiveTeacher, config: RolloutConfig) -> ScoredTokens:
+    baseline = PositionBaseline(config.max_tokens) if config.baseline == "position" else None
+    return ScoredTokens(teacher, future_discount=config.future_discount, baseline=baseline)

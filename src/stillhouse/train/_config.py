@@ -6,10 +6,12 @@ from pydantic import ConfigDict, Field, model_validator
 
 from stillhouse.records import Record
 from stillhouse.train._black_box_config import AdversarialConfig, PreferenceConfig
+from stillhouse.train._contrast_config import ContrastConfig
 from stillhouse.train._cross_config import CrossConfig
 from stillhouse.train._device_config import DeviceConfig, RayConfig
 from stillhouse.train._diagnose_config import DiagnoseConfig
 from stillhouse.train._live_config import LiveConfig
+from stillhouse.train._match_config import MatchConfig
 from stillhouse.train._methods import (
     OBJECTIVES,
     GuideName,
@@ -35,19 +37,23 @@ class TrainConfig(Record):
     source: SourceName = "dataset"
     """Whose texts the student reads on while it learns: those of the dataset, `rollouts` of its
     own, both (`mixed`), or its own with a teacher that corrects them (`speculative`). `pairs` is
-    for the objective `preference`, `rated` for `adversarial`."""
+    for the objectives `preference` and `distillm2`, `rated` for `adversarial`."""
     live: LiveConfig | None = None
     """Teachers that are asked in every step, instead of a captured signal."""
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
     """How the student's own texts are drawn."""
     preference: PreferenceConfig = Field(default_factory=PreferenceConfig)
-    """How the source `pairs` is compared."""
+    """How the source `pairs` is compared by the objective `preference`."""
+    contrast: ContrastConfig = Field(default_factory=ContrastConfig)
+    """How it is by `distillm2`."""
     adversarial: AdversarialConfig = Field(default_factory=AdversarialConfig)
     """How the source `rated` is rated."""
     equal_prompts: bool = False
     """Let each prompt count alike, however many answers to it the dataset has."""
     diagnose: DiagnoseConfig | None = None
     """Measure the student on its own texts while it learns; null does not."""
+    match: MatchConfig | None = None
+    """Bring hidden states to a live teacher's too; null does not."""
     cross: CrossConfig = Field(default_factory=CrossConfig)
     """How to learn from the signal of a teacher with another tokenizer."""
     base: str = "local:"
@@ -107,6 +113,15 @@ class TrainConfig(Record):
             raise ValueError(
                 f"cross.teacher names the tokenizer of a captured signal, but the guide is "
                 f"{self.guide}; leave it out, or use alm or a divergence with a signal"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_match(self) -> Self:
+        if self.match is not None and (self.guide != "live" or self.objective == "uld"):
+            raise ValueError(
+                f"match compares hidden states with those of a live teacher, and objective "
+                f"{self.objective} asks none here; set live.teachers, or leave match out"
             )
         return self
 

@@ -25,3 +25,5 @@ class CrossConfig(Record):
     unaligned: Literal["text", "none"] = "text"
     """Divergences: what is learnt where the student is in the middle of a chunk, so that the
     teacher's distribution is of other bytes: the text itself, or nothing."""
+    uld_weight: float = Field(default=1.5, gt=0.0)
+    """Objective `uld`: what the sorted distributions count beside the text."""

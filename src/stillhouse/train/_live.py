@@ -17,6 +17,7 @@ from stillhouse.models import (
     predicting_batch,
     predicting_hidden_states,
 )
+from stillhouse.train._baseline import PositionBaseline
 from stillhouse.train._lessons import Lesson
 
 
@@ -72,6 +73,17 @@ def open_live_teacher(spec: str, chat: ChatTokenizer, *, num_student_ids: int) -
             )
     model.network.requires_grad_(False)
     return LiveTeacher(model, min(num_student_ids, output_head(model.network).shape[0]))
+
+
+def open_any_teacher(spec: str) -> LiveTeacher:
+    """Load a teacher whose tokens need not be the student's.
+
+    Raises:
+        ConfigError: nothing is there, or its head cannot be used.
+    """
+    model = load_model(spec.removeprefix("local:"))
+    model.network.requires_grad_(False)
+    return LiveTeacher(model, output_head(model.network).shape[0])
 
 
 class TeacherDistribution:
@@ -142,23 +154,53 @@ class ScoredTokens:
     Args:
         teacher: Scores them.
         future_discount: How much a token answers for the log-ratios of those after it.
+        baseline: What a token's cost is compared with; None for nothing.
     """
 
-    def __init__(self, teacher: LiveTeacher, *, future_discount: float = 0.0) -> None:
+    def __init__(
+        self,
+        teacher: LiveTeacher,
+        *,
+        future_discount: float = 0.0,
+        baseline: PositionBaseline | None = None,
+    ) -> None:
         self._teacher = teacher
         self._discount = future_discount
+        self._baseline = baseline
 
     def __call__(self, lessons: Sequence[Lesson], batch: PredictingBatch) -> ScoredTarget:
         """Log-probabilities of teacher and sampler."""
         behaviour_N = torch.cat([_behaviour(lesson) for lesson in lessons])
         head = Head(self._teacher.head_VE)
         teacher_N = token_logprobs(self._teacher.hidden_states(batch), head, batch.target_ids_N)
+        lengths = [lesson.num_tokens for lesson in lessons]
         if self._discount:
-            lengths = [lesson.num_tokens for lesson in lessons]
             gains = (teacher_N - behaviour_N).split(lengths)
             future = [discounted_sum(gain_T, self._discount) for gain_T in gains]
             teacher_N = behaviour_N + torch.cat(future)
-        return ScoredTarget(batch.target_ids_N, teacher_N, behaviour_N)
+        baseline_N = None
+        if self._baseline is not None:
+            baseline_N = self._baseline.of(lengths)
+            self._baseline.observe((behaviour_N - teacher_N).split(lengths))
+        return ScoredTarget(batch.target_ids_N, teacher_N, behaviour_N, baseline_N)
+
+    def update(self, step: int) -> None:
+        """Let the baseline learn from this step."""
+        if self._baseline is not None:
+            self._baseline.update()
+
+    def state(self) -> dict[str, Tensor]:
+        """The baseline."""
+        return self._baseline.state() if self._baseline is not None else {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take the baseline over."""
+        if self._baseline is not None:
+            self._baseline.restore(state)
+
+    def metrics(self) -> dict[str, float]:
+        """Nothing that the loss does not say."""
+        return {}
 
 
 def discounted_sum(value_T: Tensor, discount: float) -> Tensor:

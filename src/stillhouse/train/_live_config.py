@@ -14,7 +14,7 @@ class LiveConfig(Record):
 
     teachers: dict[str, str] = Field(default={"teacher": "local:"}, min_length=1)
     """By a name of your choice: `local:` is the embedded teacher, `local:FOLDER` any model. All
-    must share the student's tokenizer and chat template."""
+    must share the student's tokenizer and chat template, but for the objective `uld`."""
     weights: dict[str, float] = Field(default_factory=dict)
     """Of each teacher in the mean of their probabilities; none for equal ones."""
     routes: dict[str, str] = Field(default_factory=dict)

@@ -2,7 +2,9 @@
 
 import contextlib
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from stillhouse.runlog import Listener, MetricsLog, Ticker, ignore_progress
 from stillhouse.train._checkpoint import CheckpointState, load_checkpoint, save_checkpoint
@@ -11,6 +13,8 @@ from stillhouse.train._parts import parts_of
 from stillhouse.train._plan import Plan
 from stillhouse.train._ranks import ALONE, Ranks
 from stillhouse.train._step import Stepper, StepResult
+
+V = TypeVar("V")
 
 
 class Loop:
@@ -42,6 +46,7 @@ class Loop:
             plan.schedule.num_steps,
             ranks,
             num_ids=plan.num_ids,
+            match=plan.match,
         )
         self._clock = diagnosis_clock(plan.config)
         self.diagnosed_at_end: dict[str, float] = {}
@@ -90,7 +95,8 @@ class Loop:
             self.checkpoints_dir, network=self._stepper.network, optimizer=self._stepper.optimizer
         )
         if kept:
-            self._plan.source.restore(kept)
+            for companion in self._plan.companions:
+                companion.restore(kept)
         self._num_done, self._spent_before_s = state
 
     def _run_steps(self, log: MetricsLog | None) -> None:
@@ -119,11 +125,12 @@ class Loop:
         result = self._stepper.learn(step, parts, self._plan.guide)
         self._is_between_steps = False
         self._stepper.update(step)
-        self._plan.source.update(step)
+        for companion in self._plan.companions:
+            companion.update(step)
         rate = self._stepper.learning_rate(step)
         metrics = {
             **_metrics(result, rate, time.monotonic() - started_s),
-            **self._plan.source.metrics(),
+            **_merged(companion.metrics() for companion in self._plan.companions),
             **diagnosed,
         }
         if log is not None:
@@ -146,9 +153,13 @@ class Loop:
             CheckpointState(step=self._num_done, seconds=self.seconds),
             network=self._stepper.network,
             optimizer=self._stepper.optimizer,
-            source=self._plan.source.state(),
+            source=_merged(companion.state() for companion in self._plan.companions),
             is_first=self._ranks.is_first,
         )
+
+
+def _merged(parts: Iterable[Mapping[str, V]]) -> dict[str, V]:
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def _metrics(result: StepResult, learning_rate: float, seconds: float) -> dict[str, float]:

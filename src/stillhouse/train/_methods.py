@@ -34,6 +34,8 @@ ObjectiveName = Literal[
     "policy_gradient_truncated",
     "policy_gradient_gated",
     "alm",
+    "uld",
+    "distillm2",
     "preference",
     "adversarial",
 ]
@@ -118,6 +120,18 @@ OBJECTIVES: Mapping[ObjectiveName, Method] = MappingProxyType(
             ("signal",),
             is_per_token=False,
         ),
+        "uld": Method(
+            "the text, and sorted distributions place by place, across tokenizers",
+            ("dataset",),
+            ("live",),
+            is_per_token=False,
+        ),
+        "distillm2": Method(
+            "skew KL on the teacher's text and skew reverse KL on the student's",
+            ("pairs",),
+            ("live",),
+            is_per_token=False,
+        ),
         "preference": Method(
             "the teacher's text preferred over the student's own (DPO)",
             ("pairs",),
@@ -162,7 +176,7 @@ def check_rollouts(objective: ObjectiveName, rollout: RolloutConfig) -> None:
     """Refuse rollouts that an objective of drawn tokens would be wrong on.
 
     Raises:
-        ConfigError: it needs fresh ones, or has no use for later tokens' log-ratios.
+        ConfigError: it needs fresh ones, or has no use for what is set for policy gradients.
     """
     is_policy_gradient = objective.startswith("policy_gradient")
     is_of_drawn = OBJECTIVES[objective].is_of_drawn_tokens
@@ -171,8 +185,12 @@ def check_rollouts(objective: ObjectiveName, rollout: RolloutConfig) -> None:
             f"objective {objective} is right on fresh rollouts only, but rollout.refresh_steps="
             f"{rollout.refresh_steps}; set it to 1, or use policy_gradient_truncated"
         )
-    if rollout.future_discount and not is_policy_gradient:
-        raise ConfigError(
-            f"rollout.future_discount={rollout.future_discount:g} is for policy gradients, not "
-            f"for {objective}; set it to 0, or use policy_gradient_truncated"
-        )
+    for setting, value, off in (
+        ("future_discount", rollout.future_discount, 0.0),
+        ("baseline", rollout.baseline, "none"),
+    ):
+        if value != off and not is_policy_gradient:
+            raise ConfigError(
+                f"rollout.{setting}={value} is for policy gradients, not for {objective}; set it "
+                f"to {off}, or use policy_gradient_truncated"
+            )

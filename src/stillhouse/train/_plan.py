@@ -8,16 +8,23 @@ from stillhouse.artifacts import Artifact, open_artifact
 from stillhouse.chat import EncodedExample
 from stillhouse.errors import ConfigError, DataError
 from stillhouse.models import ModelFolder, output_head
-from stillhouse.train._assemble import make_guide, make_source, open_teachers
+from stillhouse.train._assemble import (
+    make_guide,
+    make_match,
+    make_source,
+    open_teachers,
+    shared_ids,
+)
 from stillhouse.train._batches import Schedule
 from stillhouse.train._black_box import weigh_prompts_alike
 from stillhouse.train._config import TrainConfig
 from stillhouse.train._diagnose import Diagnosis, make_diagnosis
 from stillhouse.train._guides import Guide
 from stillhouse.train._lessons import Lesson
+from stillhouse.train._match import HiddenMatch
 from stillhouse.train._preflight import run_checks
 from stillhouse.train._rows import TrainingRow, training_rows
-from stillhouse.train._sources import Source
+from stillhouse.train._sources import Companion, Source
 from stillhouse.train._step import per_token_objective
 from stillhouse.train._student import Student, load_base, make_student
 
@@ -59,6 +66,7 @@ class Plan:
         preflight: What was measured before the first step.
         num_ids: Ids that are learnt, where teachers that are live know fewer than the student.
         diagnosis: Measures the student while it learns; None for not.
+        match: Brings its hidden states to a teacher's; None for not.
     """
 
     config: TrainConfig
@@ -73,6 +81,14 @@ class Plan:
     preflight: dict[str, float]
     num_ids: int | None
     diagnosis: Diagnosis | None
+    match: HiddenMatch | None
+
+    @property
+    def companions(self) -> tuple[Companion, ...]:
+        """What goes on from step to step beside the student."""
+        return tuple(
+            one for one in (self.source, self.guide, self.match) if isinstance(one, Companion)
+        )
 
 
 def open_inputs(dataset: Path, signal: Path | None, config: TrainConfig) -> Inputs:
@@ -145,8 +161,15 @@ def make_plan(config: TrainConfig, inputs: Inputs, base: ModelFolder, *, name: s
         source=make_source(config, texts, student, teachers, schedule=schedule, longest=longest),
         guide=guide,
         preflight=checked.measured,
-        num_ids=min((teacher.num_ids for teacher in teachers.values()), default=None),
-        diagnosis=make_diagnosis(config, examples, student.model, teachers, longest=longest),
+        num_ids=shared_ids(config, teachers),
+        diagnosis=make_diagnosis(
+            config,
+            examples,
+            student.model,
+            {} if config.objective == "uld" else teachers,  # it reads in other tokens
+            longest=longest,
+        ),
+        match=make_match(config, student, teachers),
     )
 
 

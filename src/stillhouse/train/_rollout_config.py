@@ -40,3 +40,6 @@ class RolloutConfig(Record):
     future_discount: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Policy gradients: how much a token answers for the log-ratios of those after it, as in
     MiniLLM (arXiv:2306.08543); 0 is its own alone."""
+    baseline: Literal["none", "position"] = "none"
+    """Policy gradients: `position` compares a token's log-ratio with the mean that earlier steps
+    had at its position, which lowers the variance of the gradient and leaves its mean."""

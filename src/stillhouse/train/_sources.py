@@ -1,26 +1,23 @@
 """Where the texts of a batch come from: whose words the student reads on while it learns."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from stillhouse.train._lessons import Lesson
 
 
-class Source(Protocol):
-    """Texts for each step. What it gives depends on the step, the seed and its state alone."""
-
-    def lessons(self, step: int, indices: Sequence[int]) -> list[Lesson]:
-        """The lessons of a step, from the training examples at `indices` or from their prompts."""
-        ...
+@runtime_checkable
+class Companion(Protocol):
+    """What goes on from step to step beside the student, such as a buffer or a running mean."""
 
     def update(self, step: int) -> None:
         """Let what it has of its own learn; called with the student's update and never apart."""
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must keep, so that a resumed run gives the same lessons."""
+        """What a checkpoint must keep, so that a resumed run goes on as it would have."""
         ...
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -28,7 +25,15 @@ class Source(Protocol):
         ...
 
     def metrics(self) -> dict[str, float]:
-        """What the last step's lessons were like, under `train/...` names."""
+        """What the last step was like, under `train/...` names."""
+        ...
+
+
+class Source(Companion, Protocol):
+    """Texts for each step. What it gives depends on the step, the seed and its state alone."""
+
+    def lessons(self, step: int, indices: Sequence[int]) -> list[Lesson]:
+        """The lessons of a step, from the training examples at `indices` or from their prompts."""
         ...
 
 

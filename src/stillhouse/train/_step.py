@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from stillhouse.models import predicting_batch
 from stillhouse.train._config import TrainConfig
 from stillhouse.train._guides import Guide, TextTarget
 from stillhouse.train._lessons import Lesson
+from stillhouse.train._match import HiddenMatch
 from stillhouse.train._methods import OBJECTIVES
 from stillhouse.train._placement import gathered, local_part, on_device, place
 from stillhouse.train._ranks import ALONE, Ranks
@@ -45,6 +47,8 @@ class Stepper:
         num_steps: Length of the schedule.
         ranks: The processes that share each batch.
         num_ids: Learn the first so many ids alone, where a teacher knows no more.
+        match: Adds the distance of hidden states to the loss that is descended, not to the one
+            that is told.
     """
 
     def __init__(
@@ -55,8 +59,10 @@ class Stepper:
         ranks: Ranks = ALONE,
         *,
         num_ids: int | None = None,
+        match: HiddenMatch | None = None,
     ) -> None:
         self._ranks = ranks
+        self._match = match
         self._num_ids = num_ids
         self._correction = chosen_correction(config.rollout, config.objective)
         self._config = config
@@ -148,10 +154,11 @@ class Stepper:
         """Add the gradients of some lessons; returns their loss and the tokens that were read."""
         device = self._ranks.device
         batch = predicting_batch([lesson.example for lesson in lessons])
-        target = on_device(guide(lessons, batch), device)
         weights = [one.weight / total for one in lessons for _ in range(one.num_tokens)]
         weight_N = torch.tensor(weights, device=device)
-        hidden_ND = self._placement.hidden_states(on_device(batch, device))
+        with self._match.watching() if self._match else nullcontext():
+            target = on_device(guide(lessons, batch), device)
+            hidden_ND = self._placement.hidden_states(on_device(batch, device))
         head = self._placement.head()
         if self._num_ids is not None:
             head = head.cut(self._num_ids)
@@ -167,7 +174,11 @@ class Stepper:
                 hidden_ND, head, target, self._objective, weight_N=weight_N
             )
             loss = (loss_N.double() * weight_N.double()).sum()
-        hidden_ND.backward(hidden_grad_ND)
+        if self._match is None:
+            hidden_ND.backward(hidden_grad_ND)
+        else:
+            added = self._match.loss(batch, weight_N)
+            torch.autograd.backward([hidden_ND, added], [hidden_grad_ND, None])
         return float(loss), batch.ids_BT.numel()
 
     def _clipped_norm(self) -> float:
