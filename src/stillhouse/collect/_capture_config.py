@@ -28,7 +28,7 @@ class CaptureConfig(Record):
     """Log-probabilities kept per token; the rest of the mass becomes the tail bucket."""
     tail_mass: float = Field(default=0.005, gt=0.0, lt=1.0)
     """Codec `adaptive`: a token keeps no more ids once so little is outside them."""
-    threshold: float = Field(default=0.011, gt=0.0, lt=1.0)
+    threshold: float = Field(default=0.012, gt=0.0, lt=1.0)
     """Codec `relative`: a token keeps no id whose probability is below so much of the length of a
     typical gradient there; half of it keeps about 1.7 times as many."""
     draws: int = Field(default=12, ge=1, le=255)
