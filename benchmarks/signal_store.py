@@ -166,7 +166,7 @@ def topk_codecs() -> dict[str, Codec[Any]]:
         "adaptive, K <= 512, tail 0.5 %": AdaptiveCodec(MOST, 0.005),
         **{
             f"relative, K <= 512, threshold {threshold}": RelativeCodec(MOST, threshold)
-            for threshold in (0.03, 0.012, 0.002)
+            for threshold in (0.03, 0.012, 0.006, 0.002)
         },
     }
 
