@@ -40,21 +40,23 @@ class Materials:
 
 
 def make_materials(options: Options) -> Materials:
-    """Let the teacher write, or take what an earlier run left."""
+    """Let the teacher write, or take what an earlier run of the same settings left."""
     work, prompts = options.work, _prompts(options)
     work.mkdir(parents=True, exist_ok=True)
     sampling = Sampling(temperature=1.0, max_tokens=MAX_TOKENS, top_logprobs=_TOP_K)
     completions = work / "completions"
-    collect(prompts, completions, teacher=TEACHER, config=CollectConfig(sampling=sampling))
+    collection = CollectConfig(sampling=sampling)
+    collect(prompts, completions, teacher=TEACHER, config=collection, replace=True)
     # Nothing is left out: what is kept is a sample of the teacher as it is.
     everything = CurateConfig(drop_truncated=False, drop_looping=False, deduplicate=False)
-    dataset = curate(completions, work / "dataset", config=everything)
+    dataset = curate(completions, work / "dataset", config=everything, replace=True)
     signal = capture(
         dataset.path,
         work / "signal",
         teacher=TEACHER,
         config=CaptureConfig(top_k=_TOP_K),
         completions=completions,
+        replace=True,
     )
     rows = dataset.rows("examples", Example)
     return Materials(dataset, signal, [row for row in rows if row.split == "held_out"])
