@@ -1,9 +1,9 @@
 """How close students come to their teacher: by its text, by its signal, and on their own texts.
 
-    python benchmarks/quality.py [--rounds 3] [--prompts 800] [--work FOLDER] [--table]
+    python benchmarks/quality.py [--rounds 3] [--prompts 800] [--temperature 1] [--work FOLDER] [--table]
 
 The teacher is SmolLM2-135M-Instruct, the student 12 of its 30 layers. Both learn the demo's news,
-as texts drawn at temperature 1. `seqkd` learns the text and `kd` the captured signal, in the same
+as texts drawn at one temperature. `seqkd` learns the text and `kd` the captured signal, in the same
 order and so over the same tokens. `onpolicy` goes on from `kd` with a live teacher and texts that
 the student draws; `kd_longer` goes on from `kd` as it began, over as many tokens as that.
 Everything is measured on prompts about subjects that no training prompt has.
@@ -20,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks._parts.command import Benchmark, run
 from benchmarks._quality import tables
 from benchmarks._quality.options import Options
+
+SIZES = ("prompts", "held_out", "temperature", "layers", "epochs", "on_policy_epochs", "draws")
 
 
 def students(options: Options) -> dict[str, Any]:
@@ -40,8 +42,8 @@ def students(options: Options) -> dict[str, Any]:
             print(f"seed {seed}, {arm}: KL {figures['text_kl']['value']:.3f},", end=" ")
             print(f"on own texts {figures['own_kl']['value']:.3f} nats", flush=True)
         seeds.append(made)
-    sizes = {name: getattr(options, name) for name in ("prompts", "held_out", "layers", "draws")}
-    return {**sizes, **entry_of(seeds)}
+    sizes = {name: getattr(options, name) for name in SIZES}
+    return {"sizes": sizes, **entry_of(seeds)}
 
 
 QUALITY = Benchmark(

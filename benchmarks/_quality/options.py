@@ -17,6 +17,7 @@ class Options(PartOptions):
         rounds: Seeds; each orders the texts and draws the student's own differently.
         prompts: Training prompts.
         held_out: Held-out prompts, about other subjects.
+        temperature: Of the teacher's texts; at 0 sequence-level KD is that of its likeliest ones.
         layers: Of the teacher's 30 layers in the student.
         epochs: Over the teacher's texts, by text and by signal alike.
         on_policy_epochs: Over the prompts, in the phase after that.
@@ -27,6 +28,7 @@ class Options(PartOptions):
     rounds: int = 3
     prompts: int = 800
     held_out: int = 150
+    temperature: float = 1.0
     layers: int = 12
     epochs: float = 1.2
     on_policy_epochs: float = 0.8

@@ -29,7 +29,7 @@ class Materials:
     """What all students learn from and are measured on.
 
     Attributes:
-        dataset: The teacher's texts, drawn at temperature 1, in both splits.
+        dataset: The teacher's texts, in both splits.
         signal: Its distributions on them.
         held_out: The rows that no student learns.
     """
@@ -43,7 +43,7 @@ def make_materials(options: Options) -> Materials:
     """Let the teacher write, or take what an earlier run of the same settings left."""
     work, prompts = options.work, _prompts(options)
     work.mkdir(parents=True, exist_ok=True)
-    sampling = Sampling(temperature=1.0, max_tokens=MAX_TOKENS, top_logprobs=_TOP_K)
+    sampling = Sampling(temperature=options.temperature, max_tokens=MAX_TOKENS, top_logprobs=_TOP_K)
     completions = work / "completions"
     collection = CollectConfig(sampling=sampling)
     collect(prompts, completions, teacher=TEACHER, config=collection, replace=True)
