@@ -1,6 +1,7 @@
 """How close students come to their teacher: by its text, by its signal, and on their own texts.
 
-    python benchmarks/quality.py [--rounds 3] [--prompts 800] [--temperature 1] [--work FOLDER] [--table]
+    python benchmarks/quality.py [--rounds 3] [--prompts 800] [--temperature 1]
+                                 [--work FOLDER] [--table]
 
 The teacher is SmolLM2-135M-Instruct, the student 12 of its 30 layers. Both learn the demo's news,
 as texts drawn at one temperature. `seqkd` learns the text and `kd` the captured signal, in the same
