@@ -15,10 +15,10 @@ from tiny_chain import Chain
 
 from stillhouse.chat import EncodedExample
 from stillhouse.errors import ConfigError
-from stillhouse.train._baseline import PositionBaseline
 from stillhouse.train._lessons import Lesson
 from stillhouse.train._live import ScoredTokens
 from stillhouse.train._rollouts import Draft, StudentDrawer
+from stillhouse.train._running_means import RunningMeans
 
 torch.set_num_threads(1)
 
@@ -31,18 +31,18 @@ def pair(chain: Chain) -> Pair:
     return make_pair(chain)
 
 
-def test_means_are_of_earlier_steps_at_each_position() -> None:
-    baseline = PositionBaseline(3)
-    baseline.observe([torch.tensor([1.0, 2.0]), torch.tensor([3.0])])
-    assert baseline.of([2, 1]).tolist() == [0.0, 0.0, 0.0]
-    baseline.update()
-    assert baseline.of([3, 1]).tolist() == [2.0, 2.0, 0.0, 2.0]
-    baseline.observe([torch.tensor([5.0])])
-    baseline.update()
-    assert baseline.of([1]).tolist() == pytest.approx([(0.9 * 4 + 5) / (0.9 * 2 + 1)])
-    other = PositionBaseline(3)
-    other.restore(baseline.state())
-    assert torch.equal(other.of([3]), baseline.of([3]))
+def test_means_are_of_earlier_steps_at_each_place() -> None:
+    means = RunningMeans("name", 3)
+    means.observe(torch.tensor([0, 1, 0]), torch.tensor([1.0, 2.0, 3.0]))
+    assert means.means_P.tolist() == [0.0, 0.0, 0.0]
+    means.update()
+    assert means.means_P.tolist() == [2.0, 2.0, 0.0]
+    means.observe(torch.tensor([0]), torch.tensor([5.0]))
+    means.update()
+    assert means.means_P.tolist() == pytest.approx([(0.9 * 4 + 5) / (0.9 * 2 + 1), 2.0, 0.0])
+    other = RunningMeans("name", 3)
+    other.restore(means.state())
+    assert torch.equal(other.means_P, means.means_P)
 
 
 def rollouts(pair: Pair, number: int) -> list[Lesson]:
@@ -61,7 +61,7 @@ def rollouts(pair: Pair, number: int) -> list[Lesson]:
     ]
 
 
-def batch_gradients(chain: Chain, pair: Pair, baseline: PositionBaseline | None) -> np.ndarray:
+def batch_gradients(chain: Chain, pair: Pair, baseline: RunningMeans | None) -> np.ndarray:
     """The gradient of each of many batches at the same weights."""
     config = live_settings(chain, objective="policy_gradient_truncated", clip_norm=1e9)
     stepper = stepper_of(pair, config)
@@ -79,7 +79,7 @@ def batch_gradients(chain: Chain, pair: Pair, baseline: PositionBaseline | None)
 
 def test_the_gradient_varies_less_around_the_same_mean(chain: Chain, pair: Pair) -> None:
     plain = batch_gradients(chain, pair, None)
-    compared = batch_gradients(chain, pair, PositionBaseline(TOKENS))
+    compared = batch_gradients(chain, pair, RunningMeans("baseline", TOKENS))
     assert compared.var(axis=0).sum() < 0.8 * plain.var(axis=0).sum()
     # Along fixed directions, with the batches as pairs, since both read the same rollouts.
     directions = np.random.default_rng(0).normal(size=(plain.shape[1], 8))

@@ -26,7 +26,6 @@ from stillhouse.train._contrast import (
     ContrastedTexts,
     ContrastLesson,
     ContrastPairs,
-    RunningGaps,
 )
 
 torch.set_num_threads(1)
@@ -114,20 +113,6 @@ def test_two_steps_are_those_of_a_naive_one(chain: Chain, pair: Pair) -> None:
             assert measured["train/teacher_text_gap"] == pytest.approx(means[0], rel=1e-4)
             assert measured["train/student_text_gap"] == pytest.approx(means[1], rel=1e-4)
     stepper.optimizer.zero_grad(set_to_none=False)
-
-
-def test_gaps_count_from_the_next_step_on_and_fade() -> None:
-    gaps = RunningGaps()
-    gaps.observe([0.2, 0.4, 0.1], [True, True, False])
-    assert gaps.means == (0.0, 0.0)
-    gaps.update()
-    assert gaps.means == (pytest.approx(0.3), pytest.approx(0.1))
-    gaps.observe([0.9], [True])
-    gaps.update()
-    assert gaps.means[0] == pytest.approx((0.9 * 0.6 + 0.9) / (0.9 * 2 + 1))
-    other = RunningGaps()
-    other.restore(gaps.state())
-    assert other.means == gaps.means
 
 
 def test_a_student_learns_from_both(chain: Chain, tmp_path: Path) -> None:

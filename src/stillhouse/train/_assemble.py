@@ -9,7 +9,6 @@ from stillhouse.errors import ConfigError
 from stillhouse.models import StudentStart, locate_model
 from stillhouse.signal import SignalReader, check_fingerprints
 from stillhouse.train._adversarial import advantages
-from stillhouse.train._baseline import PositionBaseline
 from stillhouse.train._batches import Schedule
 from stillhouse.train._black_box import make_black_box
 from stillhouse.train._config import TrainConfig
@@ -36,6 +35,7 @@ from stillhouse.train._ranks import Ranks
 from stillhouse.train._rollout_config import RolloutConfig
 from stillhouse.train._rollouts import Drawer, StudentDrawer
 from stillhouse.train._rows import TrainingRow, training_rows
+from stillhouse.train._running_means import RunningMeans
 from stillhouse.train._sources import Source, TeacherText
 from stillhouse.train._speculative import SpeculativeDrawer
 from stillhouse.train._student import Student
@@ -262,5 +262,6 @@ def _live_guide(config: TrainConfig, teachers: Teachers, groups: Sequence[str | 
 
 
 def _scored_tokens(teacher: LiveTeacher, config: RolloutConfig) -> ScoredTokens:
-    baseline = PositionBaseline(config.max_tokens) if config.baseline == "position" else None
+    has_baseline = config.baseline == "position"
+    baseline = RunningMeans("baseline/cost", config.max_tokens) if has_baseline else None
     return ScoredTokens(teacher, future_discount=config.future_discount, baseline=baseline)

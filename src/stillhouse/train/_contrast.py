@@ -24,8 +24,9 @@ from stillhouse.train._contrast_config import ContrastConfig
 from stillhouse.train._lessons import Lesson
 from stillhouse.train._live import LiveTeacher
 from stillhouse.train._on_policy import Rollouts
+from stillhouse.train._running_means import RunningMeans
 
-_DECAY = 0.9  # of what earlier steps measured, each step; not tuned
+_TEACHER, _STUDENT = 0, 1  # whose texts: places of the running means
 
 
 @dataclass(frozen=True)
@@ -98,44 +99,6 @@ def _marked(lesson: Lesson, is_teacher_text: bool, student_weight: float) -> Con
     )
 
 
-class RunningGaps:
-    """Running means of how much likelier texts are under who wrote them, for both authors.
-
-    Before anything was measured they are 0, for which every skew is the largest.
-    """
-
-    def __init__(self) -> None:
-        # Rows: of the teacher's texts, of the student's. Columns: decayed sum, decayed number.
-        self._kept_22 = torch.zeros(2, 2, dtype=torch.float64)
-        self._new_22 = torch.zeros_like(self._kept_22)
-
-    @property
-    def means(self) -> tuple[float, float]:
-        """Of the teacher's texts and of the student's, over earlier steps."""
-        teacher, student = (
-            total / number if number else 0.0 for total, number in self._kept_22.tolist()
-        )
-        return teacher, student
-
-    def observe(self, gaps: Sequence[float], is_teacher_text: Sequence[bool]) -> None:
-        """Count the gaps of some texts, from the next `update` on."""
-        for gap, is_teachers in zip(gaps, is_teacher_text, strict=True):
-            self._new_22[0 if is_teachers else 1] += torch.tensor([gap, 1.0], dtype=torch.float64)
-
-    def update(self) -> None:
-        """Take over what was observed."""
-        self._kept_22 = _DECAY * self._kept_22 + self._new_22
-        self._new_22 = torch.zeros_like(self._kept_22)
-
-    def state(self) -> dict[str, Tensor]:
-        """What was taken over so far."""
-        return {"contrast/gaps": self._kept_22}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take up where `state` was taken."""
-        self._kept_22 = state["contrast/gaps"]
-
-
 @dataclass(frozen=True)
 class ContrastTarget:
     """Texts of both authors, and what the teacher says of them.
@@ -144,21 +107,23 @@ class ContrastTarget:
         teacher: Its distributions.
         samples: The texts.
         settings: Of the loss, in this step.
-        gaps: Running means that the skews go by.
+        usual_gaps: How much likelier texts are under who wrote them, for both authors. Before
+            anything was measured they are 0, for which every skew is the largest.
     """
 
     teacher: HiddenTarget
     samples: Samples
     settings: Distillm2
-    gaps: RunningGaps
+    usual_gaps: RunningMeans
 
     def loss_and_grad(
         self, hidden_ND: Tensor, head: Head, weight_N: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The weighted sum of the losses and its gradient by the hidden states."""
         gaps = self.samples.gaps(hidden_ND, head)
-        parts = self.settings.parts(self.samples, gaps, self.gaps.means)
-        self.gaps.observe(gaps, self.samples.is_teacher_text)
+        parts = self.settings.parts(self.samples, gaps, _of_both(self.usual_gaps))
+        authors = [_TEACHER if is_its else _STUDENT for is_its in self.samples.is_teacher_text]
+        self.usual_gaps.observe(torch.tensor(authors), torch.tensor(gaps, dtype=torch.float64))
         loss_N, grad_ND = loss_and_grad_in_parts(
             hidden_ND, head, self.teacher, parts, weight_N=weight_N
         )
@@ -171,7 +136,7 @@ class ContrastedTexts:
     def __init__(self, teacher: LiveTeacher, config: ContrastConfig) -> None:
         self._teacher = teacher
         self._config = config
-        self._gaps = RunningGaps()
+        self._gaps = RunningMeans("contrast/gaps", 2)
 
     def __call__(self, lessons: Sequence[Lesson], batch: PredictingBatch) -> ContrastTarget:
         """Let the teacher score these texts."""
@@ -202,5 +167,10 @@ class ContrastedTexts:
 
     def metrics(self) -> dict[str, float]:
         """The running means, the last step included."""
-        teacher, student = self._gaps.means
+        teacher, student = _of_both(self._gaps)
         return {"train/teacher_text_gap": teacher, "train/student_text_gap": student}
+
+
+def _of_both(gaps: RunningMeans) -> tuple[float, float]:
+    teacher, student = gaps.means_P.tolist()
+    return teacher, student

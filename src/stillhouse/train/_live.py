@@ -17,8 +17,8 @@ from stillhouse.models import (
     predicting_batch,
     predicting_hidden_states,
 )
-from stillhouse.train._baseline import PositionBaseline
 from stillhouse.train._lessons import Lesson
+from stillhouse.train._running_means import RunningMeans
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,9 @@ class ScoredTokens:
     Args:
         teacher: Scores them.
         future_discount: How much a token answers for the log-ratios of those after it.
-        baseline: What a token's cost is compared with; None for nothing.
+        baseline: By position of a rollout, what the cost of a token is compared with; None for
+            nothing. No token that it is taken off from has a part in it, so that the mean of the
+            gradient over draws stays what it is.
     """
 
     def __init__(
@@ -162,7 +164,7 @@ class ScoredTokens:
         teacher: LiveTeacher,
         *,
         future_discount: float = 0.0,
-        baseline: PositionBaseline | None = None,
+        baseline: RunningMeans | None = None,
     ) -> None:
         self._teacher = teacher
         self._discount = future_discount
@@ -180,8 +182,9 @@ class ScoredTokens:
             teacher_N = behaviour_N + torch.cat(future)
         baseline_N = None
         if self._baseline is not None:
-            baseline_N = self._baseline.of(lengths)
-            self._baseline.observe((behaviour_N - teacher_N).split(lengths))
+            places_N = torch.cat([torch.arange(length) for length in lengths])
+            baseline_N = self._baseline.means_P.float()[places_N]
+            self._baseline.observe(places_N, behaviour_N - teacher_N)
         return ScoredTarget(batch.target_ids_N, teacher_N, behaviour_N, baseline_N)
 
     def update(self, step: int) -> None:
