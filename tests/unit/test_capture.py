@@ -240,6 +240,14 @@ def test_a_larger_k_than_was_recorded_is_scored(chain: Chain, tmp_path: Path) ->
     assert out.manifest.usage.prompt_tokens > 0
 
 
+def test_relative_has_room_for_open_tokens_unless_it_is_told_otherwise() -> None:
+    config = CaptureConfig(codec="relative")
+    assert (config.top_k, CaptureConfig().top_k) == (512, 32)
+    assert CaptureConfig(codec="relative", top_k=20).top_k == 20
+    assert config.model_dump(exclude_unset=True) == {"codec": "relative"}
+    assert CaptureConfig.model_validate(config.model_dump()) == config
+
+
 def test_a_k_beyond_the_vocabulary_is_refused(chain: Chain, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="top_k=401, but the vocabulary has 400 tokens"):
         capture(
