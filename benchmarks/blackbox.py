@@ -24,13 +24,12 @@ from typing import Any, NamedTuple
 from _demo import demo_prompts
 from _machine import machine
 from _result import publish
-from _texts import completion_logprobs, drawn_texts
+from _texts import completion_logprobs, num_tokens_learnt, sampled_texts
 from stillhouse.artifacts import Artifact, open_artifact
 from stillhouse.chat import EncodedExample
 from stillhouse.collect import CollectConfig, collect
 from stillhouse.curate import CurateConfig, curate
 from stillhouse.models import (
-    GenerationJob,
     LanguageModel,
     load_model,
 )
@@ -155,7 +154,7 @@ def run(
     kept = ("train/discriminator_accuracy", "train/discriminator_loss_nats", "train/loss_nats")
     return {
         "steps": len(lines),
-        "student_tokens": sum(line["train/tokens"] for line in lines),
+        "student_tokens": num_tokens_learnt(out),
         "seconds": round(student.manifest.usage.seconds, 1),
         "parameters": student.manifest.results["parameters"],
         "last": {name: lines[-1][name] for name in kept if name in lines[-1]},
@@ -165,17 +164,13 @@ def run(
 def written(folder: Path, teacher: LanguageModel, prompts: list[Example], seed: int) -> list[Text]:
     """One text for each prompt, and what the teacher thinks of it per token."""
     student = load_model(open_artifact(folder).path)
-    jobs = [
-        GenerationJob(
-            key=str(number),
-            prompt_ids=student.chat.encode_prompt(prompt.messages),
-            max_tokens=MAX_TOKENS,
-            temperature=1.0,
-            seed=seed * len(prompts) + number,
-        )
-        for number, prompt in enumerate(prompts)
-    ]
-    examples = drawn_texts(student, jobs)
+    examples = sampled_texts(
+        student,
+        [prompt.messages for prompt in prompts],
+        max_tokens=MAX_TOKENS,
+        temperature=1.0,
+        first_seed=seed * len(prompts),
+    )
     texts = []
     for example, logprobs in zip(examples, completion_logprobs(teacher, examples), strict=True):
         text, reason = student.chat.decode_completion(example.completion_ids)

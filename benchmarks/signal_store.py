@@ -30,12 +30,12 @@ from benchmarks._parts.results import circumstances, keep, read
 from benchmarks._signal.fidelity import gradient_error, students
 from benchmarks._signal.storage import Rows, decoded, measure
 from benchmarks._signal.tables import tables
-from benchmarks._texts import drawn_texts
+from benchmarks._texts import sampled_texts
 
 from stillhouse.chat import EncodedExample
 from stillhouse.collect import CaptureConfig
 from stillhouse.collect._capture_scores import scorer_of
-from stillhouse.models import GenerationJob, LanguageModel, load_model
+from stillhouse.models import LanguageModel, load_model
 from stillhouse.records import Message
 from stillhouse.signal import AdaptiveCodec, Codec, RelativeCodec, TopKCodec
 
@@ -128,17 +128,13 @@ def read_texts(path: Path | None) -> list[str]:
 def answers(
     teacher: LanguageModel, texts: Sequence[str], temperature: float
 ) -> list[EncodedExample]:
-    jobs = [
-        GenerationJob(
-            key=str(number),
-            prompt_ids=teacher.chat.encode_prompt([Message(role="user", content=text)]),
-            max_tokens=MAX_NEW_TOKENS,
-            temperature=temperature,
-            seed=number,
-        )
-        for number, text in enumerate(texts)
-    ]
-    return drawn_texts(teacher, jobs)
+    return sampled_texts(
+        teacher,
+        [[Message(role="user", content=text)] for text in texts],
+        max_tokens=MAX_NEW_TOKENS,
+        temperature=temperature,
+        first_seed=0,
+    )
 
 
 def scored(

@@ -14,10 +14,10 @@ from benchmarks._quality.students import (
     make_student,
     opened,
 )
-from benchmarks._texts import completion_logprobs, drawn_texts
+from benchmarks._texts import completion_logprobs, sampled_texts
 
 from stillhouse.chat import EncodedExample
-from stillhouse.models import GenerationJob, LanguageModel
+from stillhouse.models import LanguageModel
 from stillhouse.records import Example
 from stillhouse.train._diagnose import compare_models
 from stillhouse.train._live import LiveTeacher
@@ -102,17 +102,14 @@ def _on_own_texts(
     draws: int,
 ) -> Texts:
     asked = [row for row in rows for _ in range(draws)]
-    jobs = [
-        GenerationJob(
-            key=str(number),
-            prompt_ids=student.chat.encode_prompt(row.messages),
-            max_tokens=MAX_TOKENS,
-            temperature=1.0,
-            seed=seed * len(asked) + number,
-        )
-        for number, row in enumerate(asked)
-    ]
-    return _compared(student, teacher, asked, drawn_texts(student, jobs))
+    texts = sampled_texts(
+        student,
+        [row.messages for row in asked],
+        max_tokens=MAX_TOKENS,
+        temperature=1.0,
+        first_seed=seed * len(asked),
+    )
+    return _compared(student, teacher, asked, texts)
 
 
 @torch.inference_mode()

@@ -1,6 +1,5 @@
 """The texts, their signal, and the students that are compared."""
 
-import json
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from benchmarks._demo import demo_prompts
 from benchmarks._quality.options import Options
+from benchmarks._texts import num_tokens_learnt
 
 from stillhouse.artifacts import Artifact
 from stillhouse.collect import CaptureConfig, CollectConfig, capture, collect
@@ -86,7 +86,7 @@ def cost_of(student: Artifact | None) -> dict[str, float]:
     if student is None:
         return {"student_tokens": 0, "seconds": 0.0}
     seconds = student.manifest.usage.seconds
-    return {"student_tokens": _num_tokens(student.path), "seconds": round(seconds, 1)}
+    return {"student_tokens": num_tokens_learnt(student.path), "seconds": round(seconds, 1)}
 
 
 def _settings(arm: str, folder: Path, options: Options) -> dict[str, Any]:
@@ -106,8 +106,8 @@ def _settings(arm: str, folder: Path, options: Options) -> dict[str, Any]:
         case "onpolicy":
             return {**onward, **_on_policy(options)}
         case "kd_longer":
-            per_epoch = _num_tokens(folder / "kd") / options.epochs
-            epochs = _num_tokens(folder / "onpolicy") / per_epoch
+            per_epoch = num_tokens_learnt(folder / "kd") / options.epochs
+            epochs = num_tokens_learnt(folder / "onpolicy") / per_epoch
             return {**onward, "objective": "forward_kl", "epochs": epochs}
         case _:
             raise ValueError(f"no arm {arm!r}; there are {', '.join(ARMS)}")
@@ -121,11 +121,6 @@ def _on_policy(options: Options) -> dict[str, Any]:
         "rollout": {"max_tokens": MAX_TOKENS, "refresh_steps": 4},
         "epochs": options.on_policy_epochs,
     }
-
-
-def _num_tokens(student: Path) -> int:
-    lines = (student / "metrics.jsonl").read_text().splitlines()
-    return sum(json.loads(line)["train/tokens"] for line in lines)
 
 
 def _prompts(options: Options) -> list[Prompt]:
