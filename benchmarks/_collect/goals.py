@@ -62,6 +62,7 @@ GOALS = (
         ("num_done",),
         1_000_000,
         ("first new request with 1,000,000 done", ("first_request_s", "median"), 5, "s"),
+        ("the same, a prompt was added", ("first_request_after_append_s",), 5, "s"),
     ),
     *_goals(
         "memory",
