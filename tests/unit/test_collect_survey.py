@@ -305,6 +305,15 @@ class StoppingTeacher(FakeTeacher):
 CONFIG = CollectConfig.model_validate({"max_failure_fraction": 0.5})
 
 
+def stopped(folder: Path) -> Path:
+    """A file of prompts whose collection stopped at the thirteenth; the fourth has failed."""
+    path = folder / "p.jsonl"
+    path.write_bytes(OLD)
+    with pytest.raises(TeacherError, match="stopped on purpose"):
+        collect(path, folder / "out", teacher=StoppingTeacher(12), config=CONFIG)
+    return path
+
+
 def positions(folder: Path) -> list[tuple[int]]:
     db = sqlite3.connect(folder / "ledger.sqlite")
     try:
@@ -314,10 +323,7 @@ def positions(folder: Path) -> list[tuple[int]]:
 
 
 def test_a_collection_whose_file_grew_asks_what_is_left_and_what_is_new(tmp_path: Path) -> None:
-    path = tmp_path / "p.jsonl"
-    path.write_bytes(OLD)
-    with pytest.raises(TeacherError, match="stopped on purpose"):
-        collect(path, tmp_path / "out", teacher=StoppingTeacher(12), config=CONFIG)
+    path = stopped(tmp_path)
     path.write_bytes(OLD + lines({"id": "new", "prompt": "a new river"}))
     last = StoppingTeacher(100)
     artifact = collect(path, tmp_path / "out", teacher=last, config=CONFIG)
@@ -328,10 +334,7 @@ def test_a_collection_whose_file_grew_asks_what_is_left_and_what_is_new(tmp_path
 
 
 def test_a_collection_whose_file_grew_begins_where_the_earlier_one_stood(tmp_path: Path) -> None:
-    path = tmp_path / "p.jsonl"
-    path.write_bytes(OLD)
-    with pytest.raises(TeacherError):
-        collect(path, tmp_path / "out", teacher=StoppingTeacher(12), config=CONFIG)
+    path = stopped(tmp_path)
     ((first,),) = positions(tmp_path)
     assert 10 <= first <= 12
     path.write_bytes(OLD + lines({"id": "new", "prompt": "a new river"}))
@@ -341,10 +344,7 @@ def test_a_collection_whose_file_grew_begins_where_the_earlier_one_stood(tmp_pat
 
 
 def test_a_run_that_noted_nothing_does_not_hide_the_one_before(tmp_path: Path) -> None:
-    path = tmp_path / "p.jsonl"
-    path.write_bytes(OLD)
-    with pytest.raises(TeacherError):
-        collect(path, tmp_path / "out", teacher=StoppingTeacher(12), config=CONFIG)
+    path = stopped(tmp_path)
     ((first,),) = positions(tmp_path)
     other = CONFIG.model_copy(update={"samples_per_prompt": 2})
     for number, config in enumerate((other, CONFIG)):
@@ -355,10 +355,7 @@ def test_a_run_that_noted_nothing_does_not_hide_the_one_before(tmp_path: Path) -
 
 
 def test_a_file_with_a_blank_line_more_is_the_same_run(tmp_path: Path) -> None:
-    path = tmp_path / "p.jsonl"
-    path.write_bytes(OLD)
-    with pytest.raises(TeacherError):
-        collect(path, tmp_path / "out", teacher=StoppingTeacher(12), config=CONFIG)
+    path = stopped(tmp_path)
     path.write_bytes(OLD + b"\n")
     last = StoppingTeacher(100)
     collect(path, tmp_path / "out", teacher=last, config=CONFIG)
@@ -367,10 +364,7 @@ def test_a_file_with_a_blank_line_more_is_the_same_run(tmp_path: Path) -> None:
 
 
 def test_a_collection_whose_rows_changed_begins_at_the_start(tmp_path: Path) -> None:
-    path = tmp_path / "p.jsonl"
-    path.write_bytes(OLD)
-    with pytest.raises(TeacherError):
-        collect(path, tmp_path / "out", teacher=StoppingTeacher(12), config=CONFIG)
+    path = stopped(tmp_path)
     path.write_bytes(OLD.replace(b"river 5", b"brook 5") + lines({"prompt": "a new river"}))
     last = StoppingTeacher(100)
     collect(path, tmp_path / "out", teacher=last, config=CONFIG)
