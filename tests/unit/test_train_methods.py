@@ -56,8 +56,8 @@ def is_valid(objective: ObjectiveName, source: SourceName, guide: GuideName) -> 
     ("objective", "source", "guide", "says"),
     [
         ("sft", "rollouts", "text", "objective sft cannot learn from source rollouts; use dataset"),
-        ("sft", "dataset", "live", "sft cannot be guided by live .*; it needs text"),
-        ("forward_kl", "dataset", "text", "it needs signal or live"),
+        ("sft", "dataset", "live", "guided by live .*; it needs text .no signal and no live.teach"),
+        ("forward_kl", "dataset", "text", "signal .no live.* or live .live.teachers, or --teacher"),
         ("reverse_kl", "rollouts", "signal", "no captured signal can know; set live.teachers"),
         ("policy_gradient_gated", "dataset", "live", "use rollouts, or another objective"),
         ("policy_gradient_truncated", "mixed", "live", "cannot learn from source mixed"),

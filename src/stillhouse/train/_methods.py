@@ -58,6 +58,12 @@ GUIDES: Mapping[GuideName, str] = MappingProxyType(
     }
 )
 
+_HOW_TO_GIVE: Mapping[GuideName, str] = {
+    "text": "no signal and no live.teachers",
+    "signal": "no live.teachers, and a folder of `stillhouse capture`",
+    "live": "live.teachers, or --teacher",
+}
+
 
 @dataclass(frozen=True)
 class Method:
@@ -163,7 +169,7 @@ def check_method(objective: ObjectiveName, source: SourceName, guide: GuideName)
     if guide not in method.guides:
         raise ConfigError(
             f"objective {objective} cannot be guided by {guide} ({GUIDES[guide]}); "
-            f"it needs {' or '.join(method.guides)}"
+            f"it needs {' or '.join(f'{name} ({_HOW_TO_GIVE[name]})' for name in method.guides)}"
         )
     if guide == "signal" and source != "dataset":
         raise ConfigError(
