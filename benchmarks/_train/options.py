@@ -22,7 +22,7 @@ class Options(PartOptions):
         pairs: Steps that KD and SFT of ours take in turn.
     """
 
-    rounds: int = 3
+    rounds: int = 2
     steps: int = 4
     batch_size: int = 24
     num_texts: int = 144

@@ -18,6 +18,7 @@ class Trainer:
         packages: Which have to be installed; the first one is the trainer's.
         script: That runs it.
         arguments: More of them.
+        is_slow: Takes its turn in the first round only.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Trainer:
     packages: tuple[str, ...]
     script: str
     arguments: tuple[str, ...] = ()
+    is_slow: bool = False
 
 
 OURS = Trainer(
@@ -35,20 +37,32 @@ OURS = Trainer(
     ("forward_kl",),
 )
 OURS_SFT = Trainer("stillhouse SFT", "text alone", ("stillhouse",), "train_stillhouse.py", ("sft",))
-GKD = Trainer(
-    "TRL GKDTrainer", "teacher beside", ("trl", "torch", "accelerate"), "train_trl_gkd.py"
+OURS_BFLOAT16 = Trainer(
+    "stillhouse, bfloat16",
+    "captured top-32",
+    ("stillhouse",),
+    "train_stillhouse.py",
+    ("forward_kl", "bfloat16"),
+)
+_TRL = ("trl", "torch", "accelerate")
+GKD = Trainer("TRL GKDTrainer", "teacher beside", _TRL, "train_trl_gkd.py")
+GKD_AS_IT_COMES = Trainer(
+    "TRL GKDTrainer, as it comes", "teacher beside", _TRL, "train_trl_gkd.py", ("as_it_comes",)
 )
 TRAINERS = (
     OURS,
+    OURS_BFLOAT16,
     OURS_SFT,
     GKD,
+    GKD_AS_IT_COMES,
     Trainer(
         "TRL DistillationTrainer",
         "teacher beside, own texts",
-        ("trl", "torch", "accelerate"),
+        _TRL,
         "train_trl_distillation.py",
+        is_slow=True,
     ),
-    Trainer("TRL SFTTrainer", "text alone", ("trl", "torch", "accelerate"), "train_trl_sft.py"),
+    Trainer("TRL SFTTrainer", "text alone", _TRL, "train_trl_sft.py"),
     Trainer(
         "DistillKit online",
         "teacher beside, top-32",

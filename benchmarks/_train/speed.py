@@ -15,7 +15,14 @@ from benchmarks._parts.processes import measure
 from benchmarks._parts.spread import spread
 from benchmarks._train import child
 from benchmarks._train.options import Options
-from benchmarks._train.peers import GKD, OURS, Installed, find_trainers
+from benchmarks._train.peers import (
+    GKD,
+    GKD_AS_IT_COMES,
+    OURS,
+    OURS_BFLOAT16,
+    Installed,
+    find_trainers,
+)
 
 Turn = dict[str, Any]
 
@@ -28,6 +35,8 @@ def run(options: Options) -> dict[str, Any]:
         child.run("materials", folder, *sizes)
         for number in range(options.rounds):
             for one in installed:
+                if one.trainer.is_slow and number > 0:
+                    continue
                 turn = take_turn(one, Path(folder), options)
                 turns[one.trainer.name].append(turn)
                 print(f"{number} {one.trainer.name}: {tokens_per_s(turn):.1f} /s", flush=True)
@@ -87,13 +96,20 @@ def shares(turns: list[Turn]) -> dict[str, Any]:
 
 def ratios(turns: dict[str, list[Turn]]) -> dict[str, Any]:
     """How many times as fast ours was as each other, round by round."""
-    ours = [tokens_per_s(turn) for turn in turns[OURS.name]]
     others = {
-        name: spread([a / tokens_per_s(b) for a, b in zip(ours, taken, strict=True)])
-        for name, taken in turns.items()
-        if name != OURS.name
+        name: _times(turns[OURS.name], taken) for name, taken in turns.items() if name != OURS.name
     }
     found: dict[str, Any] = {"times_as_fast_as": others}
     if GKD.name in others:
         found["times_gkd"] = others[GKD.name]
+    if GKD_AS_IT_COMES.name in turns and OURS_BFLOAT16.name in turns:
+        # Both compute their layers in bfloat16: TRL's default.
+        ours = turns[OURS_BFLOAT16.name]
+        found["times_gkd_as_it_comes"] = _times(ours, turns[GKD_AS_IT_COMES.name])
     return found
+
+
+def _times(ours: list[Turn], theirs: list[Turn]) -> dict[str, float]:
+    """Of the rounds that both took part in."""
+    pairs = zip(ours, theirs, strict=False)
+    return spread([tokens_per_s(a) / tokens_per_s(b) for a, b in pairs])

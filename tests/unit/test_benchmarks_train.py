@@ -43,6 +43,17 @@ def test_ratios_compare_turns_of_one_round() -> None:
     assert found["times_gkd"] == {"min": 5.0, "median": 7.5, "max": 10.0}
 
 
+def test_what_trl_gives_by_itself_is_compared_at_its_own_precision() -> None:
+    turns = {
+        peers.OURS.name: [turn((0, 1), (80, 1))],
+        peers.OURS_BFLOAT16.name: [turn((0, 1), (120, 1)), turn((0, 1), (999, 1))],
+        peers.GKD_AS_IT_COMES.name: [turn((0, 1), (10, 1))],
+    }
+    found = speed.ratios(turns)
+    assert found["times_gkd_as_it_comes"]["median"] == 12.0
+    assert found["times_as_fast_as"][peers.GKD_AS_IT_COMES.name]["median"] == 8.0
+
+
 def test_a_smaller_student_proves_nothing_of_the_goal() -> None:
     words = "trained tokens/s, times those of TRL's GKDTrainer"
 

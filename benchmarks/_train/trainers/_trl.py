@@ -1,7 +1,8 @@
 """What the trainers built on TRL have in common: settings, order of texts, clock, count of tokens.
 
 They get every advantage that costs them nothing: batches sorted by length, which they would not
-make by themselves, no recomputed activations, no saving and no reporting.
+make by themselves, no recomputed activations, no saving and no reporting. Called with
+`as_it_comes` they keep their own order, precision and recomputation.
 """
 
 import json
@@ -15,6 +16,8 @@ from _turn import StepClock, report
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 FOLDER, NUM_STEPS, BATCH_SIZE = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+IS_AS_IT_COMES = "as_it_comes" in sys.argv[4:]
+_GIVEN = {"gradient_checkpointing": False, "bf16": False}
 
 
 class _ClockCallback(TrainerCallback):
@@ -71,8 +74,7 @@ def settings(**more: Any) -> dict[str, Any]:
         "per_device_train_batch_size": BATCH_SIZE,
         "max_steps": NUM_STEPS,
         "learning_rate": 1e-4,
-        "gradient_checkpointing": False,
-        "bf16": False,
+        **({} if IS_AS_IT_COMES else _GIVEN),
         "use_cpu": True,
         "save_strategy": "no",
         "report_to": [],
@@ -84,6 +86,8 @@ def settings(**more: Any) -> dict[str, Any]:
 
 def in_order(trainer_class: Any) -> Any:
     """The trainer, with batches as they lie in the file."""
+    if IS_AS_IT_COMES:
+        return trainer_class
 
     class InOrder(trainer_class):  # type: ignore[misc]
         def _get_train_sampler(self, dataset: Any = None) -> Any:

@@ -1,6 +1,6 @@
 """Our own loop: one optimiser step after another, on a captured signal or on the text alone.
 
-    python train_stillhouse.py FOLDER STEPS BATCH_SIZE {forward_kl,sft}
+    python train_stillhouse.py FOLDER STEPS BATCH_SIZE {forward_kl,sft} [PRECISION]
 
 Beside each step it tells the arithmetic that the step needs, and the rate of a large matrix
 product right after it, so that both are of the same moment.
@@ -26,9 +26,13 @@ from stillhouse.train._ranks import ALONE
 from stillhouse.train._step import Stepper
 
 
-def main(folder: Path, num_steps: int, batch_size: int, objective: str) -> None:
+def main(
+    folder: Path, num_steps: int, batch_size: int, objective: str, precision: str = "float32"
+) -> None:
     materials = Materials(folder)
-    config = TrainConfig(objective=objective)
+    config = TrainConfig.model_validate(
+        {"objective": objective, "device": {"precision": precision}}
+    )
     network = load_model(materials.student).network
     lessons = lessons_of(materials)
     guide = guide_of(materials, objective)
@@ -50,4 +54,4 @@ def main(folder: Path, num_steps: int, batch_size: int, objective: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
