@@ -127,8 +127,9 @@ def _raw_rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with pq.ParquetFile(path) as parquet:
             for batch in parquet.iter_batches(batch_size=_ROWS_PER_BATCH):
-                yield from batch.to_pylist()
-    except (pa.ArrowException, OSError, ValueError) as err:  # bad UTF-8 and dates are ValueErrors
+                yield from batch.to_pylist(maps_as_pydicts="strict")
+    # Bad UTF-8 and dates are ValueErrors, and a key that a map has twice is a KeyError.
+    except (pa.ArrowException, OSError, ValueError, KeyError) as err:
         raise IntegrityError(f"{path} is not a readable Parquet file ({err}).") from err
 
 

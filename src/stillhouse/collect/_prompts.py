@@ -1,18 +1,13 @@
 """Prompts from JSON lines, CSV, Parquet or a YAML recipe, each row checked where it stands."""
 
-import csv
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from stillhouse.collect._cells import large_cells
 from stillhouse.errors import ConfigError, DataError, RecordError
 from stillhouse.records import (
     Message,
@@ -23,9 +18,10 @@ from stillhouse.records import (
     content_hash,
     messages_identity,
 )
+from stillhouse.settings import ROW_SUFFIXES, iterate_rows
 
 ID_HEX_DIGITS = 16  # 64 bits: a collision is less likely than a disk error at any number of rows
-_UTF8_BOM = b"\xef\xbb\xbf"
+_RECIPES = (".yaml", ".yml")
 
 
 class _PromptRow(Record):
@@ -40,19 +36,18 @@ class _PromptRow(Record):
     tools: tuple[Tool, ...] = ()
     output_schema: str | None = None
     teacher: str | None = None
+    reference: str | None = None
 
 
 _ROW_FIELDS = frozenset(_PromptRow.model_fields)
-_Located = tuple[str, Any, int]
-"""Where a row stands ("line 3"), the row, and the place after it."""
 
 
 def read_prompts(path: Path) -> list[Prompt]:
     """The prompts of a file, in its order.
 
     Rows are `Prompt` records, `{"prompt": text}` with `system` where wanted, or `{"messages":
-    [...]}`; `id`, `split` and `group` may be added to each. A row without an id gets one made from
-    the hash of what it asks. JSON lines are split at newlines only.
+    [...]}`; `id`, `split`, `group` and `reference` may be added to each. A row without an id gets
+    one made from the hash of what it asks. JSON lines are split at newlines only.
 
     Args:
         path: `.jsonl`, `.csv`, `.parquet`, or `.yaml` / `.yml` with a recipe.
@@ -110,8 +105,8 @@ def iterate_prompts(path: Path, *, num_before: int = 0, start: int = 0) -> Itera
         ConfigError, RecordError: as in `read_prompts`; what only all rows together show is not
             looked for.
     """
-    if path.suffix not in (*_ROWS, *_RECIPES):
-        allowed = ", ".join((*_ROWS, *_RECIPES))
+    if path.suffix not in (*ROW_SUFFIXES, *_RECIPES):
+        allowed = ", ".join((*ROW_SUFFIXES, *_RECIPES))
         raise ConfigError(f"{path}: prompts are read from {allowed}. Give a file of one of these.")
     if not path.is_file():
         raise ConfigError(f"The prompts file {path} does not exist. Check the path.")
@@ -122,7 +117,9 @@ def iterate_prompts(path: Path, *, num_before: int = 0, start: int = 0) -> Itera
             if number > start:
                 yield Row(f"prompt {number}", prompt, True, number)
         return
-    for where, raw, end in _ROWS[path.suffix](path, num_before, start):
+    for where, raw, end in iterate_rows(path, num_before=num_before, start=start):
+        if path.suffix == ".csv":  # an empty cell is a field that was not given
+            raw = {name: cell for name, cell in raw.items() if cell}
         row = _checked_row(path, where, raw)
         messages = _messages(path, where, row)
         prompt = Prompt(
@@ -133,6 +130,7 @@ def iterate_prompts(path: Path, *, num_before: int = 0, start: int = 0) -> Itera
             tools=row.tools,
             output_schema=row.output_schema,
             teacher=row.teacher,
+            reference=row.reference,
         )
         yield Row(where, prompt, bool(row.id), end)
 
@@ -171,80 +169,6 @@ def check_prompts(prompts: Iterable[Prompt], *, where: str) -> None:
             )
     if not ids:
         raise DataError(f"{where} holds no prompts. Add at least one.")
-
-
-def _jsonl_rows(path: Path, num_before: int, start: int) -> Iterator[_Located]:
-    end = start
-    with path.open("rb") as stream:
-        stream.seek(start)
-        for number, line in enumerate(stream, start=num_before + 1):  # broken at newlines only
-            end += len(line)
-            if end == len(line):
-                line = line.removeprefix(_UTF8_BOM)
-            if line.strip():
-                yield f"line {number}", _json_of(path, number, line), end
-
-
-def _json_of(path: Path, number: int, line: bytes) -> Any:
-    try:
-        line.decode("utf-8")
-        return orjson.loads(line)
-    except UnicodeDecodeError as err:
-        raise RecordError(
-            f"{path}, line {number} is not valid UTF-8 (byte {err.start + 1} of the line). "
-            "Save the file as UTF-8."
-        ) from err
-    except orjson.JSONDecodeError as err:
-        raise RecordError(
-            f"{path}, line {number} is not JSON that UTF-8 can carry ({err}). "
-            "Write one object per line, without lone surrogates."
-        ) from err
-
-
-def _csv_rows(path: Path, num_before: int, start: int) -> Iterator[_Located]:
-    try:
-        with large_cells(), path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            for number, row in enumerate(reader, start=1):
-                if number <= start:
-                    continue
-                where = f"line {reader.line_num}"
-                if None in row or None in row.values():
-                    raise RecordError(
-                        f"{path}, {where}: not as many cells as the first line has names. "
-                        "Quote cells that hold commas."
-                    )
-                # An empty cell is a field that was not given.
-                yield where, {name: cell for name, cell in row.items() if cell}, number
-    except UnicodeDecodeError as err:
-        raise RecordError(f"{path} is not valid UTF-8 ({err.reason}). Save it as UTF-8.") from err
-    except csv.Error as err:
-        raise RecordError(
-            f"{path} is not CSV that can be read ({err}). Write it as JSON lines instead."
-        ) from err
-
-
-def _parquet_rows(path: Path, num_before: int, start: int) -> Iterator[_Located]:
-    number = 0
-    try:
-        with pq.ParquetFile(path) as parquet:
-            for batch in parquet.iter_batches():
-                for row in batch.to_pylist():
-                    number += 1
-                    if number <= start:
-                        continue
-                    given = {name: value for name, value in row.items() if value is not None}
-                    yield f"row {number}", given, number
-    except (pa.ArrowInvalid, pa.ArrowIOError, UnicodeDecodeError) as err:
-        raise RecordError(f"{path} is not a readable Parquet file ({err}).") from err
-
-
-_ROWS: dict[str, Callable[[Path, int, int], Iterator[_Located]]] = {
-    ".jsonl": _jsonl_rows,
-    ".csv": _csv_rows,
-    ".parquet": _parquet_rows,
-}
-_RECIPES = (".yaml", ".yml")
 
 
 def _checked_row(path: Path, where: str, raw: Any) -> _PromptRow:

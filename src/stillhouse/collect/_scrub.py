@@ -63,6 +63,7 @@ def scrub_row(prompt: Prompt, completion: Completion) -> ScrubbedRow:
         update={
             "messages": tuple(_clean_message(message, scrubber) for message in prompt.messages),
             "tools": tuple(_clean_tool(tool, scrubber) for tool in prompt.tools),
+            "reference": None if prompt.reference is None else clean(prompt.reference),
         }
     )
     text = clean(completion.text)
@@ -142,6 +143,7 @@ def _texts(prompt: Prompt, completion: Completion) -> Iterable[str]:
         yield message.content
         yield message.reasoning or ""
         yield from (call.arguments for call in message.tool_calls)
+    yield prompt.reference or ""
     yield completion.text
     yield completion.reasoning or ""
     yield from (call.arguments for call in completion.tool_calls)

@@ -24,6 +24,7 @@ from stillhouse.records._rows import (
     Usage,
     messages_identity,
     request_identity,
+    split_named,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "ToolCall",
     "Prompt",
     "Split",
+    "split_named",
     "Sampling",
     "ReasoningEffort",
     "Request",

@@ -12,7 +12,19 @@ from stillhouse.records._base import Record, content_hash
 Role = Literal["system", "user", "assistant", "tool"]
 Split = Literal["train", "held_out"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
+_SPLITS: dict[str, Split] = {
+    "train": "train",
+    "held_out": "held_out",
+    "test": "held_out",
+    "validation": "held_out",
+    "eval": "held_out",
+}
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+def split_named(name: str) -> Split | None:
+    """The split that a file's `name` stands for, in any case; None where it stands for none."""
+    return _SPLITS.get(name.lower())
 
 
 class ToolCall(Record):
@@ -62,6 +74,8 @@ class Prompt(Record):
     """JSON Schema that the answer must follow, as JSON text."""
     teacher: str | None = None
     """Which of a run's teachers is asked, by name; None where there is one, or all are."""
+    reference: str | None = None
+    """What a person says is the right answer. It is never sent, and not part of what is asked."""
 
 
 class Sampling(Record):

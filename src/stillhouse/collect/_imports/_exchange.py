@@ -67,6 +67,7 @@ class Exchange:
         seconds: How long the call took, 0 where the row does not say.
         split: Which side of the split the row is on.
         group: What the prompt is about.
+        reference: What a person says is the right answer.
         kept: The answer where it is from a ledger; then `body` and `dialect` do not count.
     """
 
@@ -78,6 +79,7 @@ class Exchange:
     seconds: float = 0.0
     split: Split = "train"
     group: str | None = None
+    reference: str | None = None
     kept: Kept | None = None
 
 

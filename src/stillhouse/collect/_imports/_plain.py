@@ -10,18 +10,11 @@ from stillhouse.collect._imports._exchange import (
     NoAnswerError,
     ReadRow,
     chat_body,
+    json_text,
     parsed,
 )
 from stillhouse.collect._imports._messages import read_output_schema, read_prompt, read_tools
-from stillhouse.records import Record, Split
-
-_SPLITS: dict[str, Split] = {
-    "train": "train",
-    "held_out": "held_out",
-    "test": "held_out",
-    "validation": "held_out",
-    "eval": "held_out",
-}
+from stillhouse.records import Record, Split, split_named
 
 
 class PlainFields(Record):
@@ -47,6 +40,8 @@ class PlainFields(Record):
     """`train` or `held_out`; `test`, `validation` and `eval` are held out."""
     group: str = "group"
     """What the prompt is about: a customer, a document."""
+    reference: str = "reference"
+    """What a person says is the right answer."""
 
 
 def read_plain(row: ReadRow, fields: PlainFields) -> list[Exchange]:
@@ -73,6 +68,7 @@ def read_plain(row: ReadRow, fields: PlainFields) -> list[Exchange]:
     if reasoning := row.get(fields.reasoning):
         answer = {**answer, "reasoning_content": reasoning}
     group = row.get(fields.group)
+    reference = row.get(fields.reference)
     return [
         Exchange(
             messages=read_prompt({"messages": given, "system": row.get(fields.system)}),
@@ -87,16 +83,21 @@ def read_plain(row: ReadRow, fields: PlainFields) -> list[Exchange]:
             output_schema=read_output_schema(row),
             split=_split(row.get(fields.split)),
             group=None if group in (None, "") else str(group),
+            reference=None if reference in (None, "") else _text(reference),
         )
     ]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json_text(value)
 
 
 def _split(given: Any) -> Split:
     if given in (None, ""):
         return "train"
-    split = _SPLITS.get(str(given).lower())
+    split = split_named(str(given))
     if split is None:
         raise BadRowError(
-            "unknown_split", f"the split {given!r:.40} is none of {', '.join(_SPLITS)}"
+            "unknown_split", f"the split {given!r:.40} is neither 'train' nor 'held_out'"
         )
     return split

@@ -35,6 +35,7 @@ from stillhouse.records import (
     Request,
     Sampling,
     canonical_json,
+    content_hash,
 )
 from stillhouse.runlog import Listener, Ticker, ignore_progress
 from stillhouse.teachers import read_answer
@@ -134,6 +135,7 @@ class _Import:
         self._tally = Tally()
         self._num_samples: Counter[str] = Counter()
         self._held_out: set[str] = set()
+        self._references: dict[str, str] = {}
         self._groups: dict[str, str] = {}
 
     def finish(self, ticker: Ticker) -> Artifact:
@@ -205,6 +207,7 @@ class _Import:
             group=exchange.group,
             tools=exchange.tools,
             output_schema=exchange.output_schema,
+            reference=exchange.reference,
         )
         completion = self._answer(exchange, prompt)
         if self._config.scrub:
@@ -213,6 +216,7 @@ class _Import:
             prompt, completion = row.prompt, row.completion
         prompt_id = asked_identity(prompt)[:ID_HEX_DIGITS]
         self._check_split(prompt_id, prompt)
+        self._check_reference(prompt_id, prompt)
         prompt = prompt.model_copy(update={"id": prompt_id, "group": self._group(prompt.group)})
         # Choices of one row are counted before the first of them is written.
         request = Request.of(
@@ -253,6 +257,17 @@ class _Import:
         elif (prompt_id in self._held_out) != (prompt.split == "held_out"):
             raise BadRowError(
                 "both_splits", "an earlier row has the same prompt on the other side of the split"
+            )
+
+    def _check_reference(self, prompt_id: str, prompt: Prompt) -> None:
+        if prompt.reference is None:
+            return
+        digest = content_hash(prompt.reference)
+        if not self._num_samples[prompt_id]:
+            self._references[prompt_id] = digest
+        elif self._references.get(prompt_id) != digest:
+            raise BadRowError(
+                "other_reference", "an earlier row has the same prompt with another reference"
             )
 
     def _group(self, group: str | None) -> str | None:

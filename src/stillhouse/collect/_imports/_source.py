@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from stillhouse.collect._cells import MAX_CELL_CHARS, large_cells
 from stillhouse.collect._imports._exchange import BadRowError
 from stillhouse.errors import ConfigError, DataError
+from stillhouse.settings import MAX_CELL_CHARS, large_cells
 
 _CHUNK_BYTES = 1 << 20
 _WRAPPERS = ("data", "results", "observations", "items", "rows")

@@ -1,0 +1,33 @@
+"""Tasks: what a person wants done, what counts as an answer, and what teachers answered.
+
+A task is a YAML file (`docs/tasks.md`). From it come the prompts that a teacher is asked, the one
+canonical form of each answer, and the rows that students of the task are fitted to. Importing it
+loads no torch.
+"""
+
+from stillhouse.tasks._answers import AnswerTally, TaskAnswer, answer_of, last_user_text
+from stillhouse.tasks._logprobs import label_probabilities
+from stillhouse.tasks._parse import Answer, AnswerProblem, answer_labels, parse_answer
+from stillhouse.tasks._prompts import input_text, read_task_prompts, task_messages
+from stillhouse.tasks._task import GRADERS_BY_KIND, GraderName, Task, TaskKind, read_task, task_of
+
+__all__ = [
+    "Task",
+    "TaskKind",
+    "GraderName",
+    "GRADERS_BY_KIND",
+    "read_task",
+    "task_of",
+    "task_messages",
+    "read_task_prompts",
+    "input_text",
+    "Answer",
+    "AnswerProblem",
+    "parse_answer",
+    "answer_of",
+    "answer_labels",
+    "TaskAnswer",
+    "AnswerTally",
+    "last_user_text",
+    "label_probabilities",
+]
