@@ -1,53 +1,30 @@
 """The report: one HTML file that needs no network, no script and no other file."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-
-import jinja2
-from markupsafe import Markup
 
 from stillhouse.evaluate._report._figures import (
-    Figure,
     compare,
     loss_figure,
     model_colors,
     position_figure,
     size_panels,
-    stage_color,
     stage_figure,
 )
+from stillhouse.evaluate._report._frame import Tile, lineage_figure, page_environment, utc_text
 from stillhouse.evaluate._report._inputs import CountRow, LineageNode, StageCost, TrainingCurve
-from stillhouse.evaluate._report._lineage import lineage_drawing
 from stillhouse.evaluate._report._numbers import (
-    UNKNOWN,
     duration,
     estimate_interval,
     estimate_value,
     fixed,
-    money,
     parameters,
-    percent,
 )
+from stillhouse.evaluate._report._stages import stage_rows, stage_total, total_cost
 from stillhouse.evaluate._report._table import METRICS, comparison_lines, comparison_table
 from stillhouse.evaluate._results import EvaluationResults
 
-_MAX_TEXT_CHARS = 600
-"""Longer prompts and completions are cut on the page; results.json holds them whole."""
-
-# Characters that HTML and XML forbid or that a UTF-8 file cannot carry.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A key figure; `before` is what it was without training, where that was measured."""
-
-    label: str
-    value: str
-    details: tuple[str, ...]
-    before: str = ""
+# The arena's page still asks for them under these names.
+_environment, _lineage_figure, _utc = page_environment, lineage_figure, utc_text
 
 
 def render_report(
@@ -71,11 +48,11 @@ def render_report(
         DataError: the lineage names a node twice, an unknown parent, or forms a cycle.
     """
     colors = model_colors(results)
-    page = _environment().get_template("report.html.jinja")
+    page = page_environment().get_template("report.html.jinja")
     return page.render(
         results=results,
         colors=colors,
-        created=_utc(results.created_utc),
+        created=utc_text(results.created_utc),
         seconds=duration(results.seconds),
         num_students=sum(model.role == "student" for model in results.models),
         tiles=key_figures(results, stages),
@@ -86,10 +63,10 @@ def render_report(
         size_panels=size_panels(results, colors),
         counts=counts,
         largest_count=max((row.num_in for row in counts), default=0),
-        stages=_stage_rows(stages),
-        stages_total=_stage_total(stages),
+        stages=stage_rows(stages),
+        stages_total=stage_total(stages),
         stage_figure=stage_figure(stages),
-        lineage=_lineage_figure(lineage, colors),
+        lineage=lineage_figure(lineage, colors),
         command=command,
         environment=environment,
     )
@@ -153,101 +130,5 @@ def _cost_tile(stages: Sequence[StageCost]) -> Tile | None:
     return Tile(
         "Time, all stages",
         duration(sum(stage.seconds for stage in stages)),
-        (f"cost {_total_cost(stages)}", *([f"{tokens:,} tokens"] if tokens else [])),
+        (f"cost {total_cost(stages)}", *([f"{tokens:,} tokens"] if tokens else [])),
     )
-
-
-@dataclass(frozen=True)
-class StageRow:
-    """One line of the table of stages."""
-
-    name: str
-    color: str
-    time: str
-    share: str
-    prompt_tokens: str
-    completion_tokens: str
-    cost: str
-
-
-def _stage_rows(stages: Sequence[StageCost]) -> list[StageRow]:
-    total_s = sum(stage.seconds for stage in stages)
-    return [
-        StageRow(
-            name=stage.stage,
-            color=stage_color(index),
-            time=duration(stage.seconds),
-            share=percent(stage.seconds / total_s) if total_s > 0 else "",
-            prompt_tokens=_count_or_dash(stage.prompt_tokens),
-            completion_tokens=_count_or_dash(stage.completion_tokens),
-            cost=money(stage.cost_usd),
-        )
-        for index, stage in enumerate(stages)
-    ]
-
-
-def _stage_total(stages: Sequence[StageCost]) -> StageRow:
-    return StageRow(
-        name="Total",
-        color="",
-        time=duration(sum(stage.seconds for stage in stages)),
-        share="",
-        prompt_tokens=_count_or_dash(sum(stage.prompt_tokens for stage in stages)),
-        completion_tokens=_count_or_dash(sum(stage.completion_tokens for stage in stages)),
-        cost=_total_cost(stages),
-    )
-
-
-def _total_cost(stages: Sequence[StageCost]) -> str:
-    """The sum, or what is known of it: an unknown part must not look like nothing."""
-    known = [stage.cost_usd for stage in stages if stage.cost_usd is not None]
-    if len(known) == len(stages):
-        return money(sum(known))
-    return f"{money(sum(known))} + {UNKNOWN}" if sum(known) > 0 else UNKNOWN
-
-
-def _count_or_dash(count: int) -> str:
-    return f"{count:,}" if count else "\N{EN DASH}"
-
-
-def _lineage_figure(lineage: Sequence[LineageNode], colors: Mapping[str, str]) -> Figure | None:
-    if not lineage:
-        return None
-    return Figure(
-        wide=lineage_drawing(lineage, colors, width=1040, is_vertical=False),
-        narrow=lineage_drawing(lineage, colors, width=340, is_vertical=True),
-    )
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("stillhouse.evaluate", "_report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_printable,
-    )
-    environment.filters["cut"] = _cut
-    environment.filters["share"] = percent
-    return environment
-
-
-def _printable(value: object) -> object:
-    """Replaces what no HTML file may hold, in every text that the template prints."""
-    if isinstance(value, Markup):
-        return Markup(_UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value))
-    if isinstance(value, str):
-        return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
-    return value
-
-
-def _cut(text: str) -> str:
-    if len(text) <= _MAX_TEXT_CHARS:
-        return text
-    left = len(text) - _MAX_TEXT_CHARS
-    return f"{text[:_MAX_TEXT_CHARS].rstrip()} \N{HORIZONTAL ELLIPSIS} [{left:,} characters more]"
-
-
-def _utc(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
