@@ -8,40 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri, stdtrit
 
 from stillhouse.errors import ConfigError, DataError, ShapeError
+from stillhouse.statistics._bca import Resampled
+from stillhouse.statistics._interval import Floats, Interval, check_confidence
 
 _MAX_COUNTS = 1 << 22  # entries of one (R, C) block of resampling counts: 32 MB
 
-_ROUNDING = 1e-12  # relative; sums in another order differ by less
-
-Floats = npt.NDArray[np.float64]
 Columns = tuple[npt.ArrayLike, npt.ArrayLike]
 Statistic = Callable[[Floats], Floats]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its confidence interval.
-
-    Attributes:
-        value: The estimate from all data.
-        low: Lower end.
-        high: Upper end.
-        n: Entries that were measured: those with a positive denominator.
-        num_clusters: Clusters they fall into, the number of independent pieces of evidence.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    num_clusters: int
-
-    def overlaps(self, other: "Interval") -> bool:
-        """Whether the two intervals share a point; touching ends count."""
-        return self.low <= other.high and other.low <= self.high
 
 
 def clustered_bootstrap(
@@ -79,12 +54,12 @@ def clustered_bootstrap(
             there are fewer than 2 clusters.
         ConfigError: `num_resamples` or `confidence` is out of range.
     """
-    return _interval(
+    return _resample(
         [_pair(numerators, denominators)],
         lambda sums: sums[..., 0] / sums[..., 1],
         labels=np.asarray(clusters),
         plan=_Plan(num_resamples, confidence, seed),
-    )
+    ).interval(confidence)
 
 
 def paired_bootstrap_difference(
@@ -106,7 +81,15 @@ def paired_bootstrap_difference(
     Raises:
         ShapeError, DataError, ConfigError: as in `clustered_bootstrap`.
     """
-    return _paired(np.subtract, a, b, clusters, _Plan(num_resamples, confidence, seed))
+    plan = _Plan(num_resamples, confidence, seed)
+    return _paired(np.subtract, a, b, clusters, plan).interval(confidence)
+
+
+def resampled_difference(
+    a: Columns, b: Columns, *, clusters: npt.ArrayLike, num_resamples: int, seed: int
+) -> Resampled:
+    """What `paired_bootstrap_difference` takes its interval from, for tests that match it."""
+    return _paired(np.subtract, a, b, clusters, _Plan(num_resamples, 0.95, seed))
 
 
 def paired_bootstrap_ratio(
@@ -124,7 +107,8 @@ def paired_bootstrap_ratio(
         ShapeError, DataError, ConfigError: as in `clustered_bootstrap`; also a DataError where
             the ratio of `b` is zero, in all data or in a resample.
     """
-    return _paired(np.divide, a, b, clusters, _Plan(num_resamples, confidence, seed))
+    plan = _Plan(num_resamples, confidence, seed)
+    return _paired(np.divide, a, b, clusters, plan).interval(confidence)
 
 
 @dataclass(frozen=True)
@@ -139,10 +123,7 @@ class _Plan:
                 f"num_resamples={self.num_resamples} is too few for the ends of an interval. "
                 "Give at least 100."
             )
-        if not 0.5 <= self.confidence < 1.0:
-            raise ConfigError(
-                f"confidence={self.confidence} is not in [0.5, 1). Give a fraction such as 0.95."
-            )
+        check_confidence(self.confidence)
 
 
 def _paired(
@@ -151,9 +132,9 @@ def _paired(
     b: Columns,
     clusters: npt.ArrayLike,
     plan: _Plan,
-) -> Interval:
-    """Interval of `compare(ratio of a, ratio of b)`, both from the same resampled clusters."""
-    return _interval(
+) -> Resampled:
+    """Bootstrap of `compare(ratio of a, ratio of b)`, both from the same resampled clusters."""
+    return _resample(
         [_pair(*a), _pair(*b)],
         lambda sums: compare(sums[..., 0] / sums[..., 1], sums[..., 2] / sums[..., 3]),
         labels=np.asarray(clusters),
@@ -161,14 +142,14 @@ def _paired(
     )
 
 
-def _interval(
+def _resample(
     pairs: list[tuple[Floats, Floats]],
     statistic: Statistic,
     *,
     labels: npt.NDArray[np.generic],
     plan: _Plan,
-) -> Interval:
-    """BCa interval of `statistic`, which maps (..., 2 x pairs) sums to (...) values."""
+) -> Resampled:
+    """Bootstrap of `statistic`, which maps (..., 2 x pairs) sums to (...) values."""
     if len({column.shape for pair in pairs for column in pair}) > 1:
         raise ShapeError(
             f"a has {len(pairs[0][0])} entries and b {len(pairs[1][0])}. "
@@ -187,36 +168,7 @@ def _interval(
                 "A ratio of sums has a zero denominator when some clusters are drawn and others "
                 f"are not: too few of the {len(sums_CS)} clusters hold what is divided by."
             )
-    reach = _reach(plan.confidence, num_clusters=len(sums_CS))
-    low, high = _bca_ends(float(value), resampled_R, left_out_C, reach)
-    return Interval(float(value), low, high, int(measured_N.sum()), len(sums_CS))
-
-
-def _reach(confidence: float, *, num_clusters: int) -> float:
-    """Student's t instead of the normal, and the plug-in SD's bias undone, as a normal score."""
-    t = stdtrit(num_clusters - 1, 1 - (1 - confidence) / 2)
-    return float(np.sqrt(num_clusters / (num_clusters - 1)) * t)
-
-
-def _bca_ends(
-    value: float, resampled_R: Floats, left_out_C: Floats, reach: float
-) -> tuple[float, float]:
-    num_resamples = len(resampled_R)
-    off_R = resampled_R - value
-    off_R[np.abs(off_R) <= _ROUNDING * np.abs(resampled_R).max()] = 0.0
-    # Ties count half, so that a discrete distribution that is symmetric has no bias.
-    below = np.mean(off_R < 0) + 0.5 * np.mean(off_R == 0)
-    bias = ndtri(np.clip(below, 0.5 / num_resamples, 1 - 0.5 / num_resamples))
-    pull_C = left_out_C.mean() - left_out_C
-    spread = np.sum(pull_C**2)
-    acceleration = np.sum(pull_C**3) / (6 * spread**1.5) if spread > 0 else 0.0
-    shifted = bias + np.array([-reach, reach])
-    slack = 1 - acceleration * shifted
-    # With very few clusters an end may lie beyond what any level reaches: the extreme resample.
-    safe = np.where(slack > 0, slack, 1.0)
-    levels = np.where(slack > 0, ndtr(bias + shifted / safe), shifted > 0)
-    low, high = np.quantile(resampled_R, levels)
-    return float(low), float(high)
+    return Resampled(float(value), resampled_R, left_out_C, int(measured_N.sum()))
 
 
 def _resamples(sums_CS: Floats, plan: _Plan) -> Iterator[Floats]:
