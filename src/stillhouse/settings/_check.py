@@ -106,7 +106,7 @@ def _hint(model: type[BaseModel], path: Location) -> str:
     """What the unknown key at `path` may have meant, and what is valid there."""
     key = str(path[-1])
     owner = _model_at(model, path[:-1]) or model
-    names = list(owner.model_fields)
+    names = [field.alias or name for name, field in owner.model_fields.items()]
     near = get_close_matches(key, names, n=1)
     homes = [] if near else [place for place in _places(model) if place.split(".")[-1] == key]
     meant = near[0] if near else " or ".join(homes)

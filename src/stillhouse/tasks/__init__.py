@@ -6,6 +6,7 @@ loads no torch.
 """
 
 from stillhouse.tasks._answers import AnswerTally, TaskAnswer, answer_of, last_user_text
+from stillhouse.tasks._labels import LABEL_SEPARATOR
 from stillhouse.tasks._logprobs import label_probabilities
 from stillhouse.tasks._parse import Answer, AnswerProblem, answer_labels, parse_answer
 from stillhouse.tasks._prompts import input_text, read_task_prompts, task_messages
@@ -26,6 +27,7 @@ __all__ = [
     "parse_answer",
     "answer_of",
     "answer_labels",
+    "LABEL_SEPARATOR",
     "TaskAnswer",
     "AnswerTally",
     "last_user_text",

@@ -91,6 +91,11 @@ class AnswerTally:
         self._own[teacher].append(label_probabilities(task, completion))
 
     @property
+    def has_valid(self) -> bool:
+        """Whether one answer is valid."""
+        return bool(self._votes)
+
+    @property
     def has_own_probabilities(self) -> bool:
         """Whether the probabilities of some teacher are its own, not shares of its votes."""
         return any(None not in own for own in self._own.values())

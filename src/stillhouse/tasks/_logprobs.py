@@ -33,6 +33,8 @@ def label_probabilities(task: Task, completion: Completion) -> dict[str, float] 
         return None
     if "".join(logprobs.tokens).strip() != completion.text.strip():
         return None
+    if any(map(math.isnan, (*logprobs.logprobs, *logprobs.top_logprobs))):
+        return None
     known = spellings(task.labels, tuple(task.aliases.items()))
     masses: defaultdict[str, float] = defaultdict(float)
     unknown, path, said = 0.0, 1.0, ""

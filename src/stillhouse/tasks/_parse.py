@@ -60,7 +60,8 @@ def parse_answer(task: Task, text: str) -> Answer:
     if not _is_utf8(text):
         return Answer(None, "not_utf8", "it holds a lone surrogate")
     if task.kind == "text":
-        return Answer(text.strip())
+        # The first line of code may be indented.
+        return Answer(_whole_lines(text) if task.grader_name == "code" else text.strip())
     if task.kind == "extraction":
         return _json_answer(task, text)
     return _several(task, text) if task.multiple else _single(task, text)
@@ -108,6 +109,11 @@ def _json_answer(task: Task, text: str) -> Answer:
         return Answer(None, "not_json", f"{err} in {_shown(text)}")
     problem = schema_problem(value, task.schema_text)
     return Answer(canonical) if problem is None else Answer(None, "schema", problem)
+
+
+def _whole_lines(text: str) -> str:
+    lines = text.rstrip().split("\n")
+    return "\n".join(lines[next(place for place, line in enumerate(lines) if line.strip()) :])
 
 
 def _is_utf8(text: str) -> bool:

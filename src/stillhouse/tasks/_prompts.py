@@ -19,7 +19,7 @@ from stillhouse.records import (
 from stillhouse.settings import iterate_rows
 from stillhouse.tasks._parse import parse_answer
 from stillhouse.tasks._task import Task
-from stillhouse.tasks._template import fill, pattern_of, slots_of
+from stillhouse.tasks._template import fill, slots_of, unfill
 
 _ID_HEX_DIGITS = 16  # as for other prompts, so that equal prompts have equal ids
 _LIKELY_TYPO = 0.85
@@ -89,8 +89,8 @@ def input_text(task: Task, message: str) -> str:
 
     Fixed words that all messages share would make them all alike.
     """
-    match = pattern_of(task.prompt, _fixed(task)).fullmatch(message)
-    return "\n".join(match.groups()) if match and match.groups() else message
+    values = unfill(task.prompt, _fixed(task), message)
+    return "\n".join(values) if values else message
 
 
 def _prompt(task: Task, raw: Any, schema: str | None) -> Prompt:

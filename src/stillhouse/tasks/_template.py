@@ -24,18 +24,46 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return _SLOT.sub(lambda match: values[match[2]] if match[2] else f"{{{match[1]}}}", template)
 
 
-def pattern_of(template: str, fixed: Mapping[str, str]) -> re.Pattern[str]:
-    """What the texts that `template` makes look like: a group for each slot that is not `fixed`."""
-    parts: list[str] = []
+def unfill(template: str, fixed: Mapping[str, str], text: str) -> tuple[str, ...] | None:
+    """What stands for the slots of `template` in `text`, leaving out those that are `fixed`.
+
+    Where the text could be parted in several ways, slots end at the first place that they can.
+    Takes time linear in the length of the text.
+
+    Returns:
+        None where the template makes no such text.
+    """
+    first, *further = _literals(template, fixed)
+    if not text.startswith(first):
+        return None
+    values: list[str] = []
+    start = len(first)
+    for literal in further[:-1]:
+        end = text.find(literal, start)
+        if end < 0:
+            return None
+        values.append(text[start:end])
+        start = end + len(literal)
+    if not further:
+        return () if text == first else None
+    last = further[-1]
+    if len(text) - len(last) < start or not text.endswith(last):
+        return None
+    return (*values, text[start : len(text) - len(last)])
+
+
+def _literals(template: str, fixed: Mapping[str, str]) -> list[str]:
+    """The text before, between and after the slots that are not `fixed`."""
+    literals = [""]
     end = 0
     for match in _SLOT.finditer(template):
-        parts.append(re.escape(template[end : match.start()]))
+        literals[-1] += template[end : match.start()]
         end = match.end()
         if match[1]:
-            parts.append(re.escape(f"{{{match[1]}}}"))
+            literals[-1] += f"{{{match[1]}}}"
         elif match[2] in fixed:
-            parts.append(re.escape(fixed[match[2]]))
+            literals[-1] += fixed[match[2]]
         else:
-            parts.append("(.*?)")
-    parts.append(re.escape(template[end:]))
-    return re.compile("".join(parts), re.DOTALL)
+            literals.append("")
+    literals[-1] += template[end:]
+    return literals
