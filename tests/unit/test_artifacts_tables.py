@@ -274,3 +274,48 @@ def test_single_precision_numbers_are_split_into_bytes_and_other_columns_are_not
     split = {c.path_in_schema for c in columns if "BYTE_STREAM_SPLIT" in c.encodings}
     assert split == {"logprobs.logprobs.list.element", "logprobs.top_logprobs.list.element"}
     assert [one.logprobs for one in read_rows(tmp_path / "rows.parquet", Completion)] == [logprobs]
+
+
+class Votes(Record):
+    """Maps, of which one holds others."""
+
+    shares: dict[str, float]
+    by_name: dict[str, dict[str, int]]
+
+
+def test_maps_come_back_as_they_were_and_are_objects_in_leaves(path: Path) -> None:
+    rows = [
+        Votes(shares={"b": 0.5, "a": 0.25}, by_name={"z": {"y": 1, "x": 2}, "": {}}),
+        Votes(shares={}, by_name={}),
+    ]
+    back = round_trip(path, rows, Votes)
+    assert back == rows
+    assert isinstance(back[0], Votes)
+    assert list(back[0].by_name["z"]) == ["y", "x"]
+    assert list(leaf_bytes(path)) == [canonical_json(row) for row in rows]
+
+
+def test_a_map_with_a_key_twice_is_refused(path: Path) -> None:
+    schema = arrow_schema(Votes)
+    doubled = [{"shares": [("a", 1.0), ("a", 2.0)], "by_name": []}]
+    pq.write_table(pa.Table.from_pylist(doubled, schema=schema), path)
+    with pytest.raises(IntegrityError, match="not a readable Parquet file"):
+        list(read_rows(path, Votes))
+
+
+class PromptBefore(Record):
+    """A prompt as it was before it had a reference."""
+
+    id: str
+    messages: tuple[Message, ...]
+    split: str = "train"
+    group: str | None = None
+    output_schema: str | None = None
+    teacher: str | None = None
+
+
+def test_rows_from_before_a_field_was_added_are_read_with_its_default(path: Path) -> None:
+    messages = (Message(role="user", content="u"),)
+    write_table(path, [PromptBefore(id="p", messages=messages)], PromptBefore)
+    assert list(read_rows(path, Prompt)) == [Prompt(id="p", messages=messages)]
+    assert b"reference" not in next(leaf_bytes(path))

@@ -223,6 +223,28 @@ def test_personal_data_is_scrubbed_unless_asked_otherwise(run_import: Import) ->
     assert _pairs(as_it_was)[3][1].text == "Mail Ann at ann.lee@example.com."
 
 
+def test_references_are_kept_beside_the_prompt_and_scrubbed(
+    run_import: Import, tmp_path: Path
+) -> None:
+    rows = [
+        _plain(reference="4", completion="four"),
+        _plain(reference="4"),
+        _plain(),
+        _plain(prompt="A list?", reference=["a", "b"]),
+        _plain(prompt="Whom?", reference="ann@example.org"),
+        _plain(prompt="None", reference=""),
+    ]
+    prompts = [prompt for prompt, _ in _pairs(run_import(_write(tmp_path / "x.jsonl", *rows)))]
+    found = [prompt.reference for prompt in prompts]
+    assert found == ["4", "4", "4", '["a","b"]', "[EMAIL_1]", None]
+
+
+def test_the_column_of_references_can_be_named(run_import: Import, tmp_path: Path) -> None:
+    path = _write(tmp_path / "x.jsonl", _plain(gold="4"))
+    ((prompt, _),) = _pairs(run_import(path, fields={"reference": "gold"}))
+    assert prompt.reference == "4"
+
+
 def test_groups_named_after_people_stay_apart(run_import: Import, tmp_path: Path) -> None:
     groups = ("a@x.org", "b@x.org", "a@x.org", "sums")
     rows = [_plain(prompt=f"{n}?", group=group) for n, group in enumerate(groups)]
@@ -242,6 +264,7 @@ _BAD_ROWS = {
     "malformed": json.dumps(_plain(created="yesterday")),
     "unknown_split": json.dumps(_plain(split="some")),
     "both_splits": json.dumps(_plain(split="held_out")),
+    "other_reference": json.dumps(_plain(reference="5")),
 }
 
 

@@ -32,6 +32,14 @@ def test_the_three_forms_of_a_row_give_the_same_prompt(tmp_path: Path) -> None:
     assert (second.split, second.group) == ("held_out", "g")
 
 
+def test_a_reference_is_read_and_is_not_part_of_what_is_asked(tmp_path: Path) -> None:
+    with_it, without = read_prompts(
+        jsonl(tmp_path, {"prompt": "u", "reference": "right"}, {"prompt": "u"})
+    )
+    assert (with_it.reference, without.reference) == ("right", None)
+    assert without.id == f"{with_it.id}-2"
+
+
 def test_ids_are_made_from_the_content_and_stay_unique(tmp_path: Path) -> None:
     one, two, again, numbered = read_prompts(
         jsonl(tmp_path, {"prompt": "u"}, {"prompt": "v"}, {"prompt": "u"}, {"prompt": "w", "id": 7})

@@ -56,7 +56,9 @@ def test_the_id_is_that_of_another_process_with_another_hash_seed() -> None:
     assert done.stdout.strip() == request().id
 
 
-@pytest.mark.parametrize("change", [{"id": "p2"}, {"group": "g"}, {"split": "held_out"}])
+@pytest.mark.parametrize(
+    "change", [{"id": "p2"}, {"group": "g"}, {"split": "held_out"}, {"reference": "right"}]
+)
 def test_the_id_does_not_depend_on_where_the_prompt_belongs(change: dict[str, str]) -> None:
     other = request(prompt=PROMPT.model_copy(update=change))
     assert other.id == request().id
