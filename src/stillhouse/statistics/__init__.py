@@ -4,13 +4,38 @@ Where a verdict is asked for, `compare_paired` (graded scores) and `compare_pair
 wrong) give it; the other functions are what reports and guarantees are made of.
 """
 
+from stillhouse.statistics._agreement import cohen_kappa
+from stillhouse.statistics._betting import (
+    ConfidenceSequence,
+    bernstein_interval,
+    bernstein_upper_bound,
+    betting_interval,
+    betting_lower_bound,
+    betting_sequence,
+    betting_upper_bound,
+)
 from stillhouse.statistics._bootstrap import (
     clustered_bootstrap,
     paired_bootstrap_difference,
     paired_bootstrap_ratio,
 )
+from stillhouse.statistics._bradley_terry import (
+    BradleyTerry,
+    Standing,
+    bradley_terry,
+    elo_scale,
+    expected_score,
+)
+from stillhouse.statistics._bradley_terry_data import Comparison
+from stillhouse.statistics._calibration import (
+    CalibrationError,
+    ReliabilityBin,
+    expected_calibration_error,
+    reliability,
+)
 from stillhouse.statistics._certify import fixed_sequence, rows_to_certify
 from stillhouse.statistics._compare import compare_paired, compare_paired_binary
+from stillhouse.statistics._curve import CallsFor, YieldCurve, fit_yield_curve
 from stillhouse.statistics._fractions import (
     fraction_interval,
     fraction_lower_bound,
@@ -18,6 +43,8 @@ from stillhouse.statistics._fractions import (
     wilson_interval,
 )
 from stillhouse.statistics._interval import Interval
+from stillhouse.statistics._label_noise import LabelIssues, confident_joint, label_issues
+from stillhouse.statistics._multiple import holm
 from stillhouse.statistics._paired import (
     PairedCounts,
     binary_equivalence_test,
@@ -39,6 +66,7 @@ from stillhouse.statistics._power import (
     rows_for_difference,
     rows_for_non_inferiority,
 )
+from stillhouse.statistics._selective import RiskCoverage, auroc, risk_coverage
 from stillhouse.statistics._text import is_looping
 from stillhouse.statistics._verdict import PairedComparison, Verdict, verdict_of
 
@@ -66,6 +94,8 @@ __all__ = [
     "paired_counts",
     "paired_means",
     "tango_interval",
+    # Several tests
+    "holm",
     # Fractions, and what is certified about them
     "fixed_sequence",
     "fraction_interval",
@@ -73,11 +103,43 @@ __all__ = [
     "fraction_upper_bound",
     "rows_to_certify",
     "wilson_interval",
+    # Graded scores without assumptions
+    "ConfidenceSequence",
+    "bernstein_interval",
+    "bernstein_upper_bound",
+    "betting_interval",
+    "betting_lower_bound",
+    "betting_sequence",
+    "betting_upper_bound",
     # Power
     "detectable_difference",
     "paired_power",
     "rows_for_difference",
     "rows_for_non_inferiority",
+    # Agreement and calibration
+    "CalibrationError",
+    "ReliabilityBin",
+    "RiskCoverage",
+    "auroc",
+    "cohen_kappa",
+    "expected_calibration_error",
+    "reliability",
+    "risk_coverage",
+    # Rankings
+    "BradleyTerry",
+    "Comparison",
+    "Standing",
+    "bradley_terry",
+    "elo_scale",
+    "expected_score",
+    # Labels
+    "LabelIssues",
+    "confident_joint",
+    "label_issues",
+    # Yield curves
+    "CallsFor",
+    "YieldCurve",
+    "fit_yield_curve",
     # Text
     "is_looping",
 ]

@@ -159,4 +159,4 @@ def _span(bounds: tuple[float, float], a_N: Floats, b_N: Floats, margin: float) 
             f"margin={margin} is the whole range of scores, {bounds}. Give it in the unit of the "
             "scores: 2 points of 100 are 0.02 where scores run from 0 to 1."
         )
-    return high - low
+    return float(high - low)
