@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from stillhouse.errors import ConfigError
+from stillhouse.models._constrained import Constraint, Grammar
+from stillhouse.models._constrained_draw import draw_within
 from stillhouse.models._hidden import output_head
 from stillhouse.models._load import LanguageModel
 from stillhouse.models._masks import attention_masks, mask_obstacle
 from stillhouse.models._prefix import shared_prefix
-from stillhouse.models._sampling import draw
 from stillhouse.models._slots import SlotCache
 
 MAX_SLOTS = 128
@@ -45,6 +46,8 @@ class GenerationJob:
         top_p: Nucleus mass, 1 for all.
         seed: All randomness of this completion comes from here.
         top_logprobs: How many log-probabilities to keep per token.
+        grammar: What the completion must be; None for any text. It is kept to whatever the
+            temperature is, and cut by `max_tokens` like any completion.
     """
 
     key: str
@@ -54,6 +57,7 @@ class GenerationJob:
     top_p: float = 1.0
     seed: int = 0
     top_logprobs: int = 0
+    grammar: Grammar | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Generated:
     Attributes:
         key: The job's.
         ids: (n,) int64, with the end-of-turn token if the model produced it.
-        logprobs: (n,) float32, of those tokens at temperature 1, nats.
+        logprobs: (n,) float32, of those tokens at temperature 1, nats, without any grammar.
         top_ids: (n, K) int64, most likely first.
         top_logprobs: (n, K) float32 at temperature 1, never renormalised.
     """
@@ -79,6 +83,7 @@ class Generated:
 class _Row:
     job: GenerationJob
     uniforms: npt.NDArray[np.float64]
+    constraint: Constraint | None
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     top_ids: list[npt.NDArray[np.int64]] = field(default_factory=list)
@@ -215,6 +220,7 @@ class _Engine:
             _Row(
                 job=job,
                 uniforms=np.random.Generator(np.random.Philox(job.seed)).random(job.max_tokens),
+                constraint=job.grammar.begin() if job.grammar else None,
             )
             for job in jobs
         ]
@@ -244,8 +250,9 @@ class _Engine:
         return hidden_RSD
 
     def _append(self, rows: list[_Row], hidden_AD: Tensor) -> None:
-        drawn = draw(
+        drawn = draw_within(
             hidden_AD @ self._head_VD.T,
+            [row.constraint for row in rows],
             temperature_A=torch.tensor([row.job.temperature for row in rows]),
             top_p_A=torch.tensor([row.job.top_p for row in rows], dtype=torch.float64),
             uniform_A=torch.tensor(
@@ -257,6 +264,8 @@ class _Engine:
         top_ids, top_logprobs = drawn.top_ids_AK.numpy(), drawn.top_logprobs_AK.numpy()
         for index, row in enumerate(rows):
             row.ids.append(ids[index])
+            if row.constraint:
+                row.constraint.advance(ids[index])
             row.logprobs.append(logprobs[index])
             row.top_ids.append(top_ids[index, : row.job.top_logprobs])
             row.top_logprobs.append(top_logprobs[index, : row.job.top_logprobs])
