@@ -48,7 +48,7 @@ def read_verdict(text: str) -> ReadVerdict:
 
     Read are `[[A]]`, `[[B]]` and `[[TIE]]`, as well as the `[[C]]` and `[[A>>B]]` of well-known
     templates, and a JSON object with `winner` or `verdict` that is the whole text, a fenced block
-    or the last line. All that are found must say the same: a text that weighs `[[A]]` and ends in
+    or a line. All that are found must say the same: a text that weighs `[[A]]` and ends in
     `[[B]]` is read as neither. Words are not interpreted.
     """
     if not text.strip():
@@ -100,8 +100,7 @@ def _bracketed(text: str) -> Iterator[Choice]:
 
 
 def _from_json(text: str) -> Iterator[Choice]:
-    stripped = text.strip()
-    candidates = {stripped, stripped.splitlines()[-1], *_FENCED.findall(text)}
+    candidates = {text, *text.splitlines(), *_FENCED.findall(text)}
     for candidate in candidates:
         for key in _KEYS:
             choice = _choice_of(_object(candidate).get(key))
