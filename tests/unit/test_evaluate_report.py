@@ -1,12 +1,7 @@
 """The HTML report: complete, self-contained, safe with hostile text, readable at any width."""
 
-import html
-import json
 import re
-import shutil
-import subprocess
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import combinations
 from pathlib import Path
@@ -14,6 +9,7 @@ from typing import Any
 
 import pytest
 import report_cases as cases
+from report_checks import CHROMIUM, Page, browser_complaints, contrast, drawings, plain
 
 from stillhouse.evaluate._report import (
     CountRow,
@@ -49,39 +45,10 @@ HOSTILE = (
     "  \n\n  ",
 )
 NBSP = "\N{NO-BREAK SPACE}"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-class Page(HTMLParser):
-    """What a browser would see: tags, attributes and the text outside the style sheet."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._is_in_style = False
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._is_in_style = tag == "style"
-
-    def handle_endtag(self, tag: str) -> None:
-        self._is_in_style = False
-
-    def handle_data(self, data: str) -> None:
-        if not self._is_in_style:
-            self.text += data
 
 
 def render(**changes: Any) -> str:
     return render_report(cases.results(), **cases.extras(**changes))
-
-
-def plain(source: str) -> str:
-    """The page's words, with every run of white space as one space."""
-    return " ".join(Page(source).text.split())
 
 
 def hostile_report() -> str:
@@ -119,10 +86,6 @@ def hostile_report() -> str:
         command=HOSTILE[0] + HOSTILE[5],
         environment=dict.fromkeys(HOSTILE, HOSTILE[5]),
     )
-
-
-def drawings(source: str) -> list[str]:
-    return re.findall(r"<svg.*?</svg>", source, flags=re.DOTALL)
 
 
 def test_every_section_is_there_in_order() -> None:
@@ -364,95 +327,13 @@ def test_text_stands_out_from_its_background_in_light_and_dark() -> None:
             assert colors[one] != colors[other]
 
 
-def contrast(one: str, other: str) -> float:
-    """WCAG 2 contrast ratio of two `#rrggbb` colours."""
-
-    def luminance(color: str) -> float:
-        parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-        linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-# Runs in the page that holds the reports in frames: lists what sticks out of each frame, of a
-# scroller (tables of the realistic report must not need one) or of its drawing.
-_MEASURE = """
-addEventListener("load", () => {
-  const found = [];
-  for (const frame of document.querySelectorAll("iframe")) {
-    const page = frame.contentDocument, root = page.documentElement;
-    const tell = (what, by) => found.push(`${frame.title}: ${what} by ${Math.round(by)} px`);
-    const excess = root.scrollWidth - frame.clientWidth;
-    if (excess > 0) tell("page", excess);
-    for (const one of page.querySelectorAll("body *")) {
-      const box = one.getBoundingClientRect();
-      if (!box.width || one.closest("svg")) continue;
-      if (frame.dataset.scrolls && one.closest(".scroll")) continue;
-      const over = Math.max(box.right - frame.clientWidth, -box.left);
-      if (over > 0.5) tell(`${one.tagName}.${one.className}`, over);
-    }
-    for (const text of page.querySelectorAll("svg text")) {
-      const box = text.getBoundingClientRect();
-      if (!box.width) continue;
-      const around = text.closest("svg").getBoundingClientRect();
-      const over = Math.max(box.right - around.right, around.left - box.left,
-                            box.bottom - around.bottom, around.top - box.top);
-      if (over > 1.5) tell(`svg text ${text.textContent.slice(0, 30)}`, over);
-    }
-    const all = [...page.querySelectorAll("svg")];
-    const shown = all.filter(one => one.getBoundingClientRect().width);
-    found.push(`${frame.title}: ${shown.length} drawings shown`);
-  }
-  document.body.innerHTML = "";
-  document.body.textContent = JSON.stringify(found);
-});
-"""
-
-
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_nothing_sticks_out_at_any_width(tmp_path: Path) -> None:
-    assert CHROMIUM is not None
-    frames = ""
-    for name, source in (("realistic", render()), ("hostile", hostile_report())):
-        for width in (380, 400, 768, 1200):
-            scrolls = "yes" if name == "hostile" else ""
-            frames += (
-                f'<iframe title="{name} {width}" data-scrolls="{scrolls}" srcdoc="'
-                f'{html.escape(source)}" style="width:{width}px;height:900px;border:0"></iframe>'
-            )
-    page = tmp_path / "frames.html"
-    page.write_text(
-        f"<!doctype html><meta charset=utf-8><body>{frames}<script>{_MEASURE}</script>", "utf-8"
+    complaints, drawn = browser_complaints(
+        {"realistic": render(), "hostile": hostile_report()},
+        (380, 400, 768, 1200),
+        folder=tmp_path,
+        scrolls=("hostile",),
     )
-    told = _dump_dom(CHROMIUM, page, profile=tmp_path / "profile")
-    drawn = [line for line in told if line.endswith("drawings shown")]
-    assert len(drawn) == 8
-    assert all(int(line.split()[-3]) >= 15 for line in drawn)
-    assert [line for line in told if line not in drawn] == []
-
-
-def _dump_dom(chromium: str, page: Path, *, profile: Path) -> list[str]:
-    switches = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-        "--disable-background-networking --disable-component-update --window-size=1300,900"
-    )
-    done = subprocess.run(
-        [
-            chromium,
-            *switches.split(),
-            f"--user-data-dir={profile}",
-            "--virtual-time-budget=8000",
-            "--dump-dom",
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=True,
-    )
-    body = re.search(r"<body>(.*)</body>", done.stdout, flags=re.DOTALL)
-    assert body, done.stdout[:500]
-    told: list[str] = json.loads(html.unescape(body.group(1)))
-    return told
+    assert min(drawn) >= 15
+    assert complaints == []

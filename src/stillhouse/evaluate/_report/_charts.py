@@ -50,6 +50,8 @@ class Axes:
     x_label: str
     y_label: str
     is_log_y: bool = False
+    num_y_ticks: int = 5
+    """About so many on a linear axis."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,9 @@ def line_chart(
     if 0 < xs[0] < 0.05 * xs[1]:
         xs = (0.0, xs[1])  # steps count from 1, their axis from 0
     x_ticks = nice_ticks(*xs, target=6 if width > 400 else 4)
-    y_ticks = log_ticks(*ys) if axes.is_log_y else nice_ticks(min(ys[0], 0.0), ys[1])
+    y_ticks = (
+        log_ticks(*ys) if axes.is_log_y else nice_ticks(min(ys[0], 0.0), ys[1], axes.num_y_ticks)
+    )
     x_scale = Scale(xs[0], max(xs[1], xs[0] + 1), _TICK_WIDTH, right)
     y_scale = Scale(y_ticks[0], y_ticks[-1], height - _BOTTOM, _TOP, axes.is_log_y)
     # Steps and positions are counted: between two of them there is nothing to mark.

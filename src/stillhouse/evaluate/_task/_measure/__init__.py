@@ -1,0 +1,1 @@
+"""What answers are worth, what they take, and how sure that is."""

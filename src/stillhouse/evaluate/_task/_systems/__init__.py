@@ -1,0 +1,1 @@
+"""Who answers: students, baselines and students' models before training."""

@@ -1,0 +1,135 @@
+"""Who answers, and what an answer is.
+
+Letters: N messages, L labels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from stillhouse.errors import IntegrityError
+from stillhouse.evaluate._task._records import AnsweredBy, SystemRole, Validation
+from stillhouse.records import Message
+from stillhouse.tasks import AnswerProblem, Task, parse_answer
+
+Floats = npt.NDArray[np.float64]
+
+
+class Question(NamedTuple):
+    """What a system is asked.
+
+    Attributes:
+        text: What the user says, which is all that a classifier reads.
+        messages: The whole conversation; empty where no system needs it.
+    """
+
+    text: str
+    messages: tuple[Message, ...] = ()
+
+
+class Given(NamedTuple):
+    """One answer.
+
+    Attributes:
+        text: Canonical; None where the task does not allow it.
+        confidence: Probability of the answer by the system's own account, or for free text that of
+            its tokens in the geometric mean; None where it gives none.
+        problem: What is wrong with an answer that is not allowed.
+    """
+
+    text: str | None
+    confidence: float | None = None
+    problem: AnswerProblem | None = None
+
+
+class Answerer(Protocol):
+    """Answers messages; one message's answer does not depend on the others."""
+
+    def answer(self, questions: Sequence[Question]) -> list[Given]:
+        """One answer a question, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class SystemFacts:
+    """What a system is.
+
+    Attributes:
+        name: In the report.
+        role: What it is there for.
+        answered_by: How its answers come about.
+        kind: Of students and their bases.
+        num_threads: Cores that an answer may use.
+        num_parameters: Of the model; None where there is none.
+        num_bytes: On disk.
+        training_seconds: What making it took.
+        validation: What its training measured.
+        is_probability: Whether its confidence is meant to be the probability of being right.
+        is_timed: Whether it has a speed worth knowing.
+    """
+
+    name: str
+    role: SystemRole
+    answered_by: AnsweredBy
+    kind: str = ""
+    num_threads: int = 1
+    num_parameters: int | None = None
+    num_bytes: int | None = None
+    training_seconds: float | None = None
+    validation: Validation | None = None
+    is_probability: bool = True
+    is_timed: bool = True
+
+
+class System(NamedTuple):
+    """One system of the evaluation, beside the teacher: what it is, and what gives its answers."""
+
+    facts: SystemFacts
+    answerer: Answerer
+
+
+def most_likely(task: Task, probabilities_NL: Floats, labels: Sequence[str]) -> list[Given]:
+    """The label with the highest probability, or all from one half on where there are several.
+
+    Args:
+        task: The task.
+        probabilities_NL: (N, L); rows sum to 1 unless the task has several labels.
+        labels: L names.
+    """
+    if task.multiple:
+        return [_several(task, row_L, labels) for row_L in probabilities_NL]
+    best_N = probabilities_NL.argmax(axis=1)
+    return [
+        Given(labels[best], float(row_L[best]))
+        for best, row_L in zip(best_N.tolist(), probabilities_NL, strict=True)
+    ]
+
+
+def _several(task: Task, probabilities_L: Floats, labels: Sequence[str]) -> Given:
+    """The labels that are more likely than not; the confidence is that of this very set."""
+    is_given_L = probabilities_L >= 0.5
+    named = [label for label, is_given in zip(labels, is_given_L, strict=True) if is_given]
+    confidence = float(np.where(is_given_L, probabilities_L, 1.0 - probabilities_L).prod())
+    if len(named) > 1 and task.out_of_scope in named:
+        named.remove(str(task.out_of_scope))
+    # Parsed, so that no label, or labels in another order, read as the teacher's answer does.
+    answer = parse_answer(task, ", ".join(named) or "[]")
+    return Given(answer.text, confidence, answer.problem)
+
+
+def require_confidences(name: str, given: Sequence[Given]) -> None:
+    """Refuse confidences that are no probabilities.
+
+    Raises:
+        IntegrityError: one is NaN, or outside [0, 1].
+    """
+    found = [one.confidence for one in given if one.confidence is not None]
+    wrong = [value for value in found if not -1e-9 <= value <= 1 + 1e-6]
+    if wrong:
+        raise IntegrityError(
+            f"{len(wrong)} of {len(found)} confidences of {name} are no probabilities, such as "
+            f"{wrong[0]}: its weights are damaged. Train it again."
+        )
