@@ -10,7 +10,7 @@ from stillhouse.errors import ConfigError, DataError
 from stillhouse.records import Completion, Example, Prompt, TokenLogprobs
 from stillhouse.tasks import Task, TaskAnswer, task_of
 
-BUY = prompt("buy", "Buy now at half the price, today only!", group="ads", reference="SPAM")
+BUY = prompt("buy", "Buy now at half the price, today only!", group="ads")
 HI = prompt("hi", "Are we still meeting at noon?")
 HELD = prompt("held", "Win a free holiday by replying to this")
 SPAM = classification()
@@ -38,12 +38,13 @@ def answers_of(artifact: Artifact) -> dict[str, TaskAnswer]:
 
 
 def test_examples_hold_canonical_answers_and_answers_hold_all(tmp_path: Path) -> None:
+    asked = BUY.model_copy(update={"reference": "SPAM"})
     artifact = curated(
         tmp_path,
         SPAM,
-        said(BUY, "Spam."),
-        said(BUY, "no idea", sample=1),
-        said(BUY, "SPAM", sample=2),
+        said(asked, "Spam."),
+        said(asked, "no idea", sample=1),
+        said(asked, "SPAM", sample=2),
         said(HI, "ham"),
         said(HELD, "maybe"),
         said(HELD, "spam", sample=1),
@@ -86,7 +87,7 @@ def test_the_manifest_holds_the_task_and_what_became_of_its_answers(tmp_path: Pa
         "prompts": 3,
         "prompts_without_valid": 0,
         "own_probabilities": 0,
-        "references": 1,
+        "references": 0,
         "answers": 4,
         "invalid": {"unknown_label": 1},
     }

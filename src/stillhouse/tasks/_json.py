@@ -134,7 +134,8 @@ def _validator(schema_text: str) -> Validator:
 
 def _registry(schema: dict[str, Any]) -> Registry[Any]:
     resource = Resource.from_contents(schema, default_specification=DRAFT202012)
-    return Registry().with_resource("", resource)
+    registry: Registry[Any] = Registry().with_resource("", resource)
+    return registry
 
 
 def _references(schema: Any) -> Iterator[str]:

@@ -64,13 +64,14 @@ def check_labels(labels: Iterable[str], aliases: Mapping[str, str]) -> None:
                 f"the label {label!r} is empty, has space around it, or is longer than a line. "
                 "Write it on one line without space around it"
             )
-        twin = owner.setdefault(fold(label) or label, label)
-        if twin is not label:
+        twin = owner.get(fold(label) or label)
+        if twin is not None:
             how = "is given twice" if twin == label else f"cannot be told from {twin!r}"
             raise ValueError(
                 f"the label {label!r} {how}: case, spaces and punctuation do not count. "
                 "Rename or remove one"
             )
+        owner[fold(label) or label] = label
     known = set(owner.values())
     for alias, label in aliases.items():
         if label not in known:

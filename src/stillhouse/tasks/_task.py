@@ -245,13 +245,19 @@ def _labels_of(path: Path, name: str) -> list[Any]:
             f"{path}: labels_file {name!r} cannot be read ({err.strerror}). Check the name."
         ) from err
     except UnicodeDecodeError as err:
-        raise ConfigError(f"{target} is not UTF-8 (byte {err.start}). Save it as UTF-8.") from err
+        raise ConfigError(
+            f"{path}: labels_file {name!r} is not UTF-8 (byte {err.start}). Save it as UTF-8."
+        ) from err
     if target.suffix != ".json":
         return [line.strip() for line in text.split("\n") if line.strip()]
     try:
         labels = json.loads(text)
-    except ValueError as err:
-        raise ConfigError(f"{target} is not JSON ({err}). Write a list of labels.") from err
+    except (ValueError, RecursionError) as err:
+        raise ConfigError(
+            f"{path}: labels_file {name!r} is not JSON ({err}). Write a list of labels."
+        ) from err
     if not isinstance(labels, list):
-        raise ConfigError(f"{target} holds a {type(labels).__name__}. Write a list of labels.")
+        raise ConfigError(
+            f"{path}: labels_file {name!r} holds a {type(labels).__name__}. Write a list of labels."
+        )
     return labels
