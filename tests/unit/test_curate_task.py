@@ -4,10 +4,16 @@ from typing import Any
 import pytest
 from task_cases import classification, collected, completion, extraction, free_text, prompt
 
-from stillhouse.artifacts import Artifact, check_rows_root
+from stillhouse.artifacts import (
+    Artifact,
+    Counts,
+    begin_artifact,
+    check_rows_root,
+    open_artifact,
+)
 from stillhouse.curate import CurateConfig, curate
 from stillhouse.errors import ConfigError, DataError
-from stillhouse.records import Completion, Example, Prompt, TokenLogprobs
+from stillhouse.records import Completion, Example, Message, Prompt, Record, TokenLogprobs
 from stillhouse.tasks import Task, TaskAnswer, task_of
 
 BUY = prompt("buy", "Buy now at half the price, today only!", group="ads")
@@ -274,3 +280,29 @@ def test_answers_of_several_teachers_are_kept_apart(tmp_path: Path) -> None:
     assert row.by_teacher == {"a": "spam", "b": "ham", "c": "spam"}
     assert row.answer == "spam"
     assert row.probabilities == pytest.approx({"spam": 2 / 3, "ham": 1 / 3})
+
+
+class PromptBefore(Record):
+    """A prompt as artefacts held it before it had a reference."""
+
+    id: str
+    messages: tuple[Message, ...]
+    split: str
+    group: str | None
+
+
+def test_completions_from_before_references_open_verify_and_are_curated(tmp_path: Path) -> None:
+    path = tmp_path / "completions"
+    writer = begin_artifact(path, kind="completions", stage="collect", config={})
+    asked = [BUY, HI]
+    before = [PromptBefore(**p.model_dump(include=set(PromptBefore.model_fields))) for p in asked]
+    writer.write_rows("prompts", before, PromptBefore)
+    said_then = [completion(BUY, "spam"), completion(HI, "ham")]
+    writer.write_rows("completions", said_then, Completion)
+    writer.finish(counts=Counts.model_validate({"in": 2, "kept": 2}))
+
+    opened = open_artifact(path)
+    check_rows_root(opened)
+    assert list(opened.rows("prompts", Prompt)) == asked
+    dataset = curate(path, tmp_path / "dataset", config=CurateConfig(), task=SPAM)
+    assert [row.reference for row in answers_of(dataset).values()] == [None, None]
