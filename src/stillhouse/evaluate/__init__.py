@@ -1,17 +1,42 @@
 """Students against their teacher on held-out prompts, as numbers with intervals and a report.
 
-The settings and results load without torch; the measuring, with torch, when `evaluate` is first
-asked for.
+`evaluate_task` judges students of a task, with verdicts that hold; `arena` ranks any models by what
+a judge says of their answers. The settings and results load without torch; the measuring, with
+torch, when `evaluate` is first asked for.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from stillhouse.evaluate._arena import (
+    ArenaConfig,
+    ArenaModel,
+    ArenaResults,
+    Ask,
+    ComparisonRow,
+    PairResult,
+    Standing,
+    read_arena_results,
+)
 from stillhouse.evaluate._config import EvaluateConfig, Goals
 from stillhouse.evaluate._report import render_report
-from stillhouse.evaluate._results import EvaluationResults, read_results
+from stillhouse.evaluate._results import Estimate, EvaluationResults, read_results
+from stillhouse.evaluate._task import (
+    LearningPoint,
+    SystemResult,
+    TaskComparison,
+    TaskEstimate,
+    TaskEvaluateConfig,
+    TaskResults,
+    read_task_results,
+    render_task_report,
+)
 
 if TYPE_CHECKING:
+    from stillhouse.evaluate._arena._arena import arena
     from stillhouse.evaluate._evaluate import EvaluationRow, evaluate
+    from stillhouse.evaluate._task._evaluate_task import evaluate_task
+    from stillhouse.evaluate._task._predictions import PredictionRow
 
 __all__ = [
     "evaluate",
@@ -21,12 +46,39 @@ __all__ = [
     "EvaluationRow",
     "read_results",
     "render_report",
+    "Estimate",
+    "evaluate_task",
+    "TaskEvaluateConfig",
+    "TaskResults",
+    "TaskEstimate",
+    "TaskComparison",
+    "SystemResult",
+    "LearningPoint",
+    "PredictionRow",
+    "read_task_results",
+    "render_task_report",
+    "arena",
+    "ArenaConfig",
+    "Ask",
+    "ArenaResults",
+    "ArenaModel",
+    "PairResult",
+    "Standing",
+    "ComparisonRow",
+    "read_arena_results",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in ("evaluate", "EvaluationRow"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from stillhouse.evaluate import _evaluate
+_ON_DEMAND = {
+    "evaluate": "_evaluate",
+    "EvaluationRow": "_evaluate",
+    "evaluate_task": "_task._evaluate_task",
+    "PredictionRow": "_task._predictions",
+    "arena": "_arena._arena",
+}
 
-    return getattr(_evaluate, name)
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_DEMAND:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_ON_DEMAND[name]}"), name)

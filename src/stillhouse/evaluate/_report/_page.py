@@ -23,9 +23,6 @@ from stillhouse.evaluate._report._stages import stage_rows, stage_total, total_c
 from stillhouse.evaluate._report._table import METRICS, comparison_lines, comparison_table
 from stillhouse.evaluate._results import EvaluationResults
 
-# The arena's page still asks for them under these names.
-_environment, _lineage_figure, _utc = page_environment, lineage_figure, utc_text
-
 
 def render_report(
     results: EvaluationResults,

@@ -46,15 +46,21 @@ def logged_calls(completions: Sequence[Artifact]) -> TeacherCalls:
             if completion.error is None:
                 costs.append(completion.usage.cost_usd)
                 seconds.append(completion.usage.seconds)
-    totals = [artifact.manifest.usage.cost_usd for artifact in completions]
-    known = [cost for cost in costs if cost is not None]
-    known_totals = [total for total in totals if total is not None]
+    usd_N = _all_known(costs)
+    total = _all_known([artifact.manifest.usage.cost_usd for artifact in completions])
+    if total is None:  # imported calls have prices of their own, and no stage that spent them
+        total = usd_N
     return TeacherCalls(
-        usd_N=tuple(known) if len(known) == len(costs) else None,
+        usd_N=usd_N,
         seconds_N=tuple(second for second in seconds if second > 0),
-        total_usd=sum(known_totals) if totals and len(known_totals) == len(totals) else None,
+        total_usd=None if total is None else sum(total),
         num_calls=len(costs),
     )
+
+
+def _all_known(costs: Sequence[float | None]) -> tuple[float, ...] | None:
+    known = tuple(cost for cost in costs if cost is not None)
+    return known if known and len(known) == len(costs) else None
 
 
 def teacher_cost(calls: TeacherCalls, config: TaskEvaluateConfig) -> TaskEstimate | None:

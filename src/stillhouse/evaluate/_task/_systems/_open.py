@@ -26,7 +26,7 @@ from stillhouse.tasks import Task
 
 UNTUNED = "untuned base"
 
-_NOT_WEIGHTS = ("metrics.jsonl", "adapter/", "validation-")
+_NOT_WEIGHTS = ("metrics.jsonl", "adapter/")
 _MAX_TOKENS = 256
 
 Opener = Callable[[], System]
@@ -198,7 +198,9 @@ def _validation(results: Mapping[str, Any]) -> Validation | None:
 
 def _num_bytes(artifact: Artifact) -> int:
     return sum(
-        entry.bytes for entry in artifact.manifest.files if not entry.name.startswith(_NOT_WEIGHTS)
+        entry.bytes
+        for entry in artifact.manifest.files
+        if entry.rows is None and not entry.name.startswith(_NOT_WEIGHTS)
     )
 
 
