@@ -81,7 +81,8 @@ def models() -> tuple[ArenaModel, ...]:
         model(
             "rival-mini",
             standing(1019, 3, 2, 3),
-            teacher="anthropic:claude-mini-4",
+            teacher="replay:5f0c11ab9e3d7702",
+            answered_by=("claude-mini-4",),
             win_rate=around(0.52, 0.04, n=900),
             standing_equal_length=standing(1013, 3, 3, 3),
             answer_chars=around(1190, 61),

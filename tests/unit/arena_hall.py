@@ -24,6 +24,9 @@ from stillhouse.teachers._answers import answer_of
 _QUALITY = re.compile(r"quality=(-?[0-9.]+)")
 _ANSWER = re.compile(r"<answer ([AB]) \w+>\n(.*?)\n</answer", re.DOTALL)
 
+PRICE_USD = 0.001
+"""Of each call."""
+
 Speak = Callable[[Request], str]
 
 
@@ -93,6 +96,9 @@ class Spoken(Teacher):
     def info(self) -> TeacherInfo:
         return TeacherInfo(id=f"spoken:{self._name}", provider="fake")
 
+    def worst_cost_usd(self, request: Request) -> float | None:
+        return PRICE_USD
+
     def stream(self, pull: Pull) -> Iterator[list[Answer]]:
         while requests := pull(64):
             self.asked += requests
@@ -109,7 +115,7 @@ class Spoken(Teacher):
             text=text,
             finish_reason="length" if text.endswith("...") else "stop",
             model=f"spoken-{self._name}",
-            usage=Usage(prompt_tokens=9, completion_tokens=len(text.split()), cost_usd=0.001),
+            usage=Usage(prompt_tokens=9, completion_tokens=len(text.split()), cost_usd=PRICE_USD),
             created_utc=datetime.now(UTC),
         )
 
@@ -120,6 +126,7 @@ class Hall:
 
     folder: Path
     teachers: dict[str, Spoken] = field(default_factory=dict)
+    budget_usd: float | None = None
 
     def let_speak(self, **speakers: Speak) -> None:
         self.teachers |= {name: Spoken(name, speak) for name, speak in speakers.items()}
@@ -142,7 +149,13 @@ class Hall:
                 prompts,
                 out,
                 teacher=self.teachers[teacher],
-                config=CollectConfig(sampling=sampling, max_failure_fraction=max_failure_fraction),
+                config=CollectConfig.model_validate(
+                    {
+                        "sampling": sampling,
+                        "max_failure_fraction": max_failure_fraction,
+                        "access": {"budget_usd": self.budget_usd},
+                    }
+                ),
                 ledger=self.folder / "ledger.sqlite",
                 replace=True,
                 on_progress=on_progress,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp import web
 from arena_hall import Ruler, Writer, message, prompts
@@ -221,3 +222,52 @@ def test_recorded_answers_take_part(server: LoopbackChat, tmp_path: Path) -> Non
     assert (results.pairs[0].a_wins, results.pairs[0].b_wins) == (NUM_PROMPTS, 0)
     assert any(re.search("never took a point", one) for one in results.warnings)
     assert len(verify(artifact.path).artifacts) == 5
+
+
+ARENA_HARD = Path(__file__).resolve().parents[3] / "shared" / "data" / "arena_hard_v01"
+
+
+@pytest.mark.skipif(not ARENA_HARD.is_dir(), reason="the recorded answers are not on this machine")
+def test_real_recorded_answers_are_judged_and_a_model_that_judges_itself_is_told(
+    tmp_path: Path,
+) -> None:
+    """The judge counts words, and says that it is one of the two."""
+    questions = [orjson.loads(line) for line in _lines(ARENA_HARD / "question.jsonl")[:30]]
+    asked = {row["uid"]: row["prompt"] for row in questions}
+    models = {}
+    for name in ("gpt-4-0314", "gpt-3.5-turbo-0125"):
+        rows = [orjson.loads(line) for line in _lines(ARENA_HARD / f"recorded_{name}.jsonl")]
+        answered = [
+            {"prompt": asked[row["uid"]], "completion": row["answer"], "model": name}
+            for row in rows
+            if row["uid"] in asked
+        ]
+        export = tmp_path / f"{name}.jsonl"
+        export.write_bytes(b"\n".join(orjson.dumps(row) for row in answered))
+        recorded = import_completions(export, tmp_path / name, config=ImportConfig(scrub=False))
+        models[name] = f"replay:{recorded.path}"
+    rows = [
+        Prompt(id=row["uid"], messages=(message(row["prompt"]),), group=row["cluster"])
+        for row in questions
+    ]
+
+    async def count_words(number: int, body: dict[str, Any]) -> web.StreamResponse:
+        text = body["messages"][-1]["content"]
+        shown = re.findall(r"<answer [AB] \w+>\n(.*?)\n</answer", text, re.DOTALL)
+        first, second = (len(set(answer.split())) for answer in shown)
+        verdict = "A" if first > second else "B" if second > first else "TIE"
+        return web.json_response(chat_json(f"[[{verdict}]]") | {"model": "gpt-4-0314"})
+
+    with LoopbackChat(count_words) as server:
+        artifact = held(server, tmp_path / "out", prompts=rows, models=models)
+    results = read_arena_results(artifact.file("results.json"))
+    assert results.num_prompts == 30
+    assert results.num_groups == len({row["cluster"] for row in questions})
+    assert [one.answered_by for one in results.models] == [(one.name,) for one in results.models]
+    assert results.judge.order.position_bias.value == 0.0
+    assert any("is gpt-4-0314 itself" in one for one in results.warnings)
+    assert not any("is gpt-3.5-turbo-0125 itself" in one for one in results.warnings)
+
+
+def _lines(path: Path) -> list[bytes]:
+    return [line for line in path.read_bytes().split(b"\n") if line]

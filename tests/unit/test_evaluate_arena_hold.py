@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 import pytest
-from arena_hall import Hall, Ruler, Speak, Writer, prompts, writers
+from arena_hall import PRICE_USD, Hall, Ruler, Speak, Writer, prompts, writers
 
-from stillhouse.errors import ConfigError, DataError, TooManyFailuresError
+from stillhouse.errors import BudgetExceededError, ConfigError, DataError, TooManyFailuresError
 from stillhouse.evaluate import ArenaConfig, ArenaResults
 from stillhouse.evaluate._arena._answers import choose_prompts
 from stillhouse.evaluate._arena._findings import findings
@@ -107,6 +107,28 @@ def test_a_part_of_the_pairs_is_judged_evenly(tmp_path: Path) -> None:
     hold(hall, prompts(60), [*STRENGTHS])
     assert hall.num_asked("judge") == 360
     assert hall.num_asked("large") == 60
+
+
+def test_what_a_budget_allows_is_judged_first_and_ranked_in_a_smaller_plan(tmp_path: Path) -> None:
+    hall = Hall(tmp_path, budget_usd=PRICE_USD * (60 + 70))
+    hall.let_speak(judge=Ruler(), **writers(STRENGTHS))
+    with pytest.raises(BudgetExceededError, match="max_pairs"):
+        hold(hall, prompts(20), [*STRENGTHS])
+    assert hall.num_asked("judge") == 70
+    _, results = hold(hall, prompts(20), [*STRENGTHS], max_pairs=35)
+    assert hall.num_asked("judge") == 70
+    assert [pair.num_counted for pair in results.pairs] in (
+        [11, 12, 12],
+        [12, 11, 12],
+        [12, 12, 11],
+    )
+
+
+def test_a_trial_can_be_left_out(tmp_path: Path) -> None:
+    hall = Hall(tmp_path)
+    hall.let_speak(judge=Ruler(), **writers(STRENGTHS))
+    hold(hall, prompts(12), [*STRENGTHS], trial_pairs=0)
+    assert not (tmp_path / "arena" / "trial").exists()
 
 
 def test_the_held_out_prompts_are_asked_where_any_are_marked(tmp_path: Path) -> None:

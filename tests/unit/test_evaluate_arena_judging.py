@@ -8,8 +8,10 @@ import orjson
 import pytest
 from arena_hall import Hall, Ruler, message
 
+from stillhouse.artifacts import Artifact, Counts, TeacherRef, begin_artifact
 from stillhouse.errors import ConfigError, DataError, RecordError, TooManyFailuresError
 from stillhouse.evaluate._arena._agreement import label_agreement, reference_agreement
+from stillhouse.evaluate._arena._answers import Entrant
 from stillhouse.evaluate._arena._comparisons import Comparison
 from stillhouse.evaluate._arena._gold import Gold, GoldRow, gold_duels, read_gold
 from stillhouse.evaluate._arena._judging import (
@@ -21,9 +23,10 @@ from stillhouse.evaluate._arena._judging import (
     judge_prompts,
     read_outcomes,
 )
+from stillhouse.evaluate._arena._partiality import partial_to
 from stillhouse.evaluate._arena._plan import Pairing
 from stillhouse.graders import Winner, read_judge_template
-from stillhouse.records import Prompt, Request, Sampling
+from stillhouse.records import Completion, Prompt, Request, Sampling
 from stillhouse.runlog import ignore_progress
 
 TEMPLATE = read_judge_template()
@@ -286,3 +289,40 @@ def test_a_grader_that_knows_the_answer_validates_the_judge() -> None:
     assert (found.num_pairs, found.source, found.name) == (3, "references", "exact")
     assert found.counts == ((1, 0, 0), (0, 1, 0), (1, 0, 0))
     assert reference_agreement(comparisons[2:3], prompts, "exact", seed=0) is None
+
+
+def artifact_of(folder: Path, kind: Any, teacher: str, *parents: Artifact) -> Artifact:
+    stage = {"kind": kind, "teacher": teacher}
+    writer = begin_artifact(folder, kind=kind, stage="any", config=stage, parents=parents)
+    ref = TeacherRef(id=teacher, provider="openai", revision=None) if teacher else None
+    writer.write_rows("completions", [], Completion)
+    return writer.finish(counts=Counts(num_in=0, kept=0), teacher=ref)
+
+
+def test_a_student_that_learnt_from_the_judge_is_told(tmp_path: Path) -> None:
+    dataset = artifact_of(tmp_path / "dataset", "dataset", "openai:big")
+    student = artifact_of(tmp_path / "student", "student", "", dataset)
+    answers = artifact_of(tmp_path / "answers", "completions", "local:student@0123")
+    entrant = Entrant("student", answers, {})
+    spec = f"local:{student.path}"
+
+    def told(judge: str, *specs: str) -> list[str]:
+        folder = tmp_path / f"{len(specs)} by {judge.partition(':')[2]}"
+        judgements = artifact_of(folder, "completions", judge)
+        return [*partial_to([entrant] * len(specs), specs, judgements)]
+
+    (sentence,) = told("openai:big", spec)
+    assert "student was trained on texts of the judge openai:big" in sentence
+    assert told("openai:other", spec) == []
+    # Where nothing says what it was made from, nothing is claimed.
+    assert told("openai:big", "local:", "fake:", f"local:{tmp_path / 'none'}") == []
+
+
+def test_a_student_whose_origin_was_moved_away_is_not_accused(tmp_path: Path) -> None:
+    dataset = artifact_of(tmp_path / "dataset", "dataset", "openai:big")
+    student = artifact_of(tmp_path / "student", "student", "", dataset)
+    (tmp_path / "dataset").rename(tmp_path / "elsewhere")
+    answers = artifact_of(tmp_path / "answers", "completions", "local:student@0123")
+    judgements = artifact_of(tmp_path / "judgements", "completions", "openai:big")
+    entrants = [Entrant("student", answers, {})]
+    assert [*partial_to(entrants, [f"local:{student.path}"], judgements)] == []

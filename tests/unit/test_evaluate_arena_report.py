@@ -180,6 +180,7 @@ def test_standings_show_both_rankings_with_their_intervals() -> None:
     words = plain(render())
     assert "student local:student@3f21c0aa91d2 2\N{EN DASH}3 1048 [1014, 1082]" in words
     assert "1\N{EN DASH}2 1071 [1037, 1105]" in words
+    assert "rival-mini replay:5f0c11ab9e3d7702 (claude-mini-4)" in words
     assert "31 cut, 3 missing" in words
 
 

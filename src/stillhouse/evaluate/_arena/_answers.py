@@ -44,6 +44,11 @@ class Entrant:
         teacher = self.artifact.manifest.teacher
         return teacher.id if teacher else "unknown"
 
+    @property
+    def answered_by(self) -> tuple[str, ...]:
+        """What the answers say wrote them."""
+        return tuple(sorted({answer.model for answer in self.answers.values()}))
+
 
 class Chosen(NamedTuple):
     """The prompts of an arena.

@@ -22,6 +22,9 @@ class ArenaConfig(Record):
     max_pairs: int | None = Field(default=None, ge=1)
     """Judge so many pairs of answers, spread evenly over models and prompts; null judges all. A
     smaller number judges a part of what a larger one does, so nothing is asked again."""
+    trial_pairs: int = Field(default=16, ge=0)
+    """Pairs that are judged first, where there are no labelled ones, to find out for little that a
+    judge gives no verdicts; 0 judges all at once, as a batch API would have it."""
     judge_sampling: Sampling = Sampling(temperature=0.0, max_tokens=1024)
     """How the judge answers; its reasons and its verdict need room."""
     judge_template: str | None = None

@@ -151,6 +151,7 @@ def _model(
     return ArenaModel(
         name=name,
         teacher=entrant.teacher,
+        answered_by=entrant.answered_by,
         num_answers=len(entrant.answers),
         num_missing=len(prompts) - len(entrant.answers),
         num_cut=sum(answer.is_cut for answer in entrant.answers.values()),

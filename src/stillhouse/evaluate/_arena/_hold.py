@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stillhouse.artifacts import Artifact
-from stillhouse.errors import DataError
+from stillhouse.errors import BudgetExceededError, DataError
 from stillhouse.evaluate._arena._answers import Chosen, Entrant, read_entrant
 from stillhouse.evaluate._arena._asking import Ask, named_progress
 from stillhouse.evaluate._arena._comparisons import Comparison, duels_of, group_of
@@ -27,7 +27,6 @@ from stillhouse.runlog import Listener
 
 _ANSWERS, _JUDGEMENTS, _LABELLED, _TRIAL = "answers", "judgements", "labelled", "trial"
 _MIN_GROUPS = 10  # with fewer no interval is to be believed; that of `compare_paired` as well
-_TRIAL_DUELS = 16  # enough to see that a judge gives no verdicts, before all are paid for
 _TRIAL_UNREADABLE = 0.5
 
 
@@ -94,6 +93,7 @@ class Holding:
 
         Raises:
             TooManyFailuresError: too many requests failed, or verdicts cannot be read.
+            BudgetExceededError: the next call could cross the budget.
             DataError: too few prompts, or nothing to judge.
             ConfigError: `max_pairs` does not link the models.
         """
@@ -105,7 +105,7 @@ class Holding:
             pairings, chosen.prompts, entrants, shows_reference=self.config.show_reference
         )
         _check_differ(duels, what="pairs")
-        if labelled is None and len(duels) > _TRIAL_DUELS:
+        if labelled is None and 0 < self.config.trial_pairs < len(duels):
             self._try(duels)
         outcomes, judgements = self._judged(duels, _JUDGEMENTS, stage="judge")
         return Held(
@@ -146,7 +146,7 @@ class Holding:
 
     def _try(self, duels: Sequence[Duel]) -> None:
         """Refuse a judge without verdicts after a few of the questions."""
-        few = [duel for duel in duels if not duel.is_identical][:_TRIAL_DUELS]
+        few = [duel for duel in duels if not duel.is_identical][: self.config.trial_pairs]
         limit = max(_TRIAL_UNREADABLE, self.config.max_unreadable_fraction)
         self._judged(few, _TRIAL, stage="judge, first pairs", max_unreadable=limit)
 
@@ -154,14 +154,19 @@ class Holding:
         self, duels: Sequence[Duel], folder: str, *, stage: str, max_unreadable: float | None = None
     ) -> tuple[list[Outcome], Artifact]:
         template, config = self.judge.template, self.config
-        artifact = self.ask(
-            judge_prompts(duels, template),
-            self.out / folder,
-            teacher=self.judge.spec,
-            sampling=config.judge_sampling,
-            max_failure_fraction=config.max_failure_fraction,
-            on_progress=named_progress(self.on_progress, stage, "verdicts"),
-        )
+        try:
+            artifact = self.ask(
+                judge_prompts(duels, template),
+                self.out / folder,
+                teacher=self.judge.spec,
+                sampling=config.judge_sampling,
+                max_failure_fraction=config.max_failure_fraction,
+                on_progress=named_progress(self.on_progress, stage, "verdicts"),
+            )
+        except BudgetExceededError as err:
+            raise BudgetExceededError(
+                f"{err} Or have fewer pairs judged (max_pairs): those that were come first."
+            ) from err
         outcomes = read_outcomes(duels, template, artifact)
         limit = config.max_unreadable_fraction if max_unreadable is None else max_unreadable
         check_readable(outcomes, self.judge.spec, max_fraction=limit)

@@ -30,8 +30,7 @@ def partial_to(
         return
     judge_models = {row.model for row in judgements.rows("completions", Completion)}
     for entrant, spec in zip(entrants, specs, strict=True):
-        answered_by = {answer.model for answer in entrant.answers.values()}
-        if entrant.teacher == judge.id or answered_by & judge_models:
+        if entrant.teacher == judge.id or judge_models.intersection(entrant.answered_by):
             yield (
                 f"The judge {judge.id} is {entrant.name} itself, and models tend to prefer what "
                 "they wrote. Give a judge of another maker."

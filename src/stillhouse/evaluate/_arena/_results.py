@@ -42,6 +42,8 @@ class ArenaModel(Record):
     name: str = Field(min_length=1)
     teacher: str
     """Id of who answered."""
+    answered_by: tuple[str, ...] = ()
+    """What its answers say wrote them: a dated name, or that of a recorded model."""
     num_answers: Count
     num_missing: Count
     """Prompts that it gave no answer to."""

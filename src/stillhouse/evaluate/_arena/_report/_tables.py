@@ -63,7 +63,7 @@ def _standing_row(model: ArenaModel) -> StandingRow:
     ]
     return StandingRow(
         name=model.name,
-        teacher=model.teacher,
+        teacher=_origin(model),
         rank=rank_text(model.standing),
         rating=points(model.standing.rating),
         rank_equal_length=rank_text(equal) if equal else NOT_MEASURED,
@@ -73,6 +73,13 @@ def _standing_row(model: ArenaModel) -> StandingRow:
         chars=f"{model.answer_chars.value:,.0f}",
         trouble=", ".join(trouble),
     )
+
+
+def _origin(model: ArenaModel) -> str:
+    """Who answered, with the one name that the answers give where that says more."""
+    if len(model.answered_by) != 1 or model.answered_by[0] in model.teacher:
+        return model.teacher
+    return f"{model.teacher} ({model.answered_by[0]})"
 
 
 @dataclass(frozen=True)
