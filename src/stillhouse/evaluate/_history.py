@@ -111,4 +111,4 @@ class History:
 
 def _stage_name(node: Artifact) -> str:
     stage = node.manifest.stage
-    return f"{stage} {node.path.name}" if stage == "train" else stage
+    return f"{stage} {node.path.name}" if stage in ("train", "fit") else stage

@@ -220,6 +220,8 @@ class TaskComparison(Record):
     p_non_inferior_holm: _Share
     p_superior_holm: _Share
     p_different_holm: _Share
+    discordance: _Share | None = None
+    """Share of messages on which one is right and the other is not; None for graded scores."""
     n_needed: int | None = Field(default=None, ge=1)
     """Where it is inconclusive: messages that would settle it if all else stays as observed; None
     where no number would."""

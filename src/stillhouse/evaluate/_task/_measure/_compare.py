@@ -92,6 +92,7 @@ class Comparer:
                 p_non_inferior_holm=float(non_inferior[at]),
                 p_superior_holm=float(superior[at]),
                 p_different_holm=float(different[at]),
+                discordance=one.discordance,
                 n_needed=one.n_needed,
             )
             for at, (pair, one) in enumerate(zip(pairs, alone, strict=True))

@@ -10,8 +10,13 @@ from stillhouse.evaluate._task._report._words import (
     PER_CENT,
     share,
     share_interval,
+    who,
 )
 from stillhouse.evaluate._task._results import ContaminationFacts, TaskResults
+from stillhouse.statistics import detectable_difference
+
+
+_FEWEST_FOR_POWER = 20  # fewer show no difference whatever its size
 
 
 class Fact(NamedTuple):
@@ -37,6 +42,27 @@ def _message_facts(results: TaskResults) -> Iterator[Fact]:
         "" if counts.with_gold else "so that nothing here says whether anybody is right",
     )
     yield _contamination_fact(results.contamination)
+    yield from _power_fact(results)
+
+
+def _power_fact(results: TaskResults) -> Iterator[Fact]:
+    """What so many messages can show at all, where they are independent and right or wrong."""
+    student = results.student.name
+    for one in results.comparisons:
+        is_alone = one.difference.num_clusters == one.difference.n
+        if one.a == student and one.family in ("teacher", "baselines") and is_alone:
+            if not one.discordance or one.difference.n < _FEWEST_FOR_POWER:
+                return
+            least = detectable_difference(one.difference.n, one.discordance)
+            against = who(results.system(one.b))
+            yield Fact(
+                "Smallest difference that shows",
+                f"{fixed(100 * least, 1)} points",
+                f"at 80{PER_CENT} power, where two systems differ on "
+                f"{fixed(100 * one.discordance, 1)}{PER_CENT} of the messages, as {student} and "
+                f"{against} do",
+            )
+            return
 
 
 def _teacher_facts(results: TaskResults) -> Iterator[Fact]:
