@@ -24,13 +24,15 @@ ROWS, LENGTH = 4, 512
 POSITIONS = ROWS * LENGTH
 VOCABULARY, HIDDEN, TOP_K = 49_152, 576, 32
 NUM_STEPS = 3
+FORMS = ("recomputed", "parts", "whole")
+"""In parts of one text whose layers run twice, in such parts, and all at once."""
 
 
 def run(options: Options) -> dict[str, Any]:
     steps = {
         f"{objective}, {parts}": child.run("step", objective, parts)
         for objective in ("forward_kl", "sft")
-        for parts in ("parts", "whole")
+        for parts in FORMS
     }
     heads = {form: child.run("head", form) for form in ("tiled", "dense")}
     return {
@@ -84,7 +86,13 @@ def print_step(objective: str, parts: str) -> None:
     torch.manual_seed(0)
     ids = torch.randint(1_000, VOCABULARY, (ROWS, LENGTH + 1)).tolist()
     lessons = [Lesson(EncodedExample(tuple(row), num_prompt=1)) for row in ids]
-    config = TrainConfig(objective=objective, part_tokens=LENGTH if parts == "parts" else POSITIONS)
+    config = TrainConfig.model_validate(
+        {
+            "objective": objective,
+            "part_tokens": POSITIONS if parts == "whole" else LENGTH,
+            "device": {"recompute": parts == "recomputed"},
+        }
+    )
     stepper = Stepper(load_model("").network, config, NUM_STEPS)
     guide = own_tokens if objective == "sft" else _random_guide
     for step in range(NUM_STEPS):

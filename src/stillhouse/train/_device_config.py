@@ -19,6 +19,9 @@ class DeviceConfig(Record):
     case. `auto` is bfloat16 on a GPU and float32 elsewhere."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the layers with `torch.compile`; `auto` does on a GPU."""
+    recompute: bool = False
+    """Keep what a layer is given, and compute its inside once more for the gradient: less memory,
+    about a third more time."""
 
 
 class RayConfig(Record):

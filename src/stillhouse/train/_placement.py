@@ -7,12 +7,15 @@ the backward pass.
 
 import contextlib
 import copy
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils.checkpoint import checkpoint
 
 from stillhouse.losses import Head
 from stillhouse.models import PredictingBatch, output_head, predicting_hidden_states
@@ -95,7 +98,12 @@ class _Whole:
     def __init__(self, network: Any, config: DeviceConfig, device: torch.device) -> None:
         self.network = network.to(device)
         self._autocast = _autocast(config, device)
-        self._shares_prefix = not _compile_layers(network, config, device)
+        self._recomputing = contextlib.ExitStack()
+        if config.recompute:
+            self._recomputing.enter_context(_recomputed_layers(network))
+        # Neither a compiled layer nor one that runs twice can hand a prefix's keys to the rest.
+        is_compiled = _compile_layers(network, config, device)
+        self._shares_prefix = not (is_compiled or config.recompute)
         # A dense gradient of the embedding is V x D zeros per call, a sixth of a step's time; a
         # sparse one is added to the rows that the batch used, of a dense gradient made once.
         embedding = network.get_input_embeddings()
@@ -113,7 +121,8 @@ class _Whole:
         return _head(self.network)
 
     def copy_back(self) -> None:
-        """They are there."""
+        """They are there; the layers compute as they did before."""
+        self._recomputing.close()
 
 
 class _Sharded:
@@ -131,6 +140,9 @@ class _Sharded:
         self._given = network
         self.network = copy.deepcopy(network).to(ranks.device)
         self._autocast = _autocast(config, ranks.device)
+        self._recomputing = contextlib.ExitStack()
+        if config.recompute:
+            self._recomputing.enter_context(_recomputed_layers(self.network))
         _compile_layers(self.network, config, ranks.device)
         mesh = init_device_mesh(ranks.device.type, (ranks.size,))
         for layer in self.network.get_decoder().layers:
@@ -180,6 +192,22 @@ def _autocast(config: DeviceConfig, device: torch.device) -> contextlib.Abstract
     if not is_short:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+@contextlib.contextmanager
+def _recomputed_layers(network: Any) -> Iterator[None]:
+    """While it is open, a layer keeps its inputs alone and runs again in the backward pass."""
+    layers = network.get_decoder().layers
+    for layer in layers:
+        # In evaluation mode nothing is drawn, so that there is no random state to bring back.
+        layer.forward = partial(
+            checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False
+        )
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward  # the instance's; that of its class comes to light again
 
 
 def _compile_layers(network: Any, config: DeviceConfig, device: torch.device) -> bool:
