@@ -15,7 +15,6 @@ from stillhouse.evaluate._task._report._words import (
 from stillhouse.evaluate._task._results import ContaminationFacts, TaskResults
 from stillhouse.statistics import detectable_difference
 
-
 _FEWEST_FOR_POWER = 20  # fewer show no difference whatever its size
 
 

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from stillhouse.errors import RecordError
 from stillhouse.evaluate._task._records import AnsweredBy
 from stillhouse.evaluate._task._systems._answers import Given, Question, most_likely
 from stillhouse.models import LanguageModel
 from stillhouse.tasks import Task, parse_answer
+
+_UNREADABLE = Given(None, 0.0, "error")
 
 
 class LabelTrieAnswerer:
@@ -24,15 +27,23 @@ class LabelTrieAnswerer:
         self._task = task
         self._model = model
         self._trie = label_trie(model.chat, task.labels)
+        self._longest = max(map(len, self._trie.completions))
 
     def answer(self, questions: Sequence[Question]) -> list[Given]:
-        """One answer a question, in order."""
+        """One answer a question, in order; none to what is too long for the model."""
         from stillhouse.models import label_logprobs
 
-        prompts = [question.messages for question in questions]
+        given = [_UNREADABLE] * len(questions)
+        places = list(_readable(self._model, questions, num_left=self._longest))
+        if not places:
+            return given
+        prompts = [questions[place].messages for place in places]
         logprobs_NL = label_logprobs(self._model, prompts, self._trie)
         shares_NL = np.exp(logprobs_NL - np.logaddexp.reduce(logprobs_NL, axis=1, keepdims=True))
-        return most_likely(self._task, shares_NL, self._task.labels)
+        answers = most_likely(self._task, shares_NL, self._task.labels)
+        for place, answer in zip(places, answers, strict=True):
+            given[place] = answer
+        return given
 
 
 class WritingAnswerer:
@@ -47,31 +58,31 @@ class WritingAnswerer:
         self._grammar = grammar
 
     def answer(self, questions: Sequence[Question]) -> list[Given]:
-        """One answer a question, in order."""
+        """One answer a question, in order; none to what is too long for the model."""
         from stillhouse.models import GenerationJob, generate
 
         chat = self._model.chat
         jobs = [
             GenerationJob(
                 key=str(place),
-                prompt_ids=chat.encode_prompt(question.messages),
-                max_tokens=self._max_tokens,
+                prompt_ids=prompt_ids,
+                max_tokens=min(self._max_tokens, self._model.context_tokens - len(prompt_ids)),
                 grammar=self._grammar,
             )
-            for place, question in enumerate(questions)
+            for place, prompt_ids in _readable(self._model, questions, num_left=1).items()
         ]
 
         def pull(limit: int) -> list[GenerationJob]:
             taken, jobs[:] = jobs[:limit], jobs[limit:]
             return taken
 
-        given: dict[int, Given] = {}
+        given = [_UNREADABLE] * len(questions)
         for group in generate(self._model, pull):
             for generated in group:
                 text, finish_reason = chat.decode_completion(generated.ids.tolist())
                 is_cut = finish_reason == "length"
                 given[int(generated.key)] = self._read(text, is_cut, generated.logprobs)
-        return [given[place] for place in range(len(questions))]
+        return given
 
     def _read(self, text: str, is_cut: bool, logprobs_T: Any) -> Given:
         is_text = self._task.kind == "text"
@@ -82,6 +93,25 @@ class WritingAnswerer:
             return Given(None, confidence, "truncated")
         answer = parse_answer(self._task, text)
         return Given(answer.text, confidence, answer.problem)
+
+
+def _readable(
+    model: LanguageModel, questions: Sequence[Question], *, num_left: int
+) -> dict[int, tuple[int, ...]]:
+    """The prompts that leave so many tokens for an answer, by place.
+
+    A message that is too long, or spells out a control token, is one bad message: whoever sends it
+    gets no answer, and the others are judged all the same.
+    """
+    found = {}
+    for place, question in enumerate(questions):
+        try:
+            prompt_ids = model.chat.encode_prompt(question.messages)
+        except RecordError:
+            continue
+        if len(prompt_ids) + num_left <= model.context_tokens:
+            found[place] = prompt_ids
+    return found
 
 
 def language_model_answerer(

@@ -106,6 +106,7 @@ class Workshop:
             kind="embedding",
             num_threads=_torch_threads(),
             num_parameters=num_parameters,
+            is_timed=False,
         )
         return System(facts, nearest_name(self.task, embed))
 
@@ -121,6 +122,7 @@ class Workshop:
             num_threads=_torch_threads(),
             num_parameters=model.num_parameters,
             is_probability=self.task.kind != "text",
+            is_timed=role == "student",
         )
         return System(facts, answerer)
 
