@@ -11,6 +11,7 @@ from scipy.special import stdtrit
 
 from stillhouse.errors import DataError, ShapeError
 from stillhouse.statistics._interval import (
+    MIN_CLUSTERS,
     Floats,
     Integers,
     Interval,
@@ -18,8 +19,6 @@ from stillhouse.statistics._interval import (
     cluster_places,
     same_length,
 )
-
-_MIN_CLUSTERS = 10  # fewer bear no standard error
 
 
 def cohen_kappa(
@@ -65,7 +64,7 @@ def cohen_kappa(
     apart = float(apart_N.mean())
     kappa = 1 - apart / (1 - by_chance)
     tail = (1 - confidence) / 2
-    if num_clusters < _MIN_CLUSTERS:
+    if num_clusters < MIN_CLUSTERS:
         return Interval(kappa, -1.0, 1.0, len(a), num_clusters)
     pulls_N = (2 * by_chance - share_b_L[a] - share_a_L[b]) / (1 - by_chance)
     pulls_N = (apart_N - apart) / apart - pulls_N if apart > 0 else np.zeros(len(a))

@@ -33,7 +33,7 @@ class Resampled:
     def interval(self, confidence: float) -> Interval:
         """BCa interval (Efron 1987), widened for few clusters (Hesterberg 2015)."""
         num_clusters = len(self.left_out_C)
-        reach = self._widening * stdtrit(num_clusters - 1, 1 - (1 - confidence) / 2)
+        reach = self._widening * float(stdtrit(num_clusters - 1, 1 - (1 - confidence) / 2))
         levels = [self._level(-reach), self._level(reach)]
         low, high = np.quantile(self.resampled_R, levels)
         return Interval(self.value, float(low), float(high), self.n, num_clusters)

@@ -12,13 +12,12 @@ import numpy.typing as npt
 
 from stillhouse.errors import DataError, ShapeError
 from stillhouse.statistics._interval import (
+    MIN_CLUSTERS,
     Floats,
     Integers,
     cluster_places,
     finite_scores,
 )
-
-_MIN_CLUSTERS = 10  # fewer bear no covariance
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,10 @@ def read_comparisons(
     names = tuple(sorted({name for each in comparisons for name in (each.a, each.b)}))
     place = {name: number for number, name in enumerate(names)}
     places_N, num_clusters = cluster_places(clusters, len(scores_N))
-    if num_clusters < _MIN_CLUSTERS:
+    if num_clusters < MIN_CLUSTERS:
         raise DataError(
             f"{num_clusters} clusters of comparisons are too few to say how sure a ranking is. "
-            f"Compare on at least {_MIN_CLUSTERS} prompts."
+            f"Compare on at least {MIN_CLUSTERS} prompts."
         )
     columns = [_standardised(name, values, len(scores_N)) for name, values in covariates.items()]
     return Data(

@@ -3,7 +3,6 @@
 Rows are independent, one for each cluster. Letters: N rows, B bins, R simulations.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +21,8 @@ from stillhouse.statistics._interval import (
 )
 
 _ROWS_PER_BIN = 10  # fewer say next to nothing about a bin
-_NUM_SIMULATIONS = 2000
-_STEPS = 24  # halvings of an interval of scales
+_NUM_SIMULATIONS = 1000
+_STEPS = 12  # halvings of an interval of scales: finer than the simulation tells apart
 _GREATEST_SCALE = 1e6
 
 
@@ -105,10 +104,12 @@ def expected_calibration_error(
 
     What is estimated is the distance in these bins, for rows with these confidences. Distances
     cannot cancel, so chance alone makes the plug-in estimate positive and a plain bootstrap would
-    double that. Instead the observed gaps are scaled up and down, data of each scale are
-    simulated, and the interval holds the errors under which the observed plug-in is not unusual
-    (a parametric bootstrap test inverted, DiCiccio & Romano 1990); the estimate is the one under
-    which it is the median. Perfect calibration is among them where the data do not refute it.
+    double that. Instead gaps are scaled up and down, data of each scale are simulated, and the
+    interval holds the errors under which the observed plug-in is not unusual (a parametric
+    bootstrap test inverted, DiCiccio & Romano 1990); the estimate is the one under which it is the
+    median. Gaps are taken as large as observed in each bin and, because chance hides small ones
+    best, equally large in all; the interval holds the errors of both. Perfect calibration is
+    among them where the data do not refute it.
 
     Source: Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning";
     equal-mass bins and bias as Kumar, Liang & Ma 2019, "Verified Uncertainty Calibration",
@@ -128,49 +129,80 @@ def expected_calibration_error(
     rows_B = np.diff([*starts_B, len(stated)])
     stated_B = np.add.reduceat(stated, starts_B) / rows_B
     right_B = np.add.reduceat(correct, starts_B)
+    observed = float(_distance(stated_B, right_B / rows_B, rows_B))
     # Half a row of the other kind, so that a bin that is all right may still be not quite so.
     gap_B = stated_B - (right_B + 0.5) / (rows_B + 1)
-    observed = _distance(stated_B, right_B / rows_B, rows_B)
+    even_B = np.copysign(np.abs(gap_B) @ rows_B / rows_B.sum(), gap_B)
+    by_pattern = [
+        _allowed_errors(_Bins(stated_B, rows_B, observed, pattern_B), confidence, seed)
+        for pattern_B in (even_B, gap_B)
+    ]
+    n = len(stated)
+    error = Interval(
+        by_pattern[0][1],
+        min(low for low, _, _ in by_pattern),
+        max(high for _, _, high in by_pattern),
+        n=n,
+        num_clusters=n,
+    )
+    return CalibrationError(error, observed, len(rows_B))
 
-    def accuracy_at(scale: float) -> Floats:
-        return np.clip(stated_B - scale * gap_B, 0.0, 1.0)
 
-    def share_below(scale: float, ties: float) -> float:
+@dataclass(frozen=True)
+class _Bins:
+    stated_B: Floats
+    rows_B: Integers
+    observed: float
+    pattern_B: Floats  # gaps between confidence and accuracy at a scale of 1
+
+    def accuracy_at(self, scale: float) -> Floats:
+        accuracy_B: Floats = np.clip(self.stated_B - scale * self.pattern_B, 0.0, 1.0)
+        return accuracy_B
+
+    def share_below(self, scale: float, ties: float, seed: int) -> float:
         """How often data of that scale have a smaller plug-in estimate, or part of an equal one."""
         draws = np.random.default_rng(seed)
-        right_RB = draws.binomial(rows_B, accuracy_at(scale), (_NUM_SIMULATIONS, len(rows_B)))
-        above_R = _distance(stated_B, right_RB / rows_B, rows_B) - observed
+        shape = (_NUM_SIMULATIONS, len(self.rows_B))
+        right_RB = draws.binomial(self.rows_B, self.accuracy_at(scale), shape)
+        above_R = _distance(self.stated_B, right_RB / self.rows_B, self.rows_B) - self.observed
         is_tie_R = np.abs(above_R) <= 1e-12
         return float(np.mean(np.where(is_tie_R, ties, above_R < 0)))
 
+
+def _allowed_errors(bins: _Bins, confidence: float, seed: int) -> tuple[float, float, float]:
+    """Least, median and greatest error of one pattern for which the observed is not unusual."""
     tail = (1 - confidence) / 2
     low, middle, high = (
-        float(_distance(stated_B, accuracy_at(_scale_of(share_below, share, ties)), rows_B))
-        for share, ties in ((1 - tail, 0.0), (0.5, 0.5), (tail, 1.0))
+        float(_distance(bins.stated_B, bins.accuracy_at(scale), bins.rows_B))
+        for scale in (
+            _scale_of(bins, 1 - tail, 0.0, seed),
+            _scale_of(bins, 0.5, 0.5, seed),
+            _scale_of(bins, tail, 1.0, seed),
+        )
     )
     # Data that are calmer than calibrated ones mostly are refute every scale.
-    high = high or float(observed)
-    error = Interval(middle, low, high, len(stated), len(stated))
-    return CalibrationError(error, float(observed), len(rows_B))
+    return low, middle, high or bins.observed
 
 
-def _scale_of(share_below: Callable[[float, float], float], share: float, ties: float) -> float:
+def _scale_of(bins: _Bins, share: float, ties: float, seed: int) -> float:
     """The scale at which that share lies below; 0 where even perfect calibration has less."""
-    if share_below(0.0, ties) <= share:
+    if bins.share_below(0.0, ties, seed) <= share:
         return 0.0
     low, high = 0.0, 1.0
-    while share_below(high, ties) > share:
+    while bins.share_below(high, ties, seed) > share:
         low, high = high, 2 * high
         if high > _GREATEST_SCALE:  # accuracies are 0 or 1 by then
             return high
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        low, high = (middle, high) if share_below(middle, ties) > share else (low, middle)
+        is_short = bins.share_below(middle, ties, seed) > share
+        low, high = (middle, high) if is_short else (low, middle)
     return (low + high) / 2
 
 
 def _distance(stated_B: Floats, accuracy_XB: Floats, rows_B: Integers) -> Floats:
-    return np.abs(stated_B - accuracy_XB) @ (rows_B / rows_B.sum())
+    distance_X: Floats = np.abs(stated_B - accuracy_XB) @ (rows_B / rows_B.sum())
+    return distance_X
 
 
 def _binned(
@@ -192,4 +224,4 @@ def _binned(
         is_full = start - starts[-1] >= _ROWS_PER_BIN and len(stated) - start >= _ROWS_PER_BIN
         if is_full:
             starts.append(int(start))
-    return stated, correct, np.array(starts)
+    return stated, correct, np.array(starts, dtype=np.int64)

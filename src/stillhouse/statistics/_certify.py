@@ -12,7 +12,7 @@ from stillhouse.errors import ConfigError, DataError, ShapeError
 from stillhouse.statistics._fractions import fraction_upper_bound
 from stillhouse.statistics._interval import Floats, Integers, check_between, check_confidence
 
-_CHUNK = 4096  # numbers of errors looked at together
+_CHUNK = 4096  # numbers of errors looked at together, at most
 _MAX_ROWS = 10**6
 
 
@@ -89,15 +89,17 @@ def rows_to_certify(target: float, confidence: float = 0.95, expected: float = 0
         )
     first = 0
     while True:
-        errors_E = np.arange(first, first + _CHUNK)
+        # Few errors mostly do, so the first look is at none alone.
+        errors_E = np.arange(first, min(8 * first + 1, first + _CHUNK))
         rows_E = _rows_for_errors(errors_E, target, confidence)
         # So many rows as have this many errors, where that is more than what certifies them.
         if expected > 0:
-            rows_E = np.maximum(rows_E, np.ceil(errors_E / expected - 1e-9).astype(np.int64))
+            so_many_E = np.minimum(errors_E / expected, 2.0 * _MAX_ROWS)
+            rows_E = np.maximum(rows_E, np.ceil(so_many_E - 1e-9).astype(np.int64))
         is_enough_E = np.floor(rows_E * expected + 1e-9) <= errors_E
         if is_enough_E.any():
             return int(rows_E[np.argmax(is_enough_E)])
-        first += _CHUNK
+        first = int(errors_E[-1]) + 1
 
 
 def _rows_for_errors(errors_E: Integers, target: float, confidence: float) -> Integers:

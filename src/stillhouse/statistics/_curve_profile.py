@@ -17,8 +17,8 @@ Family = Literal["power", "exponential"]
 
 _RATES = 160  # of each family: neighbours differ by 3 % and fit alike
 _POWERS = (0.03, 3.0)  # learning curves are known between 0.07 and 2
-_ERRORS = 401
-_HALVINGS = 60
+_ERRORS = 101
+_HALVINGS = 40
 _NOTHING = 1e-12  # of a curve's fall
 
 
@@ -155,7 +155,8 @@ class Profile:
             middle = (inner + outer) / 2
             keeps = self.keeps(calls, value + side * middle, limit)
             inner, outer = (middle, outer) if keeps else (inner, middle)
-        return max(0.0, value + side * inner)
+        end = value + side * inner
+        return end if end > _NOTHING * value else 0.0
 
     def keeps(self, calls: float, error: float, limit: float) -> bool:
         """Whether a curve that has this error at `calls` keeps to the limit."""

@@ -10,11 +10,10 @@ import numpy as np
 
 from stillhouse.errors import DataError
 from stillhouse.statistics._bootstrap import resampled_difference
-from stillhouse.statistics._interval import Floats, Integers, Interval
+from stillhouse.statistics._interval import MIN_CLUSTERS, Floats, Integers, Interval
 from stillhouse.statistics._paired_means import PairedMeans, paired_means
 from stillhouse.statistics._power import rows_for_gap
 
-_MIN_CLUSTERS = 10  # with fewer, neither resamples nor a t distribution are to be believed
 _NUM_RESAMPLES = 2000
 _POWER = 0.8
 
@@ -65,7 +64,7 @@ def evidence_of_scores(
         DataError: without a known span of scores, there are fewer than 10 clusters, or all
             clusters have one and the same difference.
     """
-    if num_clusters < _MIN_CLUSTERS:
+    if num_clusters < MIN_CLUSTERS:
         return _of_few_clusters(a_N - b_N, num_clusters, question)
     means = paired_means(a_N, b_N, clusters=places_N)
     if means.standard_error == 0:
@@ -118,11 +117,11 @@ def _of_few_clusters(difference_N: Floats, num_clusters: int, question: Question
     if question.span is None:
         raise DataError(
             f"{num_clusters} clusters are too few to compare graded scores. Measure at least "
-            f"{_MIN_CLUSTERS}, or say between which bounds scores lie."
+            f"{MIN_CLUSTERS}, or say between which bounds scores lie."
         )
     n, value = len(difference_N), float(difference_N.mean())
     interval = Interval(value, -question.span, question.span, n, num_clusters)
-    n_needed = math.ceil(_MIN_CLUSTERS * n / num_clusters) if value > -question.margin else None
+    n_needed = math.ceil(MIN_CLUSTERS * n / num_clusters) if value > -question.margin else None
     return Evidence(interval, 1.0, 1.0, 1.0, n_needed)
 
 

@@ -19,6 +19,7 @@ def fraction_interval(successes: int, total: int, *, confidence: float = 0.95) -
         DataError: there are no items, or more successes than items.
         ConfigError: `confidence` is out of range.
     """
+    check_confidence(confidence)
     tail = (1 - confidence) / 2
     low = fraction_lower_bound(successes, total, confidence=1 - tail)
     high = fraction_upper_bound(successes, total, confidence=1 - tail)

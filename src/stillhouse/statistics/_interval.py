@@ -14,6 +14,8 @@ from stillhouse.errors import ConfigError, DataError, ShapeError
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+MIN_CLUSTERS = 10  # fewer bear neither a standard error nor resampling
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -133,8 +135,3 @@ def cluster_places(clusters: npt.ArrayLike | None, num_rows: int) -> tuple[Integ
         )
     names, places_N = np.unique(labels_N, return_inverse=True)
     return places_N.astype(np.int64), len(names)
-
-
-def floor_count(number: float) -> int:
-    """Largest whole number that is not above `number`, forgiving a rounding error below one."""
-    return math.floor(number + 1e-9)

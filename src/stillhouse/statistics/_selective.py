@@ -13,6 +13,7 @@ from scipy.special import betaincinv, ndtri
 from stillhouse.errors import DataError
 from stillhouse.statistics._fractions import fraction_upper_bound
 from stillhouse.statistics._interval import (
+    MIN_CLUSTERS,
     Floats,
     Integers,
     Interval,
@@ -23,7 +24,6 @@ from stillhouse.statistics._interval import (
 )
 
 _HALVINGS = 60
-_MIN_ROWS = 10  # fewer bear no standard error
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _area_of_risk(wrong_N: Floats, lasts_K: Integers, confidence: float) -> Inte
         return Interval(0.0, 0.0, unseen * (1 - math.log(unseen)), n, n)
     if wrong_N.all():
         return Interval(1.0, 1 - unseen * (1 - math.log(unseen)), 1.0, n, n)
-    if n < _MIN_ROWS:
+    if n < MIN_CLUSTERS:
         return Interval(area, 0.0, 1.0, n, n)
     # Influence of a row: its own term, and that more confident company thins others' errors.
     later_N = run_means(np.cumsum((run_means(wrong_N) / places_N)[::-1])[::-1])
