@@ -77,7 +77,7 @@ class Ruler:
 
     def __call__(self, request: Request) -> str:
         shown = dict(_ANSWER.findall(request.messages[-1].content))
-        first, second = (float(_QUALITY.findall(shown[name])[0]) for name in "AB")
+        first, second = (float((*_QUALITY.findall(shown[name]), "-9")[0]) for name in "AB")
         sizes = len(shown["A"]), len(shown["B"])
         lead = first - second + self.first_bonus
         lead += self.length_bonus * (sizes[0] - sizes[1]) / sum(sizes)

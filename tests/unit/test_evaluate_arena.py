@@ -224,6 +224,20 @@ def test_recorded_answers_take_part(server: LoopbackChat, tmp_path: Path) -> Non
     assert len(verify(artifact.path).artifacts) == 5
 
 
+def test_a_model_on_this_machine_takes_part(
+    server: LoopbackChat, tmp_path: Path, tiny_folder: Path
+) -> None:
+    models = {"good": f"{server.url}#good", "student": f"local:{tiny_folder}"}
+    config = ArenaConfig(sampling=Sampling(max_tokens=8))
+    artifact = held(server, tmp_path, models=models, config=config)
+    results = read_arena_results(artifact.file("results.json"))
+    assert [(one.name, one.num_answers) for one in results.models] == [
+        ("good", NUM_PROMPTS),
+        ("student", NUM_PROMPTS),
+    ]
+    assert results.models[1].teacher.startswith("local:")
+
+
 ARENA_HARD = Path(__file__).resolve().parents[3] / "shared" / "data" / "arena_hard_v01"
 
 
