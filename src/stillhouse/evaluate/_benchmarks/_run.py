@@ -54,10 +54,12 @@ def benchmarks(
     A model that was measured before the stage was stopped is not measured again.
 
     Args:
-        student: A folder that train wrote, or any model that `locate_model` finds.
+        student: A folder that train wrote, or any model that `locate_model` finds; `local:` may
+            stand in front, and alone is the embedded model.
         out: Folder to write.
         config: Tasks and how to run them.
-        base: What to compare with, usually what the student was made from; None for figures alone.
+        base: What to compare with, usually what the student was made from; None for figures
+            alone.
         include: Folder with task files of one's own. They may name Python functions, which are
             then run: take only files that you would run.
         config_given: What the user set of `config`.
@@ -157,7 +159,7 @@ class _Run:
     def _ask(self, asked: _Asked) -> _Answers:
         from stillhouse.evaluate._benchmarks._adapter import HarnessModel
 
-        model = load_model(asked.source)
+        model = load_model(_place(asked.source))
         adapter = HarnessModel(model, seed=self.config.seed, on_progress=self.on_progress)
         logged = run_harness(adapter, name=asked.name, config=self.config, include=self.include)
         record = BenchmarkModel(
@@ -224,17 +226,21 @@ class _Run:
 
 
 def _asked(student: str | Path, base: str | Path | None) -> list[_Asked]:
-    folder = locate_model(student)
+    folder = locate_model(_place(student))
     asked = [_Asked("student", folder.name, str(student), folder)]
     if base is None:
         return asked
-    other = locate_model(base)
+    other = locate_model(_place(base))
     if other.path == folder.path or Path(other.path).resolve() == Path(folder.path).resolve():
         raise ConfigError(
             f"Student and base are one model, {folder.path}. Give what the student was made from."
         )
     name = other.name if other.name != folder.name else f"{other.name} (base)"
     return [*asked, _Asked("base", name, str(base), other)]
+
+
+def _place(source: str | Path) -> str:
+    return str(source).removeprefix("local:")
 
 
 def _include_record(include: Path | None) -> dict[str, str] | None:
