@@ -5,6 +5,9 @@ encoder with a linear head) and `fit_encoder` (the encoder is trained too). All 
 soft targets, are calibrated on held-out rows, and are saved as JSON and safetensors.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from stillhouse.classifiers._calibration import Calibration
 from stillhouse.classifiers._classifier import (
     Classifier,
@@ -12,10 +15,13 @@ from stillhouse.classifiers._classifier import (
     calibrated,
     probabilities,
 )
-from stillhouse.classifiers._configs import NgramConfig
+from stillhouse.classifiers._configs import EmbeddingConfig, NgramConfig
 from stillhouse.classifiers._files import load_classifier, save_classifier
 from stillhouse.classifiers._folds import folds_of
 from stillhouse.classifiers._ngram import NgramClassifier, fit_ngram
+
+if TYPE_CHECKING:
+    from stillhouse.classifiers._embedding import fit_embedding
 
 __all__ = [
     "Classifier",
@@ -26,7 +32,17 @@ __all__ = [
     "NgramConfig",
     "NgramClassifier",
     "fit_ngram",
+    "EmbeddingConfig",
+    "fit_embedding",
     "folds_of",
     "save_classifier",
     "load_classifier",
 ]
+
+_NEED_TORCH = {"fit_embedding": "_embedding"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NEED_TORCH:
+        return getattr(importlib.import_module(f"{__name__}.{_NEED_TORCH[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

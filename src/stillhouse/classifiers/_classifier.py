@@ -48,11 +48,13 @@ class Stored:
     """What a classifier is on disk, beside what all kinds have.
 
     Attributes:
+        kind: Who reads it.
         settings: Plain JSON data.
         arrays: Tensors by name.
         texts: Contents of further files by name.
     """
 
+    kind: Kind
     settings: dict[str, Any]
     arrays: Mapping[str, npt.NDArray[Any]]
     texts: Mapping[str, str] = field(default_factory=dict)

@@ -7,12 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 
 from stillhouse.classifiers._calibration import Calibration
 from stillhouse.classifiers._classifier import Classifier, Common, FitReport, Kind, Stored
 from stillhouse.classifiers._labels import LabelSpace, checked_names
-from stillhouse.errors import DataError, IntegrityError, StillhouseError
+from stillhouse.errors import DataError, IntegrityError
 from stillhouse.records import Record, canonical_json
 
 HEADER_NAME = "classifier.json"
@@ -20,8 +19,8 @@ WEIGHTS_NAME = "classifier.safetensors"
 
 _READERS: dict[Kind, tuple[str, str, tuple[str, ...]]] = {
     "ngram": ("_ngram", "read_ngram", ("vocabulary.json",)),
-    "embedding": ("_embedding", "read_embedding", ("tokenizer.json",)),
-    "encoder": ("_encoder", "read_encoder", ("tokenizer.json",)),
+    "embedding": ("_sentence", "read_sentence", ("tokenizer.json",)),
+    "encoder": ("_sentence", "read_sentence", ("tokenizer.json",)),
 }
 """By kind: the module that reads it, the function there, and the further files."""
 
@@ -67,7 +66,7 @@ def save_classifier(
     place = new_file or folder.joinpath
     space, stored = classifier.common.space, classifier.stored()
     header = _Header(
-        kind=classifier.kind,
+        kind=stored.kind,
         labels=space.names,
         is_multiple=space.is_multiple,
         prior=tuple(space.prior_L.tolist()),
@@ -95,12 +94,11 @@ def load_classifier(folder: Path) -> Classifier:
         header = _Header.model_validate_json((folder / HEADER_NAME).read_bytes())
         module, reader, names = _READERS[header.kind]
         texts = {name: (folder / name).read_text(encoding="utf-8") for name in names}
-        stored = Stored(header.settings, _read_arrays(folder / WEIGHTS_NAME), texts)
+        arrays = _read_arrays(folder / WEIGHTS_NAME)
+        stored = Stored(header.kind, header.settings, arrays, texts)
         read = getattr(importlib.import_module(f"stillhouse.classifiers.{module}"), reader)
         classifier: Classifier = read(header.common(), stored)
-    except (OSError, ValidationError, KeyError, ValueError) as err:
-        if isinstance(err, StillhouseError) and not isinstance(err, DataError):
-            raise
+    except (OSError, KeyError, ValueError) as err:  # those of pydantic and DataError among them
         raise IntegrityError(
             f"{folder} does not hold a sound classifier ({_reason(err)}). Fit the student again."
         ) from err

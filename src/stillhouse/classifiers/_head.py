@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from stillhouse.classifiers._calibration import Calibration, fit_calibration
+from stillhouse.classifiers._classifier import FitReport
 from stillhouse.classifiers._curves import row_losses
 from stillhouse.classifiers._folds import folds_of
 from stillhouse.classifiers._labels import Floats, LabelledRows
@@ -41,6 +42,18 @@ class HeadFit:
     held_out_nats: float
     held_out_agreement: float
     num_held_out: int
+
+    def report(self, rows: LabelledRows, *warnings: str) -> FitReport:
+        """What is said about a student that is this head on fixed features."""
+        return FitReport(
+            num_rows=len(rows.texts),
+            num_held_out=self.num_held_out,
+            held_out_nats=self.held_out_nats,
+            held_out_agreement=self.held_out_agreement,
+            l2=self.l2,
+            unseen_labels=rows.space.unseen,
+            warnings=(*rows.warnings(), *warnings),
+        )
 
 
 @dataclass(frozen=True)
@@ -116,11 +129,13 @@ def _best_trial(
     grid: Sequence[float],
     ticker: Ticker,
 ) -> _Trial:
-    best, starts, num_worse = None, [None] * len(parts), 0
+    best: _Trial | None = None
+    starts: Sequence[LinearHead | None] = [None] * len(parts)
+    num_worse = 0
     for l2 in grid:
         trial = _try(features, rows, targets_NS, parts, l2, starts)
         ticker.advance(metrics={"fit/held_out_nats": trial.nats})
-        starts = list(trial.heads)
+        starts = trial.heads
         if best is None or trial.nats < best.nats:
             best, num_worse = trial, 0
         else:

@@ -223,7 +223,7 @@ def _checked_weights(weights_N: npt.ArrayLike | None, num_rows: int) -> Floats:
             "Weights of rows must be finite, not negative and not all zero. Leave out the rows "
             "that are not to count."
         )
-    return weights / weights.mean()
+    return np.asarray(weights / weights.mean())
 
 
 def _space(

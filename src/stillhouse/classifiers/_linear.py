@@ -3,6 +3,7 @@
 Letters: N rows, F features, L labels.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -118,7 +119,7 @@ class _Problem:
 
     def change(self, theta: Weights) -> Floats:
         """(N, L) what `theta` adds to the logits."""
-        return np.asarray(self._features @ theta[:-1], dtype=np.float64) + theta[-1]
+        return np.asarray(self._features @ theta[:-1] + theta[-1], dtype=np.float64)
 
     def gradient(self, logits_NL: Floats, theta: Weights) -> Weights:
         error_NL = expected(logits_NL, is_multiple=self._is_multiple) - self._targets_NL
@@ -142,7 +143,7 @@ class _Problem:
 
     def norm(self, gradient: Weights) -> float:
         """Of a gradient, in the metric of the curvatures."""
-        return _dot(gradient, gradient * self.scale_FL) ** 0.5
+        return math.sqrt(_dot(gradient, gradient * self.scale_FL))
 
     def _scale(self) -> Weights:
         """(F + 1, L) inverse of the curvature's diagonal where every row expects the mean."""
@@ -151,7 +152,7 @@ class _Problem:
         squares_F = _squared_columns(self._features, self._weights_N)
         curvature = np.append(squares_F, self._weights_N.sum())[:, None] * spread_L
         curvature[:-1] += self._l2
-        return (1.0 / curvature).astype(np.float32)
+        return np.asarray(1.0 / curvature, dtype=np.float32)
 
 
 class _Memory:

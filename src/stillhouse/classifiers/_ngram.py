@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from stillhouse.classifiers._classifier import Classifier, Common, FitReport, Stored
+from stillhouse.classifiers._classifier import Classifier, Common, Stored
 from stillhouse.classifiers._configs import NgramConfig
 from stillhouse.classifiers._head import fit_head
 from stillhouse.classifiers._labels import Floats, labelled_rows
@@ -64,13 +64,13 @@ class NgramClassifier(Classifier):
     def stored(self) -> Stored:
         """What to write to disk."""
         vocabulary = {"chars": self.vocabulary.chars, "words": self.vocabulary.words}
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "weights": self.head.weights_FL.astype(np.float16),
             "bias": self.head.bias_L,
             "feature_weights": self.vocabulary.weights_F,
         }
         texts = {VOCABULARY_NAME: orjson.dumps(vocabulary).decode()}
-        return Stored(self.config.model_dump(mode="json"), arrays, texts)
+        return Stored(self.kind, self.config.model_dump(mode="json"), arrays, texts)
 
 
 def fit_ngram(
@@ -116,17 +116,8 @@ def fit_ngram(
         stage="fit ngram",
         on_progress=on_progress,
     )
-    report = FitReport(
-        num_rows=len(texts),
-        num_held_out=fitted.num_held_out,
-        held_out_nats=fitted.held_out_nats,
-        held_out_agreement=fitted.held_out_agreement,
-        l2=fitted.l2,
-        unseen_labels=rows.space.unseen,
-        warnings=rows.warnings(),
-    )
     head = LinearHead(_in_half(fitted.head.weights_FL), fitted.head.bias_L)
-    common = Common(rows.space, fitted.calibration, report)
+    common = Common(rows.space, fitted.calibration, fitted.report(rows))
     return NgramClassifier(common, config, vocabulary, head)
 
 

@@ -82,9 +82,11 @@ class Vocabulary:
         grams = word_grams(text, self.word_lengths)
         found += [i for i in map(self._word_ids.get, grams) if i is not None]
         ids_F, times_F = np.unique(np.array(found, dtype=np.int64), return_counts=True)
-        values_F = (1 + np.log(times_F)).astype(np.float32) * self.weights_F[ids_F]
-        length = np.sqrt(values_F @ values_F)
-        return ids_F, values_F / length if len(values_F) else values_F
+        values_F: npt.NDArray[np.float32] = (1 + np.log(times_F)).astype(np.float32)
+        values_F *= self.weights_F[ids_F]
+        if len(values_F):
+            values_F /= np.sqrt(values_F @ values_F)
+        return ids_F, values_F
 
 
 def learn_vocabulary(texts: Sequence[str], config: NgramConfig) -> Vocabulary:
