@@ -21,8 +21,9 @@ from stillhouse.statistics import (
 
 _SHARES = tuple(number / 20 for number in range(1, 21))
 """Of the prompts that a threshold lets through, least first."""
-_ROOM = 0.95
-"""Of the tolerated errors: closer to them, the rows that it takes run into the millions."""
+_POWER = 0.8
+_STEP = 1.05  # between two numbers of rows that are tried: nobody collects to the row
+_MOST_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -132,17 +133,16 @@ def certify(
 def prompts_needed(
     chosen_on: Answered, *, target: float, confidence: float, certify_fraction: float
 ) -> int | None:
-    """Distinct prompts of a log with which a scan could be expected to promise something.
+    """Distinct prompts of a log with which a scan would promise something in four of five cases.
 
     Where the student makes, at some threshold, fewer errors than the target allows, and goes on
-    like that. None where it makes too many at each.
+    like that. None where it makes too many at each, or a million prompts would not do.
     """
     needed = []
     for threshold in _thresholds(chosen_on):
         total, errors = chosen_on.through(float(threshold))
-        expected = _expected(errors, total)
-        if expected < _ROOM * (1 - target):
-            rows = rows_to_certify(1 - target, confidence, expected)
+        rows = _rows_that_pass(_expected(errors, total), target=target, confidence=confidence)
+        if rows is not None:
             needed.append(rows / (total / len(chosen_on)) / certify_fraction)
     return None if not needed else int(np.ceil(min(needed)))
 
@@ -168,6 +168,17 @@ def _chance(
     rows = round(num_certify * total / len(chosen_on))
     allowed = _most_errors(rows, target=target, confidence=confidence)
     return 0.0 if allowed < 0 else float(bdtr(allowed, rows, _expected(errors, total)))
+
+
+def _rows_that_pass(expected: float, *, target: float, confidence: float) -> int | None:
+    """Rows that are certified with the usual power; None where a million are not."""
+    rows = rows_to_certify(1 - target, confidence)
+    while rows <= _MOST_ROWS and expected < 1 - target:
+        allowed = _most_errors(rows, target=target, confidence=confidence)
+        if bdtr(allowed, rows, expected) >= _POWER:
+            return rows
+        rows = int(np.ceil(rows * _STEP))
+    return None
 
 
 def _most_errors(rows: int, *, target: float, confidence: float) -> int:

@@ -21,7 +21,7 @@ class ScanConfig(Record):
     students: tuple[ScanStudent, ...] = Field(default=("ngram", "embedding"), min_length=1)
     """Cheap students that are tried; the better one, on rows of its own, is certified. `embedding`
     is left out, and the results say so, where its encoder is not installed."""
-    max_prompts: int = Field(default=4000, ge=1)
+    max_prompts: int = Field(default=2000, ge=1)
     """Distinct prompts that are looked at, of a larger log a sample by hash."""
     certify_fraction: float = Field(default=0.5, gt=0.0, lt=1.0)
     """Part of the prompts that nothing is chosen on, and that alone carries the promise."""

@@ -17,7 +17,7 @@ from stillhouse.pipeline._scan_config import ScanConfig, ScanStudent
 from stillhouse.pipeline._scan_forecast import forecast
 from stillhouse.pipeline._scan_measure import FitTicker, Measured, is_measurable
 from stillhouse.pipeline._scan_parts import Part
-from stillhouse.pipeline._scan_results import PartResult, Promise
+from stillhouse.pipeline._scan_results import Forecast, PartResult, Promise
 from stillhouse.pipeline._scan_rows import LoggedPrompt
 from stillhouse.pipeline._scan_split import TaskRows, read_answers, split_rows, task_rows
 from stillhouse.pipeline._scan_student import Answering
@@ -71,12 +71,12 @@ class PartScan:
         chosen_on, tested_on = split_rows(self._rows, self._config)
         measured = self._measure(chosen_on)
         certified = None if measured is None else self._certify(measured, tested_on)
-        refusal, needed = None, None
-        if certified is None:
-            refusal, needed = self._refusal(measured, len(tested_on))
         most_frequent = _most_frequent(self._rows)
         curve = () if measured is None else measured.curve()
         drawn_on, prompts_to_learn = forecast(curve, target=self._config.target)
+        refusal, needed = None, None
+        if certified is None:
+            refusal, needed = self._refusal(measured, len(tested_on), drawn_on)
         return PartResult(
             name=self._part.name if not self._is_given else self._task.name,
             system_sha256=self._part.system_sha256,
@@ -144,7 +144,9 @@ class PartScan:
             saving_usd_per_1000_calls=saving,
         )
 
-    def _refusal(self, measured: Measured | None, num_tested: int) -> tuple[str, int | None]:
+    def _refusal(
+        self, measured: Measured | None, num_tested: int, drawn_on: Sequence[Forecast]
+    ) -> tuple[str, int | None]:
         """Why nothing is promised, and how many prompts might change that."""
         config = self._config
         goal = {"target": config.target, "confidence": self._confidence}
@@ -169,14 +171,32 @@ class PartScan:
         if needed is None:
             return (
                 f"A cheap student agrees with the teacher in {seen:.0%} of its answers, and in "
-                f"too few even where it is surest; the target is {config.target:.0%}.",
+                f"too few even where it is surest; the target is {config.target:.0%}."
+                f"{_outlook(drawn_on)}",
                 None,
+            )
+        if needed <= num_prompts:
+            return (
+                f"The share that looked safe on one half of the prompts was not confirmed by the "
+                f"{num_tested:,} of the other half; twice as many would settle it.",
+                2 * num_prompts,
             )
         return (
             f"On {num_tested:,} prompts no share of the traffic could be shown to reach "
-            f"{config.target:.0%}; about {max(needed, num_prompts + 1):,} prompts might show one.",
-            max(needed, num_prompts + 1),
+            f"{config.target:.0%}; about {needed:,} prompts might show one.",
+            needed,
         )
+
+
+def _outlook(drawn_on: Sequence[Forecast]) -> str:
+    """Where the curve goes, for who has more prompts."""
+    if not drawn_on:
+        return ""
+    last = drawn_on[-1]
+    return (
+        f" With {last.num_rows:,} prompts to learn from, the curve puts it at "
+        f"{last.agreement.value:.0%} [{last.agreement.low:.0%}, {last.agreement.high:.0%}]."
+    )
 
 
 def cost_per_call(rows: Sequence[LoggedPrompt], *, confidence: float) -> Interval | None:

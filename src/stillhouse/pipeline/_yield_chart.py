@@ -14,8 +14,7 @@ from stillhouse.evaluate._report._figures import Figure
 from stillhouse.evaluate._report._svg import drawing, element, text_width
 
 _WIDE_PX, _NARROW_PX, _WIDE_HEIGHT, _NARROW_HEIGHT = 1040.0, 340.0, 320.0, 260.0
-_TOP, _BOTTOM, _LEFT = 28.0, 42.0, 44.0
-_LABEL_ROOM = 130.0
+_TOP, _BOTTOM, _LEFT, _RIGHT = 28.0, 42.0, 44.0, 8.0
 _WHISKER = 4.0
 
 
@@ -64,7 +63,7 @@ class CurveChart:
 
     def drawn(self, width: float, height: float) -> Markup:
         """The chart at one size."""
-        right = width - (_LABEL_ROOM if width > 600 else 12.0)
+        right = width - _RIGHT
         every = [*self.measured, *self.fitted]
         xs = [one.x for one in every]
         ys = [end for one in every for end in (one.low, one.high)]
@@ -127,7 +126,8 @@ class CurveChart:
         lower = [(x(one.x), y(one.low)) for one in reversed(self.fitted)]
         seen = max(one.x for one in self.measured)
         inside = [(x(one.x), y(one.value)) for one in self.fitted if one.x <= seen]
-        beyond = [(x(one.x), y(one.value)) for one in self.fitted if one.x >= seen]
+        beyond = [(x(one.x), y(one.value)) for one in self.fitted if one.x > seen]
+        beyond = [*inside[-1:], *beyond]  # one line, whose second part is dashed
         parts = [element("path", d=_path([*upper, *lower]) + "Z", class_="band")]
         parts += [element("path", d=_path(inside), class_="line")] if len(inside) > 1 else []
         parts += [element("path", d=_path(beyond), class_="line dashed")] if len(beyond) > 1 else []
