@@ -10,7 +10,7 @@ import scipy.stats
 
 from stillhouse.errors import ConfigError, DataError, ShapeError
 from stillhouse.statistics import YieldCurve, fit_yield_curve
-from stillhouse.statistics._curve_profile import chi_square_quantile
+from stillhouse.statistics._curve_profile import chi_square_limit
 
 CALLS = np.array([100, 200, 400, 800, 1600, 3200])
 
@@ -103,18 +103,18 @@ def test_a_measurement_to_come_lies_in_a_wider_interval() -> None:
     assert seen.low < true.low
     assert seen.high > true.high
     assert curve.misfit is not None
-    reach = 1.959964 * 0.02 * math.sqrt(max(1.0, curve.misfit))
+    reach = 0.02 * math.sqrt(chi_square_limit(0.95) * max(1.0, curve.misfit))
     assert reach < (seen.high - seen.low) / 2 < math.hypot(reach, true.high - true.low)
 
 
 def test_held_back_points_fall_into_their_interval_as_often_as_it_says() -> None:
     inside = 0
-    for seed in range(150):
+    for seed in range(60):
         curve = measured(seed=seed, calls=CALLS[:5])
         point = power(3200) + np.random.default_rng(10_000 + seed).normal(0, 0.004)
         interval = curve.predict(3200, standard_error=0.004)
         inside += interval.low <= point <= interval.high
-    assert inside >= scipy.stats.binom(150, 0.95).ppf(0.001)
+    assert inside >= scipy.stats.binom(60, 0.95).ppf(0.001)
 
 
 # Calls for a target
@@ -202,8 +202,10 @@ def test_scale_of_errors_does_not_matter() -> None:
     assert scaled.calls_for(12.0).value == pytest.approx(plain.calls_for(0.12).value, rel=1e-6)
 
 
-def test_the_quantile_is_that_of_chi_square() -> None:
-    assert chi_square_quantile(0.95) == pytest.approx(scipy.stats.chi2(1).ppf(0.95))
+def test_the_limit_is_between_one_and_two_degrees_of_freedom() -> None:
+    limit = chi_square_limit(0.95)
+    beyond = [scipy.stats.chi2(degrees).sf(limit) for degrees in (1, 2)]
+    assert np.mean(beyond) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(

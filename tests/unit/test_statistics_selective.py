@@ -30,25 +30,47 @@ def test_the_area_is_the_mann_whitney_statistic(rows: list[tuple[int, int]]) -> 
     assert (mirrored.low, mirrored.high) == pytest.approx((1 - interval.high, 1 - interval.low))
 
 
-def test_the_ends_solve_the_score_equation_in_hanley_and_mcneils_variance() -> None:
+def naive_win(high: float, low: float) -> float:
+    return 1.0 if high > low else 0.5 if high == low else 0.0
+
+
+def test_the_interval_is_that_of_delong_on_the_scale_of_odds() -> None:
     generator = np.random.default_rng(0)
-    positive = np.arange(60) < 20
+    high = np.round(generator.normal(1, 1, 20), 1)
+    low = np.round(generator.normal(0, 2, 60), 1)
+    wins = np.array([[naive_win(a, b) for b in low] for a in high])
+    area = wins.mean()
+    # DeLong's structural components, their sums with the degrees of freedom of the rarer kind.
+    variance = ((wins.mean(axis=1) - area) ** 2).sum() / 20**2
+    variance += ((wins.mean(axis=0) - area) ** 2).sum() / 60**2
+    error = math.sqrt(variance * 20 / 19) / (area * (1 - area))
+    reach = scipy.stats.t(19).ppf(0.975) * error
+    interval = auroc([*high, *low], [1] * 20 + [0] * 60)
+    assert interval.value == pytest.approx(area)
+    expected = [1 / (1 + math.exp(-math.log(area / (1 - area)) - side)) for side in (-reach, reach)]
+    assert [interval.low, interval.high] == pytest.approx(expected)
+
+
+def test_copies_of_rows_do_not_separate_better() -> None:
+    generator = np.random.default_rng(1)
+    positive = np.arange(80) < 30
     scores = generator.normal(positive * 1.0, 1)
-    interval = auroc(scores, positive)
-    others = 60 / 2 - 1
-    for end in (interval.low, interval.high):
-        q1, q2 = end / (2 - end), 2 * end**2 / (1 + end)
-        variance = end * (1 - end) + others * (q1 - end**2) + others * (q2 - end**2)
-        z = abs(interval.value - end) / math.sqrt(variance / (20 * 40))
-        assert z == pytest.approx(1.959964, rel=1e-5)
+    once = auroc(scores, positive)
+    copied = auroc(
+        np.repeat(scores, 7), np.repeat(positive, 7), clusters=np.repeat(np.arange(80), 7)
+    )
+    assert (copied.low, copied.high) == pytest.approx((once.low, once.high))
+    assert (copied.n, copied.num_clusters) == (560, 80)
 
 
-def test_kinds_that_are_perfectly_apart_have_an_honest_lower_end() -> None:
+def test_kinds_that_are_perfectly_apart_have_newcombes_lower_end() -> None:
     interval = auroc([0.1, 0.2, 0.9], [0, 0, 1])
     assert (interval.value, interval.high) == (1.0, 1.0)
     assert interval.low < 0.5
-    more = auroc(np.arange(400), np.arange(400) >= 200)
-    assert 0.97 < more.low < 1
+    low = auroc(np.arange(60), np.arange(60) >= 40).low
+    q1, q2 = low / (2 - low), 2 * low**2 / (1 + low)
+    variance = low * (1 - low) + (60 / 2 - 1) * (q1 - low**2 + q2 - low**2)
+    assert (1 - low) / math.sqrt(variance / (20 * 40)) == pytest.approx(1.959964, rel=1e-5)
 
 
 def naive_aurc(confidences: np.ndarray, wrong: np.ndarray, *, seed: int) -> float:
