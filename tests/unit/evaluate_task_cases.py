@@ -23,6 +23,7 @@ from stillhouse.evaluate._task._measure._scores import score
 from stillhouse.evaluate._task._records import Validation
 from stillhouse.evaluate._task._results import ContaminationFacts, CountFacts
 from stillhouse.evaluate._task._systems._answers import Given, SystemFacts
+from stillhouse.evaluate._task._validation import ValidationRows
 from stillhouse.records import canonical_json
 from stillhouse.tasks import Task, TaskAnswer
 
@@ -114,6 +115,21 @@ def label_rows(
 
 def validation(share: float, n: int = 990) -> Validation:
     return Validation(agreement=share, low=share - 0.02, high=min(share + 0.02, 1.0), n=n)
+
+
+def set_aside(
+    shares: dict[str, float], *, number: int = 990, seed: int = 0
+) -> dict[str, ValidationRows]:
+    """Answers of students to the same rows: each is like the teacher on about its share."""
+    source = random.Random(seed)
+    difficulty = {f"v{n}": source.random() for n in range(number)}
+    return {
+        name: ValidationRows(
+            agrees={row: hard < share for row, hard in difficulty.items()},
+            groups={row: f"message {row}" for row in difficulty},
+        )
+        for name, share in shares.items()
+    }
 
 
 def held_out_of(task: Task, rows: Sequence[TaskAnswer], train: Sequence[TaskAnswer]) -> HeldOut:
@@ -210,6 +226,7 @@ def inputs_of(held_out: HeldOut, **changes: Any) -> Inputs:
         ),
         "learning_curve": (),
         "missing": {},
+        "validation": {},
         "started_s": 0.0,
     }
     return Inputs(**(settings | changes))
@@ -247,7 +264,10 @@ def bake_off(number: int = 3_075, **changes: Any) -> TaskResults:
             role="majority", answered_by="constant",
         ),
     ]  # fmt: skip
-    return conclusions(held_out, systems, learning_curve=learning_curve())
+    shares = {"minilm": 0.905, "embedding": 0.861, "smollm": 0.897, "ngram": 0.842}
+    return conclusions(
+        held_out, systems, learning_curve=learning_curve(), validation=set_aside(shares)
+    )
 
 
 def learning_curve() -> tuple[LearningPoint, ...]:

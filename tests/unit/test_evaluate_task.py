@@ -1,7 +1,7 @@
 """The whole stage: real datasets and students in, verdicts, rows and a report out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from stillhouse.evaluate._task import (
     evaluate_task,
     read_task_results,
 )
-from stillhouse.records import Completion, Prompt, Usage
+from stillhouse.records import Completion, Prompt, Record, Usage
 from stillhouse.tasks import Task, TaskAnswer, task_of
 
 WORDS = {
@@ -94,8 +94,27 @@ def make_student(
     )  # fmt: skip
     save_classifier(classifier, writer.work_dir, writer.new_file)
     found = {} if agreement is None else _validation(agreement)
+    writer.write_rows("validation", list(_set_aside(agreement or 0.0)), SetAside)
     counts = Counts.model_validate({"in": len(rows), "kept": len(rows)})
     return writer.finish(counts=counts, usage=Usage(cost_usd=0.0, seconds=7.0), results=found).path
+
+
+class SetAside(Record):
+    """A row of the table that fit leaves."""
+
+    prompt_id: str
+    group: str | None
+    answer: str
+    predicted: str
+    confidence: float
+
+
+def _set_aside(agreement: float) -> Iterator[SetAside]:
+    for n in range(500):
+        predicted = "lost" if n < 500 * agreement else "rate"
+        yield SetAside(
+            prompt_id=f"v{n}", group=None, answer="lost", predicted=predicted, confidence=0.5
+        )
 
 
 def _validation(agreement: float) -> dict[str, Any]:

@@ -118,21 +118,25 @@ def student(
     )
 
 
-def test_the_cheapest_within_the_margin_of_the_best_on_validation_is_chosen() -> None:
+def test_the_cheapest_that_validation_rows_show_to_be_no_worse_is_chosen() -> None:
     students = [
         student("large", validation=0.92, usd=0.9),
-        student("middle", validation=0.91, usd=0.1),
+        student("middle", validation=0.915, usd=0.1),
         student("small", validation=0.88, usd=0.001),
     ]
-    found = choose(students, margin=0.02)
+    rows = cases.set_aside({"large": 0.92, "middle": 0.915, "small": 0.88})
+    found = choose(students, rows, margin=0.02)
     assert (found.student, found.best) == ("middle", "large")
-    assert "2 points" in found.rule
-    assert choose(students, margin=0.05).student == "small"
+    assert "within 2 points" in found.rule
+    assert choose(students, rows, margin=0.1).student == "small"
 
 
-def test_an_agreement_exactly_at_the_margin_counts() -> None:
-    students = [student("a", validation=0.92, usd=2), student("b", validation=0.90, usd=1)]
-    assert choose(students, margin=0.02).student == "b"
+def test_few_validation_rows_show_nothing_so_the_best_is_chosen() -> None:
+    students = [student("large", validation=0.92, usd=0.9), student("small", validation=0.92)]
+    for number in (10, 60):
+        rows = cases.set_aside({"large": 0.92, "small": 0.80}, number=number)
+        assert choose(students, rows, margin=0.02).student == "large"
+    assert choose(students, {}, margin=0.02).student == "large"
 
 
 def test_without_times_the_smallest_is_chosen() -> None:
@@ -140,27 +144,28 @@ def test_without_times_the_smallest_is_chosen() -> None:
         student("a", validation=0.9, usd=None, num_bytes=10),
         student("b", validation=0.9, num_bytes=20),
     ]
-    assert choose(students, margin=0.02).student == "a"
+    rows = cases.set_aside({"a": 0.9, "b": 0.9})
+    assert choose(students[::-1], rows, margin=0.02).student == "a"
 
 
 def test_without_validation_nothing_is_chosen_and_the_rule_says_why() -> None:
     students = [student("a", validation=None), student("b", validation=None, usd=0.0001)]
-    found = choose(students, margin=0.02)
+    found = choose(students, {}, margin=0.02)
     assert (found.student, found.best) == ("a", None)
     assert "nothing to choose by" in found.rule
-    assert choose(students[:1], margin=0.02).rule == "It is the only student."
+    assert choose(students[:1], {}, margin=0.02).rule == "It is the only student."
 
 
 def test_a_student_without_validation_is_left_out_of_the_choice_and_named() -> None:
     students = [student("a", validation=None, usd=0.0), student("b", validation=0.9)]
-    found = choose(students, margin=0.02)
+    found = choose(students, {}, margin=0.02)
     assert (found.student, found.best) == ("b", "b")
     assert "a could not be chosen" in found.rule
 
 
 def test_a_student_that_was_asked_for_beforehand_is_not_chosen_but_taken() -> None:
     students = [student("a", validation=0.5), student("b", validation=0.9)]
-    found = choose(students, margin=0.02, wanted="a")
+    found = choose(students, {}, margin=0.02, wanted="a")
     assert (found.student, found.best) == ("a", None)
     assert "asked for beforehand" in found.rule
 
@@ -168,8 +173,9 @@ def test_a_student_that_was_asked_for_beforehand_is_not_chosen_but_taken() -> No
 def test_held_out_messages_have_no_say_in_the_choice() -> None:
     better = student("a", validation=0.9, usd=2.0)
     rate = better.valid.model_copy(update={"value": 0.99, "high": 1.0})
-    lucky = better.model_copy(update={"name": "b", "agreement": rate, "gold": rate})
-    assert choose([better, lucky], margin=0.0).student == "a"
+    lucky = student("b", validation=0.8).model_copy(update={"agreement": rate, "gold": rate})
+    rows = cases.set_aside({"a": 0.9, "b": 0.8})
+    assert choose([better, lucky], rows, margin=0.02).student == "a"
 
 
 def test_the_recommended_students_comparison_with_the_teacher_stands_alone() -> None:

@@ -19,7 +19,8 @@ from stillhouse.evaluate._task._results import ContaminationFacts
 
 SECTIONS = (
     "figures", "systems", "claims", "pareto", "calibration", "risk", "labels", "learning",
-    "failures", "rests-on", "counts", "cost", "break-even", "assumptions", "lineage", "reproduce", "intervals",
+    "failures", "rests-on", "counts", "cost", "break-even", "assumptions",
+    "lineage", "reproduce", "intervals",
 )  # fmt: skip
 HOSTILE = (
     "</style></svg><script>alert('x')</script>",

@@ -1,11 +1,10 @@
 """Which student to take: chosen on validation rows, confirmed on held-out ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stillhouse.evaluate._task._records import SystemResult
-
-_ROUNDING = 1e-9
+from stillhouse.evaluate._task._validation import ValidationRows, compare_on_validation
 
 
 @dataclass(frozen=True)
@@ -23,14 +22,20 @@ class Choice:
     rule: str
 
 
-def choose(students: Sequence[SystemResult], margin: float, wanted: str | None = None) -> Choice:
-    """The cheapest of the students that are within the margin of the best on validation rows.
+def choose(
+    students: Sequence[SystemResult],
+    rows: Mapping[str, ValidationRows],
+    margin: float,
+    wanted: str | None = None,
+) -> Choice:
+    """The cheapest student that validation rows show to be no worse than the best one on them.
 
     Held-out messages have no say in it: whoever picks the best of several on them finds one that
     was lucky there. Cost is that of an answer or, untimed, the size on disk.
 
     Args:
         students: All, in the order in which they were given.
+        rows: By student, its answers to the rows that were set aside in training.
         margin: Tolerated loss, in units of the score.
         wanted: The student that was asked for beforehand; None chooses.
     """
@@ -47,19 +52,29 @@ def choose(students: Sequence[SystemResult], margin: float, wanted: str | None =
             "not learn from, so there was nothing to choose by.",
         )
     best = max(measured, key=_on_validation)
-    near = [
-        one for one in measured if _on_validation(one) >= _on_validation(best) - margin - _ROUNDING
-    ]
+    near = [one for one in measured if one is best or _is_near(one, best, rows, margin)]
     by_cost = all(one.usd_per_1000 is not None for one in near)
     chosen = min(near, key=_cost if by_cost else _size)
-    what = "lowest cost of an answer" if by_cost else "smallest size on disk"
-    return Choice(
-        chosen.name,
-        best.name,
-        f"Of the students whose agreement on validation rows is at most {100 * margin:g} points "
-        f"below the best one's ({best.name}, {100 * _on_validation(best):.1f} %), the one with the "
-        f"{what}. Validation rows come from the training side; held-out messages had no say."
-        f"{_left_out(students)}",
+    return Choice(chosen.name, best.name, _rule(best, margin, by_cost) + _left_out(students))
+
+
+def _is_near(
+    student: SystemResult, best: SystemResult, rows: Mapping[str, ValidationRows], margin: float
+) -> bool:
+    if student.name not in rows or best.name not in rows:
+        return False
+    verdict = compare_on_validation(rows[student.name], rows[best.name], margin)
+    return verdict in ("better", "non_inferior")
+
+
+def _rule(best: SystemResult, margin: float, by_cost: bool) -> str:
+    assert best.validation is not None  # it was the best of those that have one
+    what = "whose answers cost least" if by_cost else "that is smallest on disk"
+    return (
+        f"Of the best student on validation rows ({best.name}, "
+        f"{100 * best.validation.agreement:.1f} % like the teacher, n = {best.validation.n:,}) and "
+        f"those that these rows show to be no worse than it within {100 * margin:g} points, the "
+        f"one {what}. Validation rows come from the training side; held-out messages had no say."
     )
 
 

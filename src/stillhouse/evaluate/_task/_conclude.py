@@ -32,6 +32,7 @@ from stillhouse.evaluate._task._results import (
     TaskFacts,
     TaskResults,
 )
+from stillhouse.evaluate._task._validation import ValidationRows
 from stillhouse.evaluate._task._verdict import Found, verdict_sentence
 from stillhouse.graders import grader_of
 from stillhouse.tasks import Task
@@ -47,6 +48,7 @@ class Inputs:
         contamination: As curation found it.
         learning_curve: Given from elsewhere.
         missing: Systems that could not be shown, with the reason.
+        validation: By student, its answers to rows that it did not learn from.
         started_s: On the clock of `time.monotonic`.
     """
 
@@ -55,6 +57,7 @@ class Inputs:
     contamination: ContaminationFacts
     learning_curve: tuple[LearningPoint, ...]
     missing: dict[str, str]
+    validation: dict[str, ValidationRows]
     started_s: float
 
 
@@ -64,7 +67,7 @@ def conclude(analyst: Analyst, measured: Sequence[Measured], inputs: Inputs) -> 
     systems = [analyst.teacher_result(), *(analyst.result(one) for one in measured)]
     scored = {TEACHER: analyst.teacher, **{one.facts.name: one.scored for one in measured}}
     students = [one for one in systems if one.role == "student"]
-    choice = choose(students, held_out.task.margin, config.student)
+    choice = choose(students, inputs.validation, held_out.task.margin, wanted=config.student)
     comparisons = compare_all(held_out, systems, scored, choice, seed=config.seed)
     repeated = repeated_answers(held_out)
     if repeated is not None:

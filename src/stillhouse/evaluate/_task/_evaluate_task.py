@@ -31,6 +31,7 @@ from stillhouse.evaluate._task._report import RunFacts, render_task_report
 from stillhouse.evaluate._task._results import ContaminationFacts, CountFacts, TaskResults
 from stillhouse.evaluate._task._systems._answers import Question
 from stillhouse.evaluate._task._systems._open import is_classifier, require_students
+from stillhouse.evaluate._task._validation import read_validation
 from stillhouse.provenance import lineage
 from stillhouse.records import Usage
 from stillhouse.runlog import Listener, Ticker, ignore_progress
@@ -145,6 +146,7 @@ class _Judging:
             contamination=self.contamination,
             learning_curve=learning_curve,
             missing=missing,
+            validation={name: read_validation(one) for name, one in self.students.items()},
             started_s=started_s,
         )
         results = conclude(analyst, measured, inputs)

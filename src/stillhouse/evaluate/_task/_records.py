@@ -175,7 +175,7 @@ class SystemResult(Record):
     """Invalid answers by what is wrong with them."""
     latency: Latency | None = None
     per_second: TaskEstimate | None = None
-    """Messages answered per second, in batches."""
+    """Messages answered per second; n is the number of batches."""
     num_parameters: _Count | None = None
     num_bytes: _Count | None = None
     """On disk."""

@@ -90,11 +90,11 @@ def answer_in_batches(
 
 
 def throughput_of(batches: Sequence[tuple[int, float]], seed: int) -> TaskEstimate | None:
-    """Messages per second over full batches; None where they are fewer than five."""
+    """Messages per second over n full batches; None where they are fewer than five."""
     largest = max(number for number, _ in batches)
     full = [(number, seconds) for number, seconds in batches if number == largest]
     if len(full) < 5:
         return None
     numbers, seconds = zip(*full, strict=True)
     interval = clustered_bootstrap(numbers, seconds, clusters=np.arange(len(full)), seed=seed)
-    return estimate(interval, "bootstrap").model_copy(update={"n": sum(numbers)})
+    return estimate(interval, "bootstrap")

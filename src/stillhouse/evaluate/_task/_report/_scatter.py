@@ -14,6 +14,9 @@ _DOT, _CAP = 4.5, 3.5
 _LABEL_HEIGHT = 14.0
 _MAX_LABEL_PX = 130.0
 
+_Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -73,12 +76,13 @@ def scatter(plot: Plot, *, width: float, height: float, label: str) -> Markup:
     x, x_ticks = _x_scale(plot, width)
     y, y_ticks = _y_scale(plot, height)
     parts = [_axes(plot, x, x_ticks, y, y_ticks)]
-    if plot.level is not None:
-        parts.append(_level(plot.level, x, y))
     if plot.line:
         parts.append(element("path", d=_steps(plot.line, x, y), class_="frontier"))
+    taken = [_box(mark, x, y) for mark in plot.marks]
+    if plot.level is not None:
+        parts.append(_level(plot.level, taken, x, y))
     parts += [_mark(mark, x, y) for mark in plot.marks]
-    parts += _labels(plot, x, y)
+    parts += _labels(plot, taken, x, y)
     return drawing(width, height, *parts, label=label)
 
 
@@ -141,13 +145,21 @@ def _axes(
     return element("g", *parts)
 
 
-def _level(level: tuple[float, str], x: Scale, y: Scale) -> Markup:
+def _level(level: tuple[float, str], taken: list[_Box], x: Scale, y: Scale) -> Markup:
+    """The line and its name, at the end and side of it where nothing is."""
     value, name = level
-    at = y(value)
+    at, wide = y(value), text_width(name)
+    places = [
+        (left, top, left + wide, top + _LABEL_HEIGHT)
+        for left in (x.end - wide, x.start + 2)
+        for top in (at - _LABEL_HEIGHT - 2, at + 3)
+    ]
+    box = min(places, key=lambda place: sum(_overlap(place, other) for other in taken))
+    taken.append(box)
     return element(
         "g",
         element("line", x1=x.start, x2=x.end, y1=at, y2=at, class_="level"),
-        element("text", name, x=x.end, y=at - 5, class_="level-name end"),
+        element("text", name, x=box[0], y=box[1] + 11, class_="level-name"),
     )
 
 
@@ -174,17 +186,8 @@ def _mark(mark: Mark, x: Scale, y: Scale) -> Markup:
     )
 
 
-def _labels(plot: Plot, x: Scale, y: Scale) -> list[Markup]:
+def _labels(plot: Plot, taken: list[_Box], x: Scale, y: Scale) -> list[Markup]:
     """Names beside the points, to the side that has room, moved up or down where one is taken."""
-    taken = [
-        (
-            x(mark.x) - 5,
-            min(y(mark.high), y(mark.y) - 5),
-            x(mark.x) + 5,
-            max(y(mark.low), y(mark.y) + 5),
-        )
-        for mark in plot.marks
-    ]
     parts = []
     for mark in sorted((m for m in plot.marks if m.label), key=lambda mark: -mark.y):
         text = shorten(mark.label, _MAX_LABEL_PX)
@@ -198,7 +201,7 @@ def _labels(plot: Plot, x: Scale, y: Scale) -> list[Markup]:
 def _free_place(
     mark: Mark,
     wide: float,
-    taken: Sequence[tuple[float, float, float, float]],
+    taken: Sequence[_Box],
     x: Scale,
     y: Scale,
 ) -> tuple[float, float]:
@@ -224,9 +227,12 @@ def _free_place(
     return best
 
 
-def _overlap(
-    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
-) -> float:
+def _box(mark: Mark, x: Scale, y: Scale) -> _Box:
+    at, middle = x(mark.x), y(mark.y)
+    return at - 5, min(y(mark.high), middle - 5), at + 5, max(y(mark.low), middle + 5)
+
+
+def _overlap(one: _Box, other: _Box) -> float:
     across = min(one[2], other[2]) - max(one[0], other[0])
     down = min(one[3], other[3]) - max(one[1], other[1])
     return max(across, 0.0) * max(down, 0.0)
