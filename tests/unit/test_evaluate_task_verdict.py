@@ -48,7 +48,7 @@ def test_a_non_inferior_student_is_called_that_with_margin_and_interval() -> Non
 
 
 def test_an_open_question_is_not_a_claim() -> None:
-    said = sentence("inconclusive", estimate(-0.01, 0.03), n_needed=4_120)
+    said = sentence("inconclusive", estimate(-0.01, 0.03), n_needed=4_113)
     assert said.startswith("Not proven that minilm is within 2 points of the teacher")
     assert "about n = 4,120 would settle it" in said
     beyond = sentence("inconclusive", estimate(-0.03, 0.04))

@@ -57,7 +57,9 @@ def needed_words(comparison: TaskComparison) -> str:
     """What an inconclusive comparison lacks."""
     if comparison.n_needed is None:
         return "more messages would not show it, as the estimate itself lies beyond the margin"
-    return f"about n = {comparison.n_needed:,} would settle it, were all else as observed"
+    step = 10 ** max(len(str(comparison.n_needed)) - 3, 0)
+    about = -(-comparison.n_needed // step) * step  # three digits, rounded up
+    return f"about n = {about:,} would settle it, were all else as observed"
 
 
 def _parts(found: Found) -> Iterator[str]:

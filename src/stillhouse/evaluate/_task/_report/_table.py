@@ -5,25 +5,26 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from stillhouse.evaluate._report._numbers import (
-    decimals_of,
-    duration,
-    fixed,
     parameters,
-    significant,
     size,
 )
 from stillhouse.evaluate._report._table import NOT_MEASURED, REFERENCE, Cell, Row, RowGroup
 from stillhouse.evaluate._task._records import Metric, SystemResult, TaskEstimate
+from stillhouse.evaluate._task._report._cells import (
+    break_even_cell,
+    money_text,
+    plain_text,
+    rate_text,
+    share_text,
+    time_text,
+    training_cell,
+    validation_cell,
+)
 from stillhouse.evaluate._task._report._words import (
     ANSWERED_BY,
     METHODS,
-    NBSP,
     basis,
-    dollars,
-    milliseconds,
     quality_name,
-    share,
-    share_interval,
     size_words,
 )
 from stillhouse.evaluate._task._results import TaskResults
@@ -71,7 +72,7 @@ def _quality_rows(results: TaskResults) -> list[Row]:
             "Agreement beyond chance",
             "Cohen's kappa, 1 is perfect",
             lambda one: one.kappa,
-            _plain,
+            plain_text,
         )
     )
     if any(one.valid.value < 1 for one in results.systems):
@@ -88,7 +89,7 @@ def _quality_rows(results: TaskResults) -> list[Row]:
                 "Words",
                 "mean of a text",
                 lambda one: one.text.words if one.text else None,
-                _plain,
+                plain_text,
             )
         )
     return rows
@@ -112,7 +113,7 @@ def _confidence_rows(results: TaskResults) -> list[Row]:
         Row(
             "On validation rows",
             "agreement in training, which the choice rests on",
-            tuple(_validation_cell(one) for one in results.systems),
+            tuple(validation_cell(one) for one in results.systems),
         ),
     ]
 
@@ -124,16 +125,16 @@ def _speed_rows(results: TaskResults) -> list[Row]:
             "Time of one answer",
             "median, one message at a time",
             lambda one: one.latency.median_s if one.latency else None,
-            _time,
+            time_text,
         ),
         _row(
             results,
             "Slowest of twenty",
             "95th percentile",
             lambda one: one.latency.p95_s if one.latency else None,
-            _time,
+            time_text,
         ),
-        _row(results, "Messages per second", "in batches", lambda one: one.per_second, _rate),
+        _row(results, "Messages per second", "in batches", lambda one: one.per_second, rate_text),
         Row(
             "Parameters",
             "",
@@ -165,13 +166,13 @@ def _cost_rows(results: TaskResults) -> list[Row]:
             "1,000 answers",
             "by the assumptions below",
             lambda one: one.usd_per_1000,
-            _money,
+            money_text,
         ),
-        Row("Training", "", tuple(_training_cell(one) for one in results.systems)),
+        Row("Training", "", tuple(training_cell(one) for one in results.systems)),
         Row(
             "Pays back after",
             "requests",
-            tuple(_break_even_cell(one, results) for one in results.systems),
+            tuple(break_even_cell(one, results) for one in results.systems),
         ),
     ]
 
@@ -182,18 +183,14 @@ def _metric_row(results: TaskResults, metric: Metric) -> Row:
         quality_name(results.task, metric),
         "",
         lambda one: one.quality(metric),
-        _share,
+        share_text,
         of_teacher=REFERENCE if metric == "agreement" else "",
     )
     return _with_best(row, results, metric)
 
 
 def _share_row(results: TaskResults, label: str, of: _Of, hint: str = "") -> Row:
-    return _row(results, label, hint, of, _share)
-
-
-def _share(one: TaskEstimate) -> tuple[str, str]:
-    return share(one), share_interval(one)
+    return _row(results, label, hint, of, share_text)
 
 
 def _row(
@@ -249,53 +246,3 @@ def _with_best(row: Row, results: TaskResults, metric: Metric) -> Row:
 
 def _says_something(row: Row) -> bool:
     return any(not cell.is_quiet for cell in row.cells)
-
-
-def _plain(one: TaskEstimate) -> tuple[str, str]:
-    decimals = min(max(decimals_of(one), 2), 3) if abs(one.high) < 10 else min(decimals_of(one), 1)
-    low, high = fixed(one.low, decimals), fixed(one.high, decimals)
-    return fixed(one.value, decimals), f"{low} to {high}"
-
-
-def _rate(one: TaskEstimate) -> tuple[str, str]:
-    return significant(one.value), f"{significant(one.low)} to {significant(one.high)}"
-
-
-def _time(one: TaskEstimate) -> tuple[str, str]:
-    low, high = milliseconds(one.low), milliseconds(one.high)
-    unit = NBSP + low.split(NBSP)[1]
-    return milliseconds(
-        one.value
-    ), f"{low.removesuffix(unit) if high.endswith(unit) else low} to {high}"
-
-
-def _money(one: TaskEstimate) -> tuple[str, str]:
-    if one.method == "price":
-        return dollars(one.value), "given"
-    return dollars(one.value), f"{dollars(one.low)} to {dollars(one.high)}"
-
-
-def _validation_cell(one: SystemResult) -> Cell:
-    if one.validation is None:
-        return Cell(NOT_MEASURED)
-    found = one.validation
-    interval = f"{100 * found.low:.1f} to {100 * found.high:.1f}{NBSP}%, n{NBSP}={NBSP}{found.n:,}"
-    return Cell(f"{100 * found.agreement:.1f}{NBSP}%", interval)
-
-
-def _training_cell(one: SystemResult) -> Cell:
-    if one.training_seconds is None:
-        return Cell(NOT_MEASURED)
-    cost = dollars(one.training_usd) if one.training_usd is not None else ""
-    return Cell(duration(one.training_seconds), cost)
-
-
-def _break_even_cell(one: SystemResult, results: TaskResults) -> Cell:
-    even = results.break_even.get(one.name)
-    if even is None:
-        return Cell(NOT_MEASURED)
-    if even.requests is None:
-        return Cell("never", "no cheaper than the teacher")
-    low = f"{significant(even.requests_low)}" if even.requests_low is not None else "?"
-    high = f"{significant(even.requests_high)}" if even.requests_high is not None else "never"
-    return Cell(significant(even.requests), f"{low} to {high}")
