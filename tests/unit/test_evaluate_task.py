@@ -1,6 +1,8 @@
 """The whole stage: real datasets and students in, verdicts, rows and a report out."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -383,3 +385,20 @@ def test_a_teacher_of_unknown_price_has_no_break_even(tmp_path: Path) -> None:
         evaluate_task(dataset, tmp_path / "out2", students={"s": student}, config=priced)
     )
     assert results.break_even["s"].requests is not None
+
+
+def test_judging_n_gram_students_loads_no_torch(made: Made, tmp_path: Path) -> None:
+    program = """
+import sys
+from pathlib import Path
+from stillhouse.evaluate import TaskEvaluateConfig, evaluate_task
+dataset, student, out = map(Path, sys.argv[1:])
+config = TaskEvaluateConfig(latency_messages=0, num_resamples=100)
+evaluate_task(dataset, out, students={"s": student}, config=config)
+print("torch" in sys.modules)
+"""
+    arguments = [str(made.dataset), str(made.good), str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"

@@ -114,7 +114,8 @@ class Comparer:
         num_clusters = len(set(self.clusters_N[of_N].tolist()))
         if self.is_binary and num_clusters == int(of_N.sum()):
             return "score"
-        return "bootstrap" if num_clusters >= _MIN_CLUSTERS else "bounds"
+        is_constant = float(np.ptp(pair.a_N[of_N] - pair.b_N[of_N])) == 0.0
+        return "bounds" if is_constant or num_clusters < _MIN_CLUSTERS else "bootstrap"
 
 
 def corrected_verdict(
