@@ -163,11 +163,11 @@ def test_a_sequence_does_not_look_ahead() -> None:
 
 def test_a_sequence_may_be_looked_at_after_each_score() -> None:
     misses = 0
-    for trial in range(200):
+    for trial in range(80):
         scores = (np.random.default_rng(trial).random(300) < 0.8).astype(float)
         sequence = betting_sequence(scores)
         misses += bool(((sequence.low_N > 0.8) | (sequence.high_N < 0.8)).any())
-    assert misses <= 0.05 * 200
+    assert misses <= 0.05 * 80
 
 
 # Refusals

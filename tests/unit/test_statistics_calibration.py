@@ -143,8 +143,8 @@ def test_what_bears_no_calibration_is_refused(
 
 def test_chance_alone_covers_zero_as_often_as_it_says() -> None:
     covered = 0
-    for trial in range(40):
+    for trial in range(20):
         confidences, correct, _ = answers(300, seed=trial)
         covered += expected_calibration_error(confidences, correct).error.low == 0
-    # One-sided: 97.5 % of 40, and what a binomial leaves.
-    assert covered >= scipy.stats.binom(40, 0.975).ppf(0.001)
+    # One-sided: 97.5 % of 20, and what a binomial leaves.
+    assert covered >= scipy.stats.binom(20, 0.975).ppf(0.001)

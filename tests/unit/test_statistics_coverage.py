@@ -152,8 +152,8 @@ def calibration_case(n: int, power: float, *, low: float, high: float) -> Case:
     def trial(draw: Draw) -> bool:
         confidences = np.sort(draw.beta(4, 1, n))
         chances = confidences**power
-        found = expected_calibration_error(confidences, draw.random(n) < chances, num_bins=10)
-        bins = np.array_split(confidences - chances, 10)
+        found = expected_calibration_error(confidences, draw.random(n) < chances, num_bins=6)
+        bins = np.split(confidences - chances, 6)
         truth = sum(len(gaps) / n * abs(gaps.mean()) for gaps in bins)
         return found.error.low - 1e-12 <= truth <= found.error.high
 
@@ -327,9 +327,9 @@ SLOW_INTERVALS = {
     "graded difference": Case(graded_difference, 0.93, 0.97),
     "clustered difference": Case(clustered_difference, 0.93, 0.97),
     "graded difference, few clusters": Case(few_clusters, 0.93, 0.98),
-    "calibration error": calibration_case(600, 1.6, low=0.93, high=0.97),
-    "calibration error, small": calibration_case(600, 1.15, low=0.93, high=1.0),
-    "calibration error, none": calibration_case(600, 1.0, low=0.95, high=1.0),
+    "calibration error": calibration_case(480, 1.6, low=0.93, high=0.97),
+    "calibration error, small": calibration_case(480, 1.15, low=0.93, high=1.0),
+    "calibration error, none": calibration_case(480, 1.0, low=0.95, high=1.0),
     "ranking": ranking_case(40, is_pairs=False),
     "ranking, pairs": ranking_case(40, is_pairs=True),
 }

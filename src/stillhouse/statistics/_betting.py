@@ -62,11 +62,11 @@ def betting_interval(
         ShapeError, DataError: scores are not one-dimensional, none, not finite or outside [0, 1].
         ConfigError: `confidence` is out of range.
     """
-    scores, mean = _shuffled(scores_N, seed), float(np.mean(np.asarray(scores_N)))
     check_confidence(confidence)
+    scores = _shuffled(scores_N, seed)
     tail = (1 - confidence) / 2
     low, high = _betting_low(scores, tail), 1 - _betting_low(1 - scores, tail)
-    return _around(mean, low, high, len(scores))
+    return _around(scores, low, high)
 
 
 def betting_upper_bound(
@@ -131,10 +131,10 @@ def bernstein_interval(
     Raises:
         ShapeError, DataError, ConfigError: as in `betting_interval`.
     """
-    scores, mean = _shuffled(scores_N, seed), float(np.mean(np.asarray(scores_N)))
     check_confidence(confidence)
+    scores = _shuffled(scores_N, seed)
     middle, reach = _bernstein(scores, (1 - confidence) / 2)
-    return _around(mean, max(0.0, middle - reach), min(1.0, middle + reach), len(scores))
+    return _around(scores, max(0.0, middle - reach), min(1.0, middle + reach))
 
 
 def bernstein_upper_bound(
@@ -154,7 +154,8 @@ def _shuffled(scores_N: npt.ArrayLike, seed: int) -> Floats:
     return np.random.default_rng(seed).permutation(bounded_scores("scores", scores_N))
 
 
-def _around(mean: float, low: float, high: float, n: int) -> Interval:
+def _around(scores_N: Floats, low: float, high: float) -> Interval:
+    n, mean = len(scores_N), float(scores_N.mean())
     # Early luck can put an end past the mean of all; a wider interval covers no less.
     return Interval(mean, min(low, mean), max(high, mean), n=n, num_clusters=n)
 

@@ -22,7 +22,7 @@ from stillhouse.statistics._interval import (
 
 _ROWS_PER_BIN = 10  # fewer say next to nothing about a bin
 _NUM_SIMULATIONS = 1000
-_STEPS = 12  # halvings of an interval of scales: finer than the simulation tells apart
+_STEPS = 9  # halvings of an interval of scales: finer than the simulation tells apart
 _GREATEST_SCALE = 1e6
 
 

@@ -26,8 +26,8 @@ def fixed_sequence(
     however long the grid. Leading thresholds with too few rows to be certified even without an
     error are passed over: their number of rows says nothing about errors.
 
-    Source: Angelopoulos et al. 2021, "Learn then Test", arXiv:2110.01052, section 3.2 (fixed
-    sequence testing), with the one-sided Clopper-Pearson bound of each threshold as its test.
+    Source: Angelopoulos et al. 2021, "Learn then Test", arXiv:2110.01052 (fixed sequence
+    testing), with the one-sided Clopper-Pearson bound of each threshold as its test.
 
     Args:
         errors_G: Wrong answers among the calibration rows that each threshold lets through, safest

@@ -46,7 +46,7 @@ def confident_joint(labels_N: npt.ArrayLike, probabilities_NL: npt.ArrayLike) ->
     A row seems to have the most probable among those labels whose probability reaches the mean that
     this label has over rows labelled so. Rows that reach none are not counted.
 
-    Source: NJC, equation 1.
+    Source: NJC, section 3.1.
 
     Args:
         labels_N: Numbers of labels, below L.
@@ -70,9 +70,9 @@ def label_issues(
 ) -> LabelIssues:
     """Rows off the diagonal of the confident joint, worst first.
 
-    Source: NJC, section 4 (method `C_confusion` with both rankings); the noise from their
-    calibrated joint, its interval from Wilson's of each label (Zou & Donner 2008, "Construction of
-    confidence limits about effect measures", Statistics in Medicine 27:1693).
+    Source: NJC, the rows off the diagonal of the confident joint, ranked either way; the noise from
+    their calibrated joint, its interval from Wilson's of each label (Zou & Donner 2008,
+    "Construction of confidence limits about effect measures", Statistics in Medicine 27:1693).
 
     Args:
         labels_N: Numbers of labels, below L.

@@ -63,8 +63,8 @@ def paired_means(
 ) -> PairedMeans:
     """The mean difference with its cluster-robust standard error.
 
-    Source: Miller 2024, "Adding Error Bars to Evals", arXiv:2411.00640, sections 2.2 and 4.2;
-    here with C / (C - 1) for few clusters.
+    Source: Miller 2024, "Adding Error Bars to Evals", arXiv:2411.00640; here with C / (C - 1)
+    for few clusters.
 
     Args:
         clusters: (N,) labels of rows that hang together; without them each row stands alone.

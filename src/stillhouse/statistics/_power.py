@@ -23,7 +23,7 @@ def paired_power(
 ) -> float:
     """Chance that the two-sided McNemar test on `n` rows sees a true difference.
 
-    Source: Miller 2024, "Adding Error Bars to Evals", arXiv:2411.00640, section 5; Connor 1987,
+    Source: Miller 2024, "Adding Error Bars to Evals", arXiv:2411.00640; Connor 1987,
     "Sample size for testing differences in proportions for the paired-sample design".
 
     Args:
