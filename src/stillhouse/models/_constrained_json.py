@@ -80,7 +80,7 @@ class JsonConstraint:
 def json_grammar(chat: ChatTokenizer, schema: Mapping[str, Any]) -> JsonGrammar:
     """What a model may write so that its answer is JSON of `schema`.
 
-    Making one takes about a tenth of a second for 50,000 tokens; make it once and give it to every
+    Making one takes 0.3 s for 50,000 tokens, and a token 0.14 ms; make it once and give it to every
     job.
 
     Args:
