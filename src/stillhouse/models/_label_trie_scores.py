@@ -15,7 +15,7 @@ lead nowhere good, and what the first leaves out of the labels is a figure of it
 once a student writes labels only. SmolLM2-135M on 20 intents of Banking77, right answers in percent
 by the first and the second, beside the mass that it gives to labels at all: untrained 10 and 23
 (0.00; 160 messages, the labels listed in the prompt); trained, on 120 messages, 45 and 32 after 10
-steps (0.14), 59 and 59 after 25 (0.74), 73 and 73 after 50 (0.88). So the second is the fair one for
+steps (0.14), 59 and 59 after 25 (0.74), 73 and 73 after 50 (0.88). The second is the fair one for
 an untrained base, which writes something else before it comes to a label, and it takes half the
 time.
 
