@@ -13,8 +13,10 @@ from safetensors.numpy import load_file, save_file
 from stillhouse.classifiers import (
     Classifier,
     EmbeddingConfig,
+    EncoderConfig,
     calibrated,
     fit_embedding,
+    fit_encoder,
     fit_ngram,
     load_classifier,
     probabilities,
@@ -38,7 +40,19 @@ def embedding(folder: Path, **options: Any) -> Classifier:
     )
 
 
-MAKERS: dict[str, Callable[..., Classifier]] = {"ngram": ngram, "embedding": embedding}
+def encoder(folder: Path, **options: Any) -> Classifier:
+    base = str(make_encoder(folder / "base"))
+    config = EncoderConfig(base=base, max_tokens=16, epochs=1, precision="float32")
+    return fit_encoder(
+        TEXTS, **{"targets_NL": TARGETS, "labels": LABELS, "config": config, **options}
+    )
+
+
+MAKERS: dict[str, Callable[..., Classifier]] = {
+    "ngram": ngram,
+    "embedding": embedding,
+    "encoder": encoder,
+}
 
 
 @pytest.fixture(scope="module", params=MAKERS)

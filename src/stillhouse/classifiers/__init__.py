@@ -15,13 +15,14 @@ from stillhouse.classifiers._classifier import (
     calibrated,
     probabilities,
 )
-from stillhouse.classifiers._configs import EmbeddingConfig, NgramConfig
+from stillhouse.classifiers._configs import EmbeddingConfig, EncoderConfig, NgramConfig
 from stillhouse.classifiers._files import load_classifier, save_classifier
 from stillhouse.classifiers._folds import folds_of
 from stillhouse.classifiers._ngram import NgramClassifier, fit_ngram
 
 if TYPE_CHECKING:
     from stillhouse.classifiers._embedding import fit_embedding
+    from stillhouse.classifiers._encoder import fit_encoder
 
 __all__ = [
     "Classifier",
@@ -34,15 +35,17 @@ __all__ = [
     "fit_ngram",
     "EmbeddingConfig",
     "fit_embedding",
+    "EncoderConfig",
+    "fit_encoder",
     "folds_of",
     "save_classifier",
     "load_classifier",
 ]
 
-_NEED_TORCH = {"fit_embedding": "_embedding"}
+_LOADED_LATER = {"fit_embedding": "_embedding", "fit_encoder": "_encoder"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NEED_TORCH:
-        return getattr(importlib.import_module(f"{__name__}.{_NEED_TORCH[name]}"), name)
+    if name in _LOADED_LATER:
+        return getattr(importlib.import_module(f"{__name__}.{_LOADED_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

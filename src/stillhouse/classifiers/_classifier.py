@@ -5,7 +5,7 @@ Letters: N texts, L labels.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -139,6 +139,9 @@ class Classifier(Protocol):
         return replace(self, common=replace(self.common, calibration=calibration))
 
 
+C = TypeVar("C", bound=Classifier)
+
+
 def probabilities(classifier: Classifier, texts: Sequence[str]) -> Floats:
     """(N, L) calibrated probabilities; rows sum to 1 unless a text may have several labels.
 
@@ -155,9 +158,7 @@ def probabilities(classifier: Classifier, texts: Sequence[str]) -> Floats:
     return given_NL
 
 
-def calibrated(
-    classifier: Classifier, texts: Sequence[str], targets_NL: npt.ArrayLike
-) -> Classifier:
+def calibrated(classifier: C, texts: Sequence[str], targets_NL: npt.ArrayLike) -> C:
     """The same student, its probabilities fitted to rows that it did not learn from.
 
     Args:
@@ -173,21 +174,42 @@ def calibrated(
         DataError: there are no rows, or targets are no probabilities.
     """
     space = classifier.common.space
-    targets = checked_targets(
-        targets_NL, len(texts), len(space.names), is_multiple=space.is_multiple
-    )[:, space.is_learnt_L]
-    is_read_N = np.array([not is_blank(text) for text in texts])
-    if not space.is_multiple:
-        mass_N = targets.sum(axis=1)
-        is_read_N &= mass_N > 0.5  # of labels that the student can answer with
-        targets = targets / np.maximum(mass_N, 0.5)[:, None]
-    if not is_read_N.any():
+    kept, targets_NS = answerable(space, texts, targets_NL)
+    if not kept:
         raise DataError(
             f"None of {len(texts)} rows to calibrate on has a text and a label that the student "
             "learnt. Give held-out rows of the same task."
         )
-    kept = [text for text, is_read in zip(texts, is_read_N, strict=True) if is_read]
     logits_NS = classifier.logits(kept)[:, space.is_learnt_L]
     return classifier.with_calibration(
-        fit_calibration(logits_NS, targets[is_read_N], is_multiple=space.is_multiple)
+        fit_calibration(logits_NS, targets_NS, is_multiple=space.is_multiple)
     )
+
+
+def answerable(
+    space: LabelSpace, texts: Sequence[str], targets_NL: npt.ArrayLike
+) -> tuple[list[str], Floats]:
+    """The texts that say something and have a label that can be learnt, and their targets.
+
+    Args:
+        space: The labels.
+        texts: N texts.
+        targets_NL: (N, L) probabilities of all labels.
+
+    Returns:
+        K texts and (K, S) probabilities of the labels that can be learnt.
+
+    Raises:
+        ShapeError: lengths do not fit together.
+        DataError: there are no rows, or targets are no probabilities.
+    """
+    targets = checked_targets(
+        targets_NL, len(texts), len(space.names), is_multiple=space.is_multiple
+    )[:, space.is_learnt_L]
+    is_kept_N = np.array([not is_blank(text) for text in texts])
+    if not space.is_multiple:
+        mass_N = targets.sum(axis=1)
+        is_kept_N &= mass_N > 0.5  # most of it on labels that can be learnt
+        targets = targets / np.maximum(mass_N, 0.5)[:, None]
+    kept = [text for text, is_kept in zip(texts, is_kept_N, strict=True) if is_kept]
+    return kept, np.asarray(targets[is_kept_N])

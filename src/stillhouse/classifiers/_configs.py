@@ -60,3 +60,23 @@ class EncoderConfig(Record):
     """Longer texts lose their end."""
     precision: Literal["int8", "float32"] = "int8"
     """What the finished encoder computes in; it is trained in float32."""
+    epochs: int = Field(default=8, ge=1)
+    """Passes over the rows; with validation rows, the best one's weights are kept."""
+    batch_size: int = Field(default=32, ge=1)
+    """Texts of an optimiser step."""
+    part_tokens: int = Field(default=2_048, ge=1)
+    """Most tokens that go through the network at once, to save memory; the result is the same."""
+    learning_rate: float = Field(default=1e-4, gt=0.0)
+    """Peak of AdamW's rate: linear warm-up, then half a cosine down to zero."""
+    head_rate_factor: float = Field(default=20.0, gt=0.0)
+    """How much faster the head learns. It starts as a linear model on the untrained encoder."""
+    warmup_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    """Of the matrices; biases, norms and tokens have none."""
+    clip_norm: float = Field(default=1.0, gt=0.0)
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    average_decay: float = Field(default=0.995, ge=0.0, lt=1.0)
+    """Of the running average of the weights, by step: the average is the student."""
+    r_drop: float = Field(default=0.0, ge=0.0)
+    """Weight of the disagreement between two readings with different dropout, which doubles the
+    time of training; 0 reads once."""
