@@ -18,6 +18,15 @@ from stillhouse.evaluate._arena import (
     Standing,
     read_arena_results,
 )
+from stillhouse.evaluate._benchmarks import (
+    BenchmarkComparison,
+    BenchmarkModel,
+    BenchmarkResult,
+    BenchmarkResults,
+    BenchmarkRow,
+    BenchmarksConfig,
+    read_benchmark_results,
+)
 from stillhouse.evaluate._config import EvaluateConfig, Goals
 from stillhouse.evaluate._report import render_report
 from stillhouse.evaluate._results import Estimate, EvaluationResults, read_results
@@ -34,6 +43,7 @@ from stillhouse.evaluate._task import (
 
 if TYPE_CHECKING:
     from stillhouse.evaluate._arena._arena import arena
+    from stillhouse.evaluate._benchmarks._run import benchmarks
     from stillhouse.evaluate._evaluate import EvaluationRow, evaluate
     from stillhouse.evaluate._task._evaluate_task import evaluate_task
     from stillhouse.evaluate._task._predictions import PredictionRow
@@ -66,6 +76,14 @@ __all__ = [
     "Standing",
     "ComparisonRow",
     "read_arena_results",
+    "benchmarks",
+    "BenchmarksConfig",
+    "BenchmarkResults",
+    "BenchmarkResult",
+    "BenchmarkComparison",
+    "BenchmarkModel",
+    "BenchmarkRow",
+    "read_benchmark_results",
 ]
 
 
@@ -75,6 +93,7 @@ _ON_DEMAND = {
     "evaluate_task": "_task._evaluate_task",
     "PredictionRow": "_task._predictions",
     "arena": "_arena._arena",
+    "benchmarks": "_benchmarks._run",
 }
 
 

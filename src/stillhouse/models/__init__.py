@@ -7,8 +7,12 @@ for.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from stillhouse.models._constrained import Constraint, Grammar
+from stillhouse.models._constrained_json import json_grammar
+from stillhouse.models._constrained_labels import LabelGrammar
 from stillhouse.models._gguf import cache_dir, embedded_gguf, gguf_revision
 from stillhouse.models._gguf_file import GgufHeader, read_gguf_header
+from stillhouse.models._label_trie import LabelTrie, label_trie
 from stillhouse.models._load import LanguageModel, ModelFolder, load_chat, load_model, locate_model
 from stillhouse.models._save import save_model
 from stillhouse.models._start import START_NAME, StudentStart
@@ -34,6 +38,11 @@ if TYPE_CHECKING:
         layer_change,
         layer_loss_rise,
         width_importance,
+    )
+    from stillhouse.models._label_trie_scores import (
+        label_logprobs,
+        trie_logprobs,
+        trie_probabilities,
     )
     from stillhouse.models._prune import (
         begin_student,
@@ -72,6 +81,15 @@ __all__ = [
     "Generated",
     "generate",
     "kv_cache_bytes_per_token",
+    "Grammar",
+    "Constraint",
+    "LabelGrammar",
+    "json_grammar",
+    "LabelTrie",
+    "label_trie",
+    "label_logprobs",
+    "trie_logprobs",
+    "trie_probabilities",
     "PredictingBatch",
     "predicting_batch",
     "predicting_hidden_states",
@@ -88,6 +106,7 @@ _NEED_TORCH = {
         "predicting_hidden_states",
         "top_logprobs",
     ),
+    "_label_trie_scores": ("label_logprobs", "trie_logprobs", "trie_probabilities"),
     "_adapter": ("Adapter",),
     "_choice": ("KeptSizes", "choose_start", "random_start"),
     "_importance": ("WidthImportance", "layer_change", "layer_loss_rise", "width_importance"),
