@@ -46,6 +46,9 @@ class EmbeddingConfig(Record):
     """What the encoder computes in: int8 is a quarter of the size and about twice as fast."""
     l2: float | None = Field(default=None, gt=0.0)
     """Penalty on the squared weights of the head; null chooses it on held-out rows."""
+    ngrams: NgramConfig | None = NgramConfig()
+    """A linear model on n-grams whose logits are mixed in, in the share that is best on held-out
+    rows; null leaves it out."""
 
 
 class EncoderConfig(Record):
@@ -60,6 +63,9 @@ class EncoderConfig(Record):
     """Longer texts lose their end."""
     precision: Literal["int8", "float32"] = "int8"
     """What the finished encoder computes in; it is trained in float32."""
+    ngrams: NgramConfig | None = NgramConfig()
+    """A linear model on n-grams whose logits are mixed in, in the share that is best on the
+    validation rows, without which it has none; null leaves it out."""
     epochs: int = Field(default=8, ge=1)
     """Passes over the rows; with validation rows, the best one's weights are kept."""
     batch_size: int = Field(default=32, ge=1)

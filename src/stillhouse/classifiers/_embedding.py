@@ -1,17 +1,22 @@
 """A frozen sentence encoder with a linear head: no more than a reading of the texts to train."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from stillhouse.classifiers._classifier import Common
-from stillhouse.classifiers._configs import EmbeddingConfig
+from stillhouse.classifiers._configs import EmbeddingConfig, NgramConfig
 from stillhouse.classifiers._frozen import FrozenEncoder
-from stillhouse.classifiers._head import fit_head
-from stillhouse.classifiers._labels import labelled_rows
+from stillhouse.classifiers._head import HeadFit, fit_head
+from stillhouse.classifiers._judgement import judged
+from stillhouse.classifiers._labels import LabelledRows, labelled_rows
+from stillhouse.classifiers._mixture import Companion, companion_of
+from stillhouse.classifiers._ngram import fit_ngram_rows
 from stillhouse.classifiers._pretrained import open_base
 from stillhouse.classifiers._sentence import SentenceClassifier
+from stillhouse.classifiers._texts import is_blank
 from stillhouse.classifiers._tokens import cut_warning
 from stillhouse.runlog import Listener, Ticker, ignore_progress
 
@@ -58,13 +63,39 @@ def fit_embedding(
         states_ND[row] = encoder.state(of_text)
         ticker.advance()
     fitted = fit_head(
-        states_ND,
-        rows,
-        l2=config.l2,
-        seed=seed,
-        stage="fit embedding",
-        on_progress=on_progress,
+        states_ND, rows, l2=config.l2, seed=seed, stage="fit embedding", on_progress=on_progress
     )
-    warnings = cut_warning(ids, max_tokens=reader.max_tokens)
-    common = Common(rows.space, fitted.calibration, fitted.report(rows, *warnings))
-    return SentenceClassifier(common, config, encoder, fitted.head)
+    companion = None
+    if config.ngrams is not None and not all(map(is_blank, rows.texts)):
+        companion, fitted = _with_companion(
+            rows, config.ngrams, fitted, seed=seed, on_progress=on_progress
+        )
+    report = fitted.report(rows, *cut_warning(ids, max_tokens=reader.max_tokens))
+    common = Common(rows.space, fitted.judgement.calibration, report)
+    return SentenceClassifier(common, config, encoder, fitted.head, companion)
+
+
+def _with_companion(
+    rows: LabelledRows,
+    config: NgramConfig,
+    fitted: HeadFit,
+    *,
+    seed: int,
+    on_progress: Listener,
+) -> tuple[Companion | None, HeadFit]:
+    """The n-grams' part, and the fit as the rows that were held out judge it with that part."""
+    ngram, theirs = fit_ngram_rows(rows, config, seed=seed, on_progress=on_progress)
+    # Both held out the same rows, since their seed and targets are the same.
+    targets_MS = rows.learnt_targets_NS[fitted.held_out]
+    ours_MS, theirs_MS = fitted.held_out_logits_MS, theirs.held_out_logits_MS
+    companion = companion_of(ngram, ours_MS, theirs_MS, targets_MS)
+    if companion is None:
+        return None, fitted
+    both_MS = companion.mixed(ours_MS, theirs_MS)
+    judgement = judged(
+        both_MS,
+        targets_MS,
+        is_multiple=rows.space.is_multiple,
+        weights_N=rows.weights_N[fitted.held_out],
+    )
+    return companion, replace(fitted, held_out_logits_MS=both_MS, judgement=judgement)

@@ -17,8 +17,11 @@ from stillhouse.classifiers._configs import EncoderConfig
 from stillhouse.classifiers._epochs import BestEpoch, Epochs, HeldOut
 from stillhouse.classifiers._frozen import FrozenEncoder
 from stillhouse.classifiers._head import fit_head
+from stillhouse.classifiers._judgement import judged
 from stillhouse.classifiers._labels import LabelledRows, LabelSpace, labelled_rows
+from stillhouse.classifiers._mixture import companion_of
 from stillhouse.classifiers._network import Encoder, load_encoder
+from stillhouse.classifiers._ngram import fit_ngram_rows
 from stillhouse.classifiers._pretrained import open_base
 from stillhouse.classifiers._sentence import SentenceClassifier
 from stillhouse.classifiers._texts import is_blank
@@ -111,7 +114,9 @@ def fit_encoder(
     student = SentenceClassifier(Common(rows.space, Calibration(), report), config, encoder, head)
     if validation is None or not held_out.ids:
         return student
-    return calibrated(student, *validation)  # as it is kept: eight bits move logits a little
+    # By the student as it is kept: eight bits move the logits a little.
+    student = _with_companion(student, rows, validation, seed=seed, on_progress=on_progress)
+    return calibrated(student, *validation)
 
 
 def _held_out(validation: Validation | None, space: LabelSpace, reader: TokenReader) -> HeldOut:
@@ -152,6 +157,32 @@ def _trainer(
         rows.space.is_multiple,
     )
     return Trainer(network, first.head, lessons, config, seed=seed)
+
+
+def _with_companion(
+    student: SentenceClassifier,
+    rows: LabelledRows,
+    validation: Validation,
+    *,
+    seed: int,
+    on_progress: Listener,
+) -> SentenceClassifier:
+    """The same student with the n-grams' part that the validation rows ask for."""
+    if student.config.ngrams is None:
+        return student
+    texts, targets_NS = answerable(rows.space, *validation)
+    ngram, _ = fit_ngram_rows(rows, student.config.ngrams, seed=seed, on_progress=on_progress)
+    is_learnt_L = rows.space.is_learnt_L
+    ours_NS, theirs_NS = (of.logits(texts)[:, is_learnt_L] for of in (student, ngram))
+    companion = companion_of(ngram, ours_NS, theirs_NS, targets_NS)
+    if companion is None:
+        return student
+    both_NS = companion.mixed(ours_NS, theirs_NS)
+    judgement = judged(both_NS, targets_NS, is_multiple=rows.space.is_multiple)
+    report = student.report.model_copy(
+        update={"held_out_nats": judgement.nats, "held_out_agreement": judgement.agreement}
+    )
+    return replace(student, common=replace(student.common, report=report), companion=companion)
 
 
 def _identity(

@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stillhouse.classifiers._calibration import fit_calibration
 from stillhouse.classifiers._checkpoint import load_epoch, save_epoch
-from stillhouse.classifiers._curves import row_losses
-from stillhouse.classifiers._head import agreement
+from stillhouse.classifiers._judgement import judged
 from stillhouse.classifiers._labels import Floats
 from stillhouse.classifiers._linear import LinearHead
 from stillhouse.classifiers._training import Ids, Trainer
@@ -106,16 +104,10 @@ class Epochs:
         if not self._held_out.ids:
             return BestEpoch(epoch, None, None, self._trainer.averaged())
         logits_NS = self._trainer.averaged_logits(self._held_out.ids).double().numpy()
-        targets_NS = self._held_out.targets_NS
-        calibration = fit_calibration(logits_NS, targets_NS, is_multiple=self._is_multiple)
-        losses_N = row_losses(
-            calibration.logits(logits_NS), targets_NS, is_multiple=self._is_multiple
-        )
-        nats = float(losses_N.mean())
-        if best is not None and best.nats is not None and best.nats <= nats:
+        judgement = judged(logits_NS, self._held_out.targets_NS, is_multiple=self._is_multiple)
+        if best is not None and best.nats is not None and best.nats <= judgement.nats:
             return best
-        right = agreement(calibration.logits(logits_NS), targets_NS, is_multiple=self._is_multiple)
-        return BestEpoch(epoch, nats, right, self._trainer.averaged())
+        return BestEpoch(epoch, judgement.nats, judgement.agreement, self._trainer.averaged())
 
     def _state(self, best: BestEpoch, epoch: int) -> dict[str, Tensor]:
         weights, head = best.student

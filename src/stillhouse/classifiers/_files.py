@@ -19,10 +19,10 @@ WEIGHTS_NAME = "classifier.safetensors"
 
 _READERS: dict[Kind, tuple[str, str, tuple[str, ...]]] = {
     "ngram": ("_ngram", "read_ngram", ("vocabulary.json",)),
-    "embedding": ("_sentence", "read_sentence", ("tokenizer.json",)),
-    "encoder": ("_sentence", "read_sentence", ("tokenizer.json",)),
+    "embedding": ("_sentence", "read_sentence", ("tokenizer.json", "vocabulary.json")),
+    "encoder": ("_sentence", "read_sentence", ("tokenizer.json", "vocabulary.json")),
 }
-"""By kind: the module that reads it, the function there, and the further files."""
+"""By kind: the module that reads it, the function there, and the further files it may have."""
 
 
 class _Header(Record):
@@ -93,7 +93,8 @@ def load_classifier(folder: Path) -> Classifier:
     try:
         header = _Header.model_validate_json((folder / HEADER_NAME).read_bytes())
         module, reader, names = _READERS[header.kind]
-        texts = {name: (folder / name).read_text(encoding="utf-8") for name in names}
+        is_there = [name for name in names if (folder / name).exists()]
+        texts = {name: (folder / name).read_text(encoding="utf-8") for name in is_there}
         arrays = _read_arrays(folder / WEIGHTS_NAME)
         stored = Stored(header.kind, header.settings, arrays, texts)
         read = getattr(importlib.import_module(f"stillhouse.classifiers.{module}"), reader)

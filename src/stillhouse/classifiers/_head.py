@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from stillhouse.classifiers._calibration import Calibration, fit_calibration
 from stillhouse.classifiers._classifier import FitReport
-from stillhouse.classifiers._curves import row_losses
-from stillhouse.classifiers._folds import folds_of
+from stillhouse.classifiers._folds import Indices, folds_of
+from stillhouse.classifiers._judgement import Judgement, judged
 from stillhouse.classifiers._labels import Floats, LabelledRows
 from stillhouse.classifiers._linear import Features, LinearHead, fit_linear
 from stillhouse.runlog import Listener, Ticker
@@ -29,27 +28,24 @@ class HeadFit:
     Attributes:
         head: Fitted on all rows.
         l2: Its penalty.
-        calibration: From the held-out rows.
-        held_out_nats: Mean cross-entropy there, calibrated.
-        held_out_agreement: Mean probability that the target gives to the likeliest label; with
-            several labels a text, the fraction of right yes or no answers.
-        num_held_out: Rows that were held out.
+        held_out: (M,) the rows that were held out.
+        held_out_logits_MS: (M, S) what heads that had not seen them said.
+        judgement: Of these.
     """
 
     head: LinearHead
     l2: float
-    calibration: Calibration
-    held_out_nats: float
-    held_out_agreement: float
-    num_held_out: int
+    held_out: Indices
+    held_out_logits_MS: Floats
+    judgement: Judgement
 
     def report(self, rows: LabelledRows, *warnings: str) -> FitReport:
         """What is said about a student that is this head on fixed features."""
         return FitReport(
             num_rows=len(rows.texts),
-            num_held_out=self.num_held_out,
-            held_out_nats=self.held_out_nats,
-            held_out_agreement=self.held_out_agreement,
+            num_held_out=len(self.held_out),
+            held_out_nats=self.judgement.nats,
+            held_out_agreement=self.judgement.agreement,
             l2=self.l2,
             unseen_labels=rows.space.unseen,
             warnings=(*rows.warnings(), *warnings),
@@ -60,9 +56,8 @@ class HeadFit:
 class _Trial:
     l2: float
     heads: list[LinearHead]
-    logits_NS: Floats
-    calibration: Calibration
-    nats: float
+    logits_MS: Floats
+    judgement: Judgement
 
 
 def fit_head(
@@ -92,23 +87,7 @@ def fit_head(
     best = _best_trial(features, rows, targets_NS, parts, grid, ticker)
     head = _fit(features, targets_NS, rows, best.l2, np.arange(len(targets_NS)), best.heads[0])
     ticker.advance()
-    held_out = np.concatenate(parts)
-    return HeadFit(
-        head,
-        best.l2,
-        best.calibration,
-        best.nats,
-        agreement(best.logits_NS, targets_NS[held_out], is_multiple=rows.space.is_multiple),
-        len(held_out),
-    )
-
-
-def agreement(logits_NL: Floats, targets_NL: Floats, *, is_multiple: bool) -> float:
-    """The mean probability that the targets give to what the logits answer."""
-    if is_multiple:
-        is_yes_NL = logits_NL > 0
-        return float(np.where(is_yes_NL, targets_NL, 1 - targets_NL).mean())
-    return float(targets_NL[np.arange(len(targets_NL)), logits_NL.argmax(axis=1)].mean())
+    return HeadFit(head, best.l2, np.concatenate(parts), best.logits_MS, best.judgement)
 
 
 def _held_out_parts(targets_NS: Floats, *, seed: int) -> list[Any]:
@@ -134,9 +113,9 @@ def _best_trial(
     num_worse = 0
     for l2 in grid:
         trial = _try(features, rows, targets_NS, parts, l2, starts)
-        ticker.advance(metrics={"fit/held_out_nats": trial.nats})
+        ticker.advance(metrics={"fit/held_out_nats": trial.judgement.nats})
         starts = trial.heads
-        if best is None or trial.nats < best.nats:
+        if best is None or trial.judgement.nats < best.judgement.nats:
             best, num_worse = trial, 0
         else:
             num_worse += 1
@@ -160,14 +139,14 @@ def _try(
         head = _fit(features, targets_NS, rows, l2, others, start)
         heads.append(head)
         logits.append(head.logits(features[part]))
-    held_out, logits_NS = np.concatenate(parts), np.concatenate(logits)
-    is_multiple = rows.space.is_multiple
-    calibration = fit_calibration(logits_NS, targets_NS[held_out], is_multiple=is_multiple)
-    losses_N = row_losses(
-        calibration.logits(logits_NS), targets_NS[held_out], is_multiple=is_multiple
+    held_out, logits_MS = np.concatenate(parts), np.concatenate(logits)
+    judgement = judged(
+        logits_MS,
+        targets_NS[held_out],
+        is_multiple=rows.space.is_multiple,
+        weights_N=rows.weights_N[held_out],
     )
-    nats = float(np.average(losses_N, weights=rows.weights_N[held_out] + 1e-12))
-    return _Trial(l2, heads, logits_NS, calibration, nats)
+    return _Trial(l2, heads, logits_MS, judgement)
 
 
 def _fit(

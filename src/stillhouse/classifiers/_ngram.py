@@ -13,8 +13,8 @@ import orjson
 
 from stillhouse.classifiers._classifier import Classifier, Common, Stored
 from stillhouse.classifiers._configs import NgramConfig
-from stillhouse.classifiers._head import fit_head
-from stillhouse.classifiers._labels import Floats, labelled_rows
+from stillhouse.classifiers._head import HeadFit, fit_head
+from stillhouse.classifiers._labels import Floats, LabelledRows, labelled_rows
 from stillhouse.classifiers._linear import LinearHead
 from stillhouse.classifiers._ngrams import Vocabulary, learn_vocabulary
 from stillhouse.errors import DataError, IntegrityError
@@ -101,13 +101,24 @@ def fit_ngram(
         DataError: there are no rows, all have one label or are blank, or targets are no
             probabilities.
     """
-    config = config or NgramConfig()
     rows = labelled_rows(
         texts, targets_NL, labels=labels, is_multiple=is_multiple, weights_N=weights_N
     )
+    student, _ = fit_ngram_rows(rows, config or NgramConfig(), seed=seed, on_progress=on_progress)
+    return student
+
+
+def fit_ngram_rows(
+    rows: LabelledRows, config: NgramConfig, *, seed: int, on_progress: Listener
+) -> tuple[NgramClassifier, HeadFit]:
+    """A student from checked rows, and what those held out said about it.
+
+    Raises:
+        DataError: all texts are blank.
+    """
     vocabulary = learn_vocabulary(rows.texts, config)
     if not len(vocabulary):
-        raise DataError(f"All {len(texts)} texts are blank: there is nothing to learn from.")
+        raise DataError(f"All {len(rows.texts)} texts are blank: there is nothing to learn from.")
     fitted = fit_head(
         vocabulary.matrix(rows.texts),
         rows,
@@ -117,8 +128,8 @@ def fit_ngram(
         on_progress=on_progress,
     )
     head = LinearHead(_in_half(fitted.head.weights_FL), fitted.head.bias_L)
-    common = Common(rows.space, fitted.calibration, fitted.report(rows))
-    return NgramClassifier(common, config, vocabulary, head)
+    common = Common(rows.space, fitted.judgement.calibration, fitted.report(rows))
+    return NgramClassifier(common, config, vocabulary, head), fitted
 
 
 def read_ngram(common: Common, stored: Stored) -> NgramClassifier:
