@@ -109,9 +109,7 @@ def _check_together(votes: Sequence[Votes], prior_NL: Floats | None) -> None:
         raise DataError("There is no vote to weigh. Give the answers of at least one teacher.")
     shapes = [one.shape for one in votes] + ([] if prior_NL is None else [prior_NL.shape])
     if len(set(shapes)) > 1:
-        raise ShapeError(
-            f"Votes and prior have shapes {shapes}. Give them for the same rows."
-        )
+        raise ShapeError(f"Votes and prior have shapes {shapes}. Give them for the same rows.")
     if not all(one.sum() > 0 for one in votes):
         raise DataError("A teacher has no vote. Leave it out.")
     if prior_NL is None and (sum(one.sum(axis=1) for one in votes) <= 0).any():

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from stillhouse.classifiers import EmbeddingConfig, EncoderConfig, NgramConfig
+from stillhouse.classifiers import EmbeddingConfig, NgramConfig
+from stillhouse.classifiers._configs import EncoderConfig
 from stillhouse.fit._rows import Targets
 from stillhouse.records import Record
 

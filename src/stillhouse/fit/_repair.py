@@ -3,13 +3,11 @@
 Letters: N rows, L labels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
 from stillhouse.fit._config import NoiseAction
-from stillhouse.fit._rows import Floats, TaskRows, given_answer
+from stillhouse.fit._rows import Floats, TaskRows
 from stillhouse.fit._validation import predicted_answers
 from stillhouse.records import Record
 
@@ -44,31 +42,38 @@ class Repaired:
 
 
 def repaired(
-    rows: TaskRows, posterior_NL: Floats, *, action: NoiseAction, reason: RepairReason
+    rows: TaskRows,
+    posterior_NL: Floats,
+    *,
+    soft_NL: Floats,
+    action: NoiseAction,
+    reason: RepairReason,
 ) -> Repaired:
     """The rows after a repair.
 
     Args:
         rows: As they are.
         posterior_NL: (N, L) probability of each label to be right.
+        soft_NL: (N, L) what to learn where answers are softened.
         action: What becomes of them.
         reason: Who found out.
     """
     settled, confidences_N = predicted_answers(rows.task, posterior_NL)
     log = tuple(
         RepairRow(
-            prompt_id=row.prompt_id,
-            old=given_answer(row),
-            new=answer,
-            confidence=float(confidence),
-            reason=reason,
+            prompt_id=row.prompt_id, old=old, new=new, confidence=float(confidence), reason=reason
         )
-        for row, answer, confidence in zip(rows.rows, settled, confidences_N, strict=True)
-        if answer != given_answer(row)
+        for row, old, new, confidence in zip(
+            rows.rows, rows.answers, settled, confidences_N, strict=True
+        )
+        if new != old
     )
     if action == "drop":
-        found = {entry.prompt_id for entry in log}
-        kept = [number for number, row in enumerate(rows.rows) if row.prompt_id not in found]
+        kept = [
+            number
+            for number, (old, new) in enumerate(zip(rows.answers, settled, strict=True))
+            if old == new
+        ]
         return Repaired(rows.chosen(kept), log)
-    targets_NL = posterior_NL if action == "soften" else rows.columns(settled)
-    return Repaired(TaskRows(rows.task, rows.rows, np.asarray(targets_NL)), log)
+    targets_NL = soft_NL if action == "soften" else rows.columns(settled)
+    return Repaired(replace(rows, targets_NL=targets_NL), log)

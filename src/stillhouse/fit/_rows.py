@@ -18,6 +18,7 @@ from stillhouse.tasks import Task, TaskAnswer, answer_labels, task_of
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 Targets = Literal["soft", "hard"]
 
 _SUM_TOLERANCE = 1e-3  # of probabilities that a provider rounded
@@ -63,6 +64,12 @@ class TaskRows:
         """The rows with these numbers."""
         rows = tuple(self.rows[index] for index in indices)
         return TaskRows(self.task, rows, self.targets_NL[np.asarray(indices, dtype=np.int64)])
+
+
+def joined(first: TaskRows, second: TaskRows) -> TaskRows:
+    """The rows of both, in order."""
+    targets_NL = np.concatenate([first.targets_NL, second.targets_NL])
+    return TaskRows(first.task, (*first.rows, *second.rows), targets_NL)
 
 
 def classification_of(dataset: Artifact) -> Task:

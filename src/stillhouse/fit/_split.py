@@ -4,18 +4,68 @@ Letters: N rows.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from stillhouse.errors import DataError
+from stillhouse.fit._rows import Flags, TaskRows
 from stillhouse.tasks import TaskAnswer
-
-Flags = npt.NDArray[np.bool_]
 
 _NAME = "stillhouse.fit validation"
 _RANGE = 2**64
+_FEWEST_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The training rows in two parts.
+
+    Attributes:
+        learn: What the student learns from.
+        aside: What it is calibrated and first measured on.
+        dropped: Rows in neither, by reason.
+    """
+
+    learn: TaskRows
+    aside: TaskRows
+    dropped: Counter[str]
+
+
+def parted(rows: TaskRows, dropped: Counter[str], *, fraction: float) -> Parts:
+    """Set some of the rows aside, none of which has a text that is learnt.
+
+    Args:
+        rows: All rows.
+        dropped: Those that were left out before.
+        fraction: Of the groups and lone rows to set aside, on average.
+
+    Raises:
+        DataError: there are too few rows, or all are of one group or repeat one text.
+    """
+    if len(rows) < _FEWEST_ROWS:
+        lost = f" ({dropped.total()} others were dropped)" if dropped else ""
+        raise DataError(
+            f"There are {len(rows)} training rows with a valid answer{lost}: too few to fit a "
+            f"student to, whatever it may then say. Give {_FEWEST_ROWS} or more, a few for each "
+            "label."
+        )
+    is_aside_N = validation_flags(rows.rows, fraction)
+    learn = rows.chosen(np.flatnonzero(~is_aside_N))
+    is_repeated_N = is_aside_N & _repeats(rows.texts, learn.texts)
+    aside = rows.chosen(np.flatnonzero(is_aside_N & ~is_repeated_N))
+    if not len(aside):
+        raise DataError(
+            f"All {int(is_aside_N.sum())} rows that were set aside repeat texts to learn from, so "
+            "that nothing could be measured on them. Give other texts, or a larger "
+            "validation_fraction."
+        )
+    found = dropped.copy()
+    if is_repeated_N.any():
+        found["repeats_training_text"] = int(is_repeated_N.sum())
+    return Parts(learn, aside, found)
 
 
 def validation_flags(rows: Sequence[TaskAnswer], fraction: float) -> Flags:
@@ -32,7 +82,7 @@ def validation_flags(rows: Sequence[TaskAnswer], fraction: float) -> Flags:
     Raises:
         DataError: all rows are of one group, so that setting it aside leaves none.
     """
-    units = [_unit(row) for row in rows]
+    units = [unit_of(row) for row in rows]
     places = {unit: _place(unit) for unit in units}
     if len(places) < 2:
         raise DataError(
@@ -41,26 +91,27 @@ def validation_flags(rows: Sequence[TaskAnswer], fraction: float) -> Flags:
         )
     below = max(fraction, min(places.values()))
     aside = {unit for unit, place in places.items() if place <= below}
-    if len(aside) == len(places):  # a handful of rows whose hashes are all small
+    if len(aside) == len(places):  # a handful of groups whose hashes are all small
         aside.remove(max(places, key=places.__getitem__))
     return np.array([unit in aside for unit in units], dtype=np.bool_)
 
 
-def repeats(texts: Sequence[str], learnt: Sequence[str]) -> Flags:
-    """(N,) whether each text is among the learnt ones, but for case and space."""
-    known = {_folded(text) for text in learnt}
-    return np.array([_folded(text) in known for text in texts], dtype=np.bool_)
-
-
-def _unit(row: TaskAnswer) -> str:
+def unit_of(row: TaskAnswer) -> str:
+    """What a row hangs together with: its group, or nothing but itself."""
     # A group that is called like a prompt is another thing.
     return f"prompt {row.prompt_id}" if row.group is None else f"group {row.group}"
 
 
 def _place(unit: str) -> float:
     """Where in [0, 1) a unit's hash lies."""
-    digest = hashlib.sha256(f"{_NAME}:{unit}".encode()).digest()
+    digest = hashlib.sha256(f"{_NAME}:{unit}".encode("utf-8", "replace")).digest()
     return int.from_bytes(digest[:8], "big") / _RANGE
+
+
+def _repeats(texts: Sequence[str], learnt: Sequence[str]) -> Flags:
+    """(N,) whether each text is among the learnt ones, but for case and space."""
+    known = {_folded(text) for text in learnt}
+    return np.array([_folded(text) in known for text in texts], dtype=np.bool_)
 
 
 def _folded(text: str) -> str:

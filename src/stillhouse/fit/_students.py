@@ -1,5 +1,6 @@
 """The students that can be fitted, each by its own function."""
 
+from pathlib import Path
 from typing import Any
 
 from stillhouse.classifiers import Classifier, fit_ngram
@@ -9,7 +10,12 @@ from stillhouse.runlog import Listener
 
 
 def fit_student(
-    config: FitConfig, rows: TaskRows, *, aside: TaskRows, on_progress: Listener
+    config: FitConfig,
+    rows: TaskRows,
+    *,
+    aside: TaskRows,
+    checkpoint_dir: Path,
+    on_progress: Listener,
 ) -> Classifier:
     """The student that `config` asks for, not yet calibrated on the rows that were set aside.
 
@@ -17,6 +23,7 @@ def fit_student(
         config: Which student, and how it is made.
         rows: What it learns from.
         aside: Rows to choose its best epoch on, where it has epochs.
+        checkpoint_dir: Keeps the last of these, and goes on from it.
         on_progress: Told how far it is.
 
     Raises:
@@ -41,5 +48,6 @@ def fit_student(
         rows.targets_NL,
         config=config.encoder,
         validation=(aside.texts, aside.targets_NL),
+        checkpoint_dir=checkpoint_dir,
         **common,
     )

@@ -7,13 +7,10 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from stillhouse.fit._rows import Floats, TaskRows, given_answer
+from stillhouse.fit._rows import Flags, Floats, TaskRows
 from stillhouse.records import Record
 from stillhouse.tasks import LABEL_SEPARATOR, Task, parse_answer
-
-Flags = npt.NDArray[np.bool_]
 
 _YES = 0.5
 _NO_LABEL = "[]"
@@ -28,6 +25,8 @@ class ValidationRow(Record):
     """Of the text, which is in the dataset."""
     answer: str
     """The teacher's."""
+    settled: str
+    """What is taken to be right: the same, unless answers were repaired."""
     predicted: str
     """The student's."""
     confidence: float
@@ -53,26 +52,31 @@ def predicted_answers(task: Task, given_NL: Floats) -> tuple[list[str], Floats]:
     return [_several(task, is_given_L) for is_given_L in is_given_NL], confidences_N
 
 
-def validation_rows(rows: TaskRows, given_NL: Floats) -> list[ValidationRow]:
-    """The rows with the student's probabilities, for the artefact."""
-    predicted, confidences_N = predicted_answers(rows.task, given_NL)
+def validation_rows(
+    aside: TaskRows, settled: Sequence[str], given_NL: Floats
+) -> list[ValidationRow]:
+    """The rows with the student's answers, for the artefact.
+
+    Args:
+        aside: N rows that were set aside.
+        settled: Their answers after repair.
+        given_NL: (N, L) the student's probabilities.
+    """
+    predicted, confidences_N = predicted_answers(aside.task, given_NL)
     return [
         ValidationRow(
             prompt_id=row.prompt_id,
             group=row.group,
             text_sha256=hashlib.sha256(row.text.encode("utf-8", "replace")).hexdigest(),
-            answer=given_answer(row),
-            predicted=answer,
+            answer=answer,
+            settled=right,
+            predicted=guess,
             confidence=float(confidence),
         )
-        for row, answer, confidence in zip(rows.rows, predicted, confidences_N, strict=True)
+        for row, answer, right, guess, confidence in zip(
+            aside.rows, aside.answers, settled, predicted, confidences_N, strict=True
+        )
     ]
-
-
-def agreement_flags(answers: Sequence[str], predicted: Sequence[str]) -> Flags:
-    """(N,) whether each prediction is the teacher's answer."""
-    pairs = zip(answers, predicted, strict=True)
-    return np.array([answer == guess for answer, guess in pairs], dtype=np.bool_)
 
 
 def _several(task: Task, is_given_L: Flags) -> str:
