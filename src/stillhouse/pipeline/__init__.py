@@ -1,7 +1,11 @@
 """Whole runs: every stage of a config in order, the demo, and what surrounds them.
 
-This room holds no logic of a stage. Importing it loads no torch.
+This room holds no logic of a stage. Importing it loads no torch; what measures logs and compares
+students is loaded when it is first asked for.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from stillhouse.pipeline._config import (
     RunConfig,
@@ -14,6 +18,16 @@ from stillhouse.pipeline._doctor import EXTRAS, Check, examine
 from stillhouse.pipeline._init import init
 from stillhouse.pipeline._run import RunOutcome, StageEnd, StageListener, ignore_stages, run
 
+if TYPE_CHECKING:
+    from stillhouse.pipeline._bakeoff import BakeoffOutcome, bakeoff
+    from stillhouse.pipeline._bakeoff_config import BakeoffConfig
+    from stillhouse.pipeline._scan import scan
+    from stillhouse.pipeline._scan_config import ScanConfig
+    from stillhouse.pipeline._scan_results import PartResult, ScanResults, read_scan
+    from stillhouse.pipeline._yield import yield_curve
+    from stillhouse.pipeline._yield_config import YieldConfig
+    from stillhouse.pipeline._yield_results import YieldPoint, YieldResults, read_yield
+
 __all__ = [
     "RunConfig",
     "read_config",
@@ -24,6 +38,19 @@ __all__ = [
     "StageEnd",
     "StageListener",
     "ignore_stages",
+    "bakeoff",
+    "BakeoffConfig",
+    "BakeoffOutcome",
+    "scan",
+    "ScanConfig",
+    "ScanResults",
+    "PartResult",
+    "read_scan",
+    "yield_curve",
+    "YieldConfig",
+    "YieldResults",
+    "YieldPoint",
+    "read_yield",
     "demo_config",
     "DEMO_DIR",
     "examine",
@@ -31,3 +58,25 @@ __all__ = [
     "EXTRAS",
     "init",
 ]
+
+_LOADED_LATER = {
+    "bakeoff": "_bakeoff",
+    "BakeoffOutcome": "_bakeoff",
+    "BakeoffConfig": "_bakeoff_config",
+    "scan": "_scan",
+    "ScanConfig": "_scan_config",
+    "ScanResults": "_scan_results",
+    "PartResult": "_scan_results",
+    "read_scan": "_scan_results",
+    "yield_curve": "_yield",
+    "YieldConfig": "_yield_config",
+    "YieldResults": "_yield_results",
+    "YieldPoint": "_yield_results",
+    "read_yield": "_yield_results",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LOADED_LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LOADED_LATER[name]}"), name)

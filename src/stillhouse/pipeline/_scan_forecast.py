@@ -11,6 +11,7 @@ _FEWEST_POINTS = 3
 _NUM_DRAWN = 25
 _FURTHEST = 10.0  # times the prompts that were seen
 _TRUSTED = 2.0
+_NO_ERROR = 1e-9
 _NORMAL_WIDTH = 2 * 1.959964  # of a 95 % interval, in standard errors
 
 
@@ -24,11 +25,7 @@ def forecast(
     """
     if len(curve) < _FEWEST_POINTS:
         return (), None
-    fitted = fit_yield_curve(
-        [point.num_rows for point in curve],
-        [1 - point.agreement.value for point in curve],
-        [standard_error(point.agreement) for point in curve],
-    )
+    fitted = fitted_curve([(point.num_rows, point.agreement) for point in curve])
     seen = curve[-1].num_rows
     rows = np.unique(np.geomspace(curve[0].num_rows, _FURTHEST * seen, _NUM_DRAWN).round())
     found = [
@@ -40,6 +37,16 @@ def forecast(
         for number in rows
     ]
     return tuple(found), fitted.calls_for(1 - target)
+
+
+def fitted_curve(points: Sequence[tuple[float, Interval]]) -> YieldCurve:
+    """The falling curve of errors through agreements, by calls or rows."""
+    return fit_yield_curve(
+        [number for number, _ in points],
+        # Errors that are all zero have no size that the search for an interval could begin with.
+        [max(1 - agreement.value, _NO_ERROR) for _, agreement in points],
+        [standard_error(agreement) for _, agreement in points],
+    )
 
 
 def agreement_at(fitted: YieldCurve, number: float, *, standard_error: float = 0.0) -> Interval:
