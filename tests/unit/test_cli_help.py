@@ -10,8 +10,9 @@ from stillhouse.cli._app import build_app
 from stillhouse.cli._docs import cli_text, config_text, options_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMANDS = ["demo", "init", "doctor", "run", "estimate", "collect", "proxy", "import"]
-COMMANDS += ["curate", "capture", "preflight", "train", "evaluate", "chat", "verify"]
+COMMANDS = ["demo", "init", "doctor", "run", "scan", "bakeoff", "estimate", "collect", "proxy"]
+COMMANDS += ["import", "curate", "capture", "preflight", "train", "fit", "evaluate", "yield"]
+COMMANDS += ["arena", "benchmarks", "chat", "verify"]
 NOT_FOR_HELP = ("torch", "transformers", "pyarrow", "pydantic", "aiohttp", "yaml", "rich", "numpy")
 REGENERATE = "Run: python -m stillhouse.cli._docs --write"
 

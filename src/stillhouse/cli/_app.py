@@ -10,21 +10,29 @@ import typer
 from typer.main import get_command
 
 from stillhouse import __version__
+from stillhouse.cli._arena import arena
+from stillhouse.cli._bakeoff import bakeoff
+from stillhouse.cli._benchmarks import benchmarks
 from stillhouse.cli._chat import chat
 from stillhouse.cli._estimate import estimate
+from stillhouse.cli._fit import fit
 from stillhouse.cli._import import import_
 from stillhouse.cli._preflight import preflight
 from stillhouse.cli._proxy import proxy
 from stillhouse.cli._runs import demo, run
+from stillhouse.cli._scan import scan
 from stillhouse.cli._setup import doctor, init
 from stillhouse.cli._stages import capture, collect, curate, evaluate, train
 from stillhouse.cli._verify import verify
+from stillhouse.cli._yield import yield_
 
 _COMMANDS = (
     demo,
     init,
     doctor,
     run,
+    scan,
+    bakeoff,
     estimate,
     collect,
     proxy,
@@ -33,11 +41,16 @@ _COMMANDS = (
     capture,
     preflight,
     train,
+    fit,
     evaluate,
+    yield_,
+    arena,
+    benchmarks,
     chat,
     verify,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}
+RESUMABLE |= {"fit", "bakeoff", "yield", "arena", "benchmarks"}
 """Commands that go on where they stopped."""
 
 

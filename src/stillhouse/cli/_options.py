@@ -10,6 +10,10 @@ PromptsArgument = Annotated[
 ]
 MaxTokensOption = Annotated[int | None, typer.Option(help="Of the longest completion.")]
 SamplesOption = Annotated[int | None, typer.Option(help="Completions per prompt.")]
+TaskOption = Annotated[
+    Path | None,
+    typer.Option("--task", metavar="YAML", help="What is asked for; see docs/tasks.md."),
+]
 TeacherOption = Annotated[
     str,
     typer.Option(

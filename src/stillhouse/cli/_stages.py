@@ -20,6 +20,7 @@ from stillhouse.cli._options import (
     QuietOption,
     SamplesOption,
     SetOption,
+    TaskOption,
     TeacherOption,
     TeachersOption,
 )
@@ -62,6 +63,7 @@ def collect(
     prompts: PromptsArgument,
     teacher: TeachersOption = None,
     out: OutOption = Path("completions"),
+    task: TaskOption = None,
     ledger: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Record of requests.  [default: beside --out]"),
@@ -90,10 +92,12 @@ def collect(
     """Ask teachers every prompt and keep the completions.
 
     Every request and answer goes through the ledger, so that a stopped collection asks for no
-    recorded answer again. A prompt with `teacher: NAME` goes to that teacher only.
+    recorded answer again. A prompt with `teacher: NAME` goes to that teacher only. With --task,
+    PROMPTS holds the inputs of the task, which makes prompts of them.
     """
     from stillhouse.collect import CollectConfig
     from stillhouse.collect import collect as stage
+    from stillhouse.tasks import read_task, read_task_prompts
 
     flags = {
         "sampling.temperature": temperature,
@@ -107,13 +111,14 @@ def collect(
         "access.concurrency": concurrency,
         "engine": engine.value if engine else None,
     }
-    _run_stage(
-        partial(stage, prompts, out, teacher=named_teachers(teacher), ledger=ledger),
+    asked = list(read_task_prompts(prompts, read_task(task))) if task else prompts
+    run_stage(
+        partial(stage, asked, out, teacher=named_teachers(teacher), ledger=ledger),
         CollectConfig,
         stage_settings(flags, settings),
         Output(is_json=json, is_quiet=quiet),
         force=force,
-        then=f"stillhouse curate {out}",
+        then=f"stillhouse curate {out}" + (f" --task {task}" if task else ""),
         describe=outcomes_text,
     )
 
@@ -123,6 +128,7 @@ def curate(
         Path, typer.Argument(metavar="COMPLETIONS", help="Folder that collect wrote.")
     ],
     out: OutOption = Path("dataset"),
+    task: TaskOption = None,
     settings: SetOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -131,18 +137,21 @@ def curate(
     """Turn completions into a dataset.
 
     What is dropped is counted by reason. Held-out rows are kept unless they are empty or equal,
-    so that no filter flatters the student.
+    so that no filter flatters the student. With --task, answers are read as what the task asks for.
     """
     from stillhouse.curate import CurateConfig
     from stillhouse.curate import curate as stage
+    from stillhouse.tasks import read_task
 
-    _run_stage(
-        partial(stage, completions, out),
+    run_stage(
+        partial(stage, completions, out, task=read_task(task) if task else None),
         CurateConfig,
         stage_settings({}, settings),
         Output(is_json=json, is_quiet=quiet),
         force=force,
-        then=f"stillhouse capture {out} --completions {completions}",
+        then=f"stillhouse fit {out}"
+        if task
+        else f"stillhouse capture {out} --completions {completions}",
     )
 
 
@@ -170,7 +179,7 @@ def capture(
     from stillhouse.collect import CaptureConfig
     from stillhouse.collect import capture as stage
 
-    _run_stage(
+    run_stage(
         partial(stage, dataset, out, teacher=teacher, completions=completions),
         CaptureConfig,
         stage_settings({"top_k": top_k}, settings),
@@ -239,7 +248,7 @@ def train(
     }
     # Of several processes that torchrun started, the first one speaks.
     is_heard = int(os.environ.get("RANK", "0")) == 0
-    _run_stage(
+    run_stage(
         _tracked(partial(stage, dataset, out, signal=signal), track if is_heard else None, out),
         TrainConfig,
         stage_settings(flags, settings),
@@ -265,26 +274,23 @@ def evaluate(
 ) -> None:
     """Measure students against their teacher.
 
-    On held-out prompts, with intervals; writes results.json and report.html.
+    On held-out prompts, with intervals; writes results.json and report.html. Where the dataset was
+    curated with a task, its answers are what is compared, and no teacher is asked.
     """
-    from stillhouse.evaluate import EvaluateConfig
-    from stillhouse.evaluate import evaluate as stage
-
     words = ["stillhouse", "evaluate", str(dataset), *students, "--teacher", teacher]
     words += ["--out", str(out), "--title", title]
     words += [word for assignment in settings or () for word in ("--set", assignment)]
-    measure = partial(
-        stage,
-        dataset,
-        out,
-        teacher=teacher,
-        students=_named_students(students),
-        title=title,
-        command=shlex.join(words),
-    )
-    _run_stage(
-        measure,
-        EvaluateConfig,
+    stage, config_type = _measuring(dataset, teacher)
+    run_stage(
+        partial(
+            stage,
+            dataset,
+            out,
+            students=_named_students(students),
+            title=title,
+            command=shlex.join(words),
+        ),
+        config_type,
         stage_settings({}, settings),
         Output(is_json=json, is_quiet=quiet),
         force=force,
@@ -292,7 +298,21 @@ def evaluate(
     )
 
 
-def _run_stage(
+def _measuring(dataset: Path, teacher: str) -> "tuple[Callable[..., Artifact], type[BaseModel]]":
+    """The stage that suits the dataset, and its settings: answers to a task, or distributions."""
+    from stillhouse.artifacts import open_artifact
+
+    if "task" in open_artifact(dataset, kind="dataset").manifest.results:
+        from stillhouse.evaluate import TaskEvaluateConfig, evaluate_task
+
+        return evaluate_task, TaskEvaluateConfig
+    from stillhouse.evaluate import EvaluateConfig
+    from stillhouse.evaluate import evaluate as stage
+
+    return partial(stage, teacher=teacher), EvaluateConfig
+
+
+def run_stage(
     stage: "Callable[..., Artifact]",
     config_type: "type[BaseModel]",
     given: dict[str, Any],
