@@ -25,7 +25,9 @@ def a_task(**changes: Any) -> Task:
     return Task.model_validate({**fields, **changes})
 
 
-def an_answer(number: int, answer: str | None, text: str | None = None, **changes: Any) -> TaskAnswer:
+def an_answer(
+    number: int, answer: str | None, text: str | None = None, **changes: Any
+) -> TaskAnswer:
     """One row; a valid answer has probability 1 unless `changes` says otherwise."""
     fields: dict[str, Any] = {
         "prompt_id": f"p{number}",
@@ -46,7 +48,9 @@ def a_text(label: str, draws: np.random.Generator) -> str:
     return " ".join(draws.permutation(words))
 
 
-def rows_of(num_rows: int, *, noise: float = 0.0, seed: int = 0) -> tuple[list[TaskAnswer], list[str]]:
+def rows_of(
+    num_rows: int, *, noise: float = 0.0, seed: int = 0
+) -> tuple[list[TaskAnswer], list[str]]:
     """Rows, a fraction of which is answered with a random other label, and the right labels."""
     draws = np.random.default_rng(seed)
     rows, right = [], []

@@ -1,4 +1,4 @@
-"""Answers that cheap students of other rows contradict: found, and corrected in rounds.
+"""Answers that cheap students of other rows contradict: found and corrected.
 
 Letters: N rows, M rows that were set aside, L labels.
 """
@@ -10,18 +10,14 @@ import numpy as np
 from stillhouse.classifiers import folds_of
 from stillhouse.errors import MissingDependencyError
 from stillhouse.fit._config import FitConfig
-from stillhouse.fit._crossfit import (
-    CrossFit,
-    Judged,
-    best_cross_fit,
-    mean_probabilities,
-    scaled_softmax,
-)
+from stillhouse.fit._crossfit import CrossFit, Judged, best_cross_fit, corrected_cross_fit
 from stillhouse.fit._noise import soundness
 from stillhouse.fit._proxies import Kind, Proxy, open_proxy, proxy_kinds
 from stillhouse.fit._rows import Floats, Integers, TaskRows
 from stillhouse.runlog import Listener, Ticker
 from stillhouse.statistics import Interval
+
+_NUM_ROUNDS = 3  # the answers as given, by one kind of student and another; then corrected ones
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class Jury:
     """Cheap students of all rows but some, who judge these.
 
     Args:
-        config: Which students, how many parts and rounds.
+        config: Which students, how many parts.
         learn: N rows.
         aside: M rows that no student learns from.
         on_progress: Told about texts read and rounds done.
@@ -74,9 +70,7 @@ class Jury:
         num_folds = min(config.noise.num_folds, len(learn))
         self._folds_N = folds_of(learn.targets_NL, num_folds, seed=config.seed)
         self._answers_N = answer_numbers(learn)
-        self._ticker = Ticker(
-            on_progress, stage="check answers", total=config.noise.num_rounds + 1, unit="rounds"
-        )
+        self._ticker = Ticker(on_progress, stage="check answers", total=_NUM_ROUNDS, unit="rounds")
         self.first = self._judge(proxy_kinds(config)[0])
         self._ticker.advance()
 
@@ -86,31 +80,28 @@ class Jury:
         return self.first.found.noise.rate
 
     def correct(self) -> Correction:
-        """Correct the answers, learn again from that, and so on."""
-        judgement = self._better(self.first)
-        judged = self._judged(judgement.proxy)
-        rate = judgement.found.noise.rate
-        found = judgement.found
-        posterior_NL = self._posterior(found)
-        for _ in range(self._config.noise.num_rounds - 1):
-            targets_NL = softened(self._learn.targets_NL, posterior_NL, self._answers_N)
-            found = best_cross_fit(judged, targets_NL, start=found)
-            posterior_NL = self._posterior(found)
-            self._ticker.advance()
-        aside_ML = soundness(
-            mean_probabilities(found, judgement.proxy.aside),
-            answer_numbers(self._aside),
-            found.noise.rate.value,
-        )
+        """What is probably right, by students who have learnt corrected answers."""
+        better = self._better(self.first)
         self._ticker.advance()
-        return Correction(posterior_NL, aside_ML, judgement.proxy.kind, rate)
+        found = corrected_cross_fit(self._judged(better.proxy), better.found)
+        self._ticker.advance()
+        return Correction(
+            learn_NL=found.posterior(found.logits_NL, self._answers_N),
+            aside_ML=soundness(
+                found.mean_probabilities(better.proxy.aside),
+                answer_numbers(self._aside),
+                found.noise.rate.value,
+            ),
+            kind=better.proxy.kind,
+            rate=better.found.noise.rate,
+        )
 
     def _judge(self, kind: Kind) -> Judgement:
         proxy = open_proxy(kind, self._config, self._learn, self._aside, self._on_progress)
-        return Judgement(proxy, best_cross_fit(self._judged(proxy), self._learn.targets_NL))
+        return Judgement(proxy, best_cross_fit(self._judged(proxy)))
 
     def _judged(self, proxy: Proxy) -> Judged:
-        return Judged(proxy.learn, self._answers_N, self._folds_N)
+        return Judged(proxy.learn, self._learn.targets_NL, self._answers_N, self._folds_N)
 
     def _better(self, first: Judgement) -> Judgement:
         """The kind of students under which the answers are likelier."""
@@ -123,30 +114,8 @@ class Jury:
             return first  # which kind was asked is in the report
         return min(first, second, key=lambda one: one.found.noise.nats)
 
-    def _posterior(self, found: CrossFit) -> Floats:
-        probabilities_NL = scaled_softmax(found.logits_NL, found.noise.temperature)
-        return soundness(probabilities_NL, self._answers_N, found.noise.rate.value)
-
 
 def answer_numbers(rows: TaskRows) -> Integers:
     """(N,) the number of each answer's label, for tasks with one label a text."""
     numbers = {label: number for number, label in enumerate(rows.task.labels)}
     return np.array([numbers[answer] for answer in rows.answers], dtype=np.int64)
-
-
-def softened(targets_NL: Floats, posterior_NL: Floats, answers_N: Integers) -> Floats:
-    """(N, L) what to learn: what was given, as far as it is sound, and else what is right.
-
-    Where the answer is right, all that its teacher said is: its probabilities of other labels are
-    no noise.
-
-    Args:
-        targets_NL: (N, L) what the teacher said.
-        posterior_NL: (N, L) probability of each label to be right.
-        answers_N: (N,) numbers of the teacher's answers.
-    """
-    rows_N = np.arange(len(answers_N))
-    sound_N1 = posterior_NL[rows_N, answers_N][:, None]
-    mixed_NL = posterior_NL.copy()
-    mixed_NL[rows_N, answers_N] = 0.0
-    return np.asarray(mixed_NL + sound_N1 * targets_NL)

@@ -1,11 +1,10 @@
 """Which student is fitted, to what, and what is done about a noisy teacher."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
-from stillhouse.classifiers import EmbeddingConfig, NgramConfig
-from stillhouse.classifiers._configs import EncoderConfig
+from stillhouse.classifiers import EmbeddingConfig, EncoderConfig, NgramConfig
 from stillhouse.fit._rows import Targets
 from stillhouse.records import Record
 
@@ -22,23 +21,25 @@ class NoiseConfig(Record):
 
     method: NoiseMethod = "auto"
     """`committee` settles what several teachers answered differently, each weighed by how reliable
-    it is; `confident` corrects answers that cheap students of the other rows confidently
-    contradict; `auto` does the first where there are several teachers, and the second where
-    clearly more than `min_rate` of the answers are wrong; `off` takes all as they are."""
+    it is; `confident` corrects answers that cheap students of other rows contradict; `auto` does
+    the first where teachers differ, and the second where clearly more than `min_rate` of the
+    answers are wrong at random; `off` takes all as they are."""
     action: NoiseAction = "soften"
     """`soften` learns the probabilities of all labels to be right, `relabel` the likeliest label
     alone, `drop` leaves the row out."""
     min_rate: float = Field(default=0.1, ge=0.0, lt=1.0)
-    """Fraction of wrong answers that `auto` tolerates: cheap students also contradict answers that
-    are right, and correcting those would do harm."""
+    """Fraction of wrong answers that `auto` leaves alone."""
     proxy: ProxyKind = "auto"
     """The cheap student; `auto` takes the one that answers rows it did not see better."""
-    num_folds: int = Field(default=5, ge=2, le=20)
+    num_folds: int = Field(default=5, ge=3, le=20)
     """Parts of the rows; each is judged by cheap students of the others."""
-    num_rounds: int = Field(default=3, ge=1, le=20)
-    """How often the cheap students learn again from what was corrected."""
     ablate: bool = False
     """Also fit without corrections, and compare the two on the rows that were set aside."""
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, given: Any) -> Any:
+        return "off" if given is False else given  # which YAML makes of it
 
 
 class FitConfig(Record):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stillhouse.errors import ConfigError
-from stillhouse.fit._confident import Jury, answer_numbers, softened
+from stillhouse.fit._confident import Jury, answer_numbers
 from stillhouse.fit._config import FitConfig
+from stillhouse.fit._crossfit import softened
 from stillhouse.fit._repair import Repaired, repaired
 from stillhouse.fit._results import estimate
 from stillhouse.fit._rows import Floats, TaskRows, joined
@@ -16,6 +17,8 @@ from stillhouse.fit._validation import predicted_answers
 from stillhouse.fit._votes import num_disputed, settled_votes
 from stillhouse.runlog import Listener
 from stillhouse.statistics import Interval
+
+_FEWEST_TO_JUDGE = 50
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,25 @@ def settle(config: FitConfig, learn: TaskRows, aside: TaskRows, on_progress: Lis
     is_disputed = num_disputed(learn) + num_disputed(aside) > 0
     if noise.method == "committee" or (noise.method == "auto" and is_disputed):
         return _by_committee(config, learn, aside)
+    why_not = _why_not_by_students(learn)
+    if why_not is None:
+        return _by_students(config, learn, aside, on_progress)
+    if noise.method == "confident":
+        raise ConfigError(
+            f"noise.method=confident is not possible here: {why_not}. Ask several teachers, or set "
+            "noise.method=off."
+        )
+    return _as_given(learn, aside, why_not)
+
+
+def _why_not_by_students(learn: TaskRows) -> str | None:
     if learn.task.multiple:
-        if noise.method == "confident":
-            raise ConfigError(
-                f"noise.method=confident is for tasks with one label a text, and "
-                f"{learn.task.name!r} has several. Use noise.method=committee with several "
-                "teachers, or noise.method=off."
-            )
-        return _as_given(learn, aside, "answers with several labels are not checked")
-    return _by_students(config, learn, aside, on_progress)
+        return "it judges answers with one label, and this task has several"
+    if len(learn) < _FEWEST_TO_JUDGE:
+        return f"{len(learn)} rows are too few for students of some to judge the others"
+    if len(set(learn.answers)) < 2:
+        return "all answers are the same"
+    return None
 
 
 def _as_given(
