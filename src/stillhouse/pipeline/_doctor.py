@@ -21,6 +21,7 @@ Status = Literal["ok", "warn", "fail"]
 # What each extra is made of, as the packages are imported; see pyproject.toml.
 EXTRAS = {
     "train": ("torch", "transformers", "safetensors", "peft", "gguf"),
+    "encoder": ("onnx", "onnxruntime", "tokenizers"),
     "local": ("xllamacpp",),
 }
 KEY_VARIABLE = "STILLHOUSE_API_KEY"
