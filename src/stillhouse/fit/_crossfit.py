@@ -128,9 +128,8 @@ def corrected_cross_fit(judged: Judged, first: CrossFit) -> CrossFit:
     pairs: dict[tuple[int, int], LinearHead] = {}
     for one, other in combinations(range(judged.num_folds), 2):
         chosen_N = (judged.folds_N != one) & (judged.folds_N != other)
-        pairs[one, other] = judged.fit(
-            chosen_N, judged.targets_NL, l2=first.l2, start=first.heads[one]
-        )
+        # From the beginning: an earlier head has seen one of the two parts.
+        pairs[one, other] = judged.fit(chosen_N, judged.targets_NL, l2=first.l2, start=None)
 
     def targets_of(fold: int) -> Floats:
         targets_NL = judged.targets_NL.copy()
