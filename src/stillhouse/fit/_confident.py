@@ -10,7 +10,13 @@ import numpy as np
 from stillhouse.classifiers import folds_of
 from stillhouse.errors import MissingDependencyError
 from stillhouse.fit._config import FitConfig
-from stillhouse.fit._crossfit import CrossFit, Judged, best_cross_fit, corrected_cross_fit
+from stillhouse.fit._crossfit import (
+    CrossFit,
+    Judged,
+    best_cross_fit,
+    corrected_cross_fit,
+    settled_cross_fit,
+)
 from stillhouse.fit._noise import soundness
 from stillhouse.fit._proxies import Kind, Proxy, open_proxy, proxy_kinds
 from stillhouse.fit._rows import Floats, Integers, TaskRows
@@ -83,7 +89,8 @@ class Jury:
         """What is probably right, by students who have learnt corrected answers."""
         better = self._better(self.first)
         self._ticker.advance()
-        found = corrected_cross_fit(self._judged(better.proxy), better.found)
+        judged = self._judged(better.proxy)
+        found = settled_cross_fit(judged, corrected_cross_fit(judged, better.found))
         self._ticker.advance()
         return Correction(
             learn_NL=found.posterior(found.logits_NL, self._answers_N),

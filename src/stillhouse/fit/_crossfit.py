@@ -4,7 +4,7 @@ Letters: N rows, M rows that were set aside, F features, L labels.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -66,7 +66,7 @@ class CrossFit:
         heads: By part, that which did not see it.
         l2: Their penalty.
         logits_NL: (N, L) of the head that did not see the row.
-        noise: How noisy these make the answers.
+        noise: How noisy the answers are by these, or by those that they learnt from.
     """
 
     heads: tuple[LinearHead, ...]
@@ -145,6 +145,22 @@ def corrected_cross_fit(judged: Judged, first: CrossFit) -> CrossFit:
         return targets_NL
 
     return best_cross_fit(judged, targets_of=targets_of, start=first)
+
+
+def settled_cross_fit(judged: Judged, corrected: CrossFit) -> CrossFit:
+    """Heads that learn once more, from what `corrected` makes of all other rows.
+
+    Here an answer does colour the corrections of its neighbours, a little: what is known of the
+    noise stays what it was, or it would be found to vanish.
+
+    Args:
+        judged: The rows.
+        corrected: What `corrected_cross_fit` made of them.
+    """
+    posterior_NL = corrected.posterior(corrected.logits_NL, judged.answers_N)
+    targets_NL = softened(judged.targets_NL, posterior_NL, judged.answers_N)
+    found = _cross_fit(judged, lambda fold: targets_NL, corrected.l2 * _WEAKENING, corrected)
+    return replace(found, noise=corrected.noise)
 
 
 def softened(targets_NL: Floats, posterior_NL: Floats, answers_N: Integers) -> Floats:
