@@ -87,7 +87,7 @@ def artifact_document(artifact: "Artifact") -> dict[str, Any]:
 def artifact_text(artifact: "Artifact") -> str:
     """An artefact for people, in one line."""
     counts, usage = artifact.manifest.counts, artifact.manifest.usage
-    verb = "used" if artifact.manifest.kind in ("student", "evaluation") else "kept"
+    verb = "used" if artifact.manifest.kind in ("student", "classifier", "evaluation") else "kept"
     parts = [f"{counts.kept:,} of {counts.num_in:,} {verb}"]
     parts += [f"{number:,} {reason}" for reason, number in counts.dropped.items()]
     if usage.completion_tokens:
