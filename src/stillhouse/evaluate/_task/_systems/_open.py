@@ -76,7 +76,7 @@ class Workshop:
             role="student",
             answered_by="classifier",
             kind=classifier.kind,
-            num_threads=1 if classifier.kind == "ngram" else _torch_threads(),
+            num_threads=1,  # whatever its kind: a message is too short to share out
             num_parameters=classifier.num_parameters,
             num_bytes=_num_bytes(artifact),
             training_seconds=artifact.manifest.usage.seconds,
@@ -104,7 +104,6 @@ class Workshop:
             role="base",
             answered_by="names",
             kind="embedding",
-            num_threads=_torch_threads(),
             num_parameters=num_parameters,
             is_timed=False,
         )
