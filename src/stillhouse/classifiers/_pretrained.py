@@ -1,6 +1,7 @@
 """The weights of a published encoder, under our names."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,9 @@ def open_base(base: str, *, max_tokens: int) -> tuple[TokenReader, EncoderShape,
 def _read(folder: Path) -> dict[str, Array]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
+
+    with suppress(ImportError):
+        import ml_dtypes  # noqa: F401 - comes with onnx, and tells numpy of bfloat16
 
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:

@@ -280,13 +280,14 @@ def evaluate(
     words = ["stillhouse", "evaluate", str(dataset), *students, "--teacher", teacher]
     words += ["--out", str(out), "--title", title]
     words += [word for assignment in settings or () for word in ("--set", assignment)]
+    named = _named_students(students)
     stage, config_type = _measuring(dataset, teacher)
     run_stage(
         partial(
             stage,
             dataset,
             out,
-            students=_named_students(students),
+            students=named,
             title=title,
             command=shlex.join(words),
         ),
