@@ -152,6 +152,7 @@ def test_a_split_keeps_every_row_and_needs_two_sides(tmp_path: Path) -> None:
     completions = import_completions(log, tmp_path / "completions", config=ImportConfig())
     made = split(completions, tmp_path / "split", config=SplitConfig())
     assert made.manifest.counts == completions.manifest.counts
+    assert made.manifest.usage.cost_usd == 0.0  # what was paid is counted once
     before = {one.id: one.messages for one in completions.rows("prompts", Prompt)}
     assert {one.id: one.messages for one in made.rows("prompts", Prompt)} == before
     one = write_log(tmp_path / "one.jsonl", rows(1))

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from stillhouse.artifacts import Artifact, begin_artifact, is_up_to_date, open_artifact
 from stillhouse.errors import DataError
-from stillhouse.records import Completion, Prompt, Record
+from stillhouse.records import Completion, Prompt, Record, Usage
 from stillhouse.runlog import Listener, Ticker, ignore_progress
 
 _STAGE = "split"
@@ -84,7 +84,7 @@ def split(
         writer.write_rows("completions", _counted(completions, ticker), Completion)
         return writer.finish(
             counts=manifest.counts,
-            usage=manifest.usage,
+            usage=Usage(cost_usd=0.0),  # what was paid stands in the parent
             teacher=manifest.teacher,
             tokenizer_sha256=manifest.tokenizer.sha256 if manifest.tokenizer else None,
             chat_template_sha256=manifest.chat_template_sha256,

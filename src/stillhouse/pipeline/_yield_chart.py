@@ -116,7 +116,8 @@ class CurveChart:
             return []
         at, text = y(self.target), f"target {100 * self.target:g}\N{NO-BREAK SPACE}%"
         line = element("line", x1=_LEFT, x2=right, y1=at, y2=at, class_="line dashed")
-        shown = element("text", text, x=right, y=at - 6, class_="end-label end")
+        # At the left, where a curve that rises is still far below it.
+        shown = element("text", text, x=_LEFT + 6, y=at - 6, class_="end-label")
         return [element("g", line, shown, class_="c-untrained")]
 
     def _curve(self, x: Scale, y: Scale) -> list[Markup]:

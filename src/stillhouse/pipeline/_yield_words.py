@@ -16,7 +16,11 @@ def maker_text(calls: CallsFor, price: Price, best: YieldPoint, ceiling: Interva
     if calls.value is not None and calls.value <= best.calls:
         return f"{target} takes about {_calls(calls)}{_usd(price)}; you have {best.calls:,.0f}."
     if calls.verdict == "open":
-        known = f"from {calls.low:,.0f} calls on" if calls.low is not None else "perhaps never"
+        known = (
+            f"from {two_digits(calls.low):,.0f} calls on"
+            if calls.low is not None
+            else "perhaps never"
+        )
         return (
             f"{target} is reached {known}, or never: the data do not tell. With "
             f"{best.calls:,.0f} calls it stands at {best.agreement.value:.1%}."
