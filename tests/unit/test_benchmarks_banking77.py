@@ -5,12 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks._banking77 import measuring, tables
-from benchmarks._banking77.options import Options
+from benchmarks._banking77.options import RESULTS, Options
 from benchmarks._banking77.published import PEERS
 from benchmarks._banking77.rows import LabelRow, banking77, corrupted, first_by_hash
 from benchmarks._banking77.students import kinds
 from benchmarks._banking77.texts import SimilarTexts, first_of_similar
 from benchmarks._parts.goals import rows
+from benchmarks._parts.pages import PAGE, with_tables
+from benchmarks._parts.results import read
+from benchmarks.banking77 import BANKING77
 
 DATA = Options().data
 
@@ -149,3 +152,8 @@ def test_the_scope_of_a_task_is_shown_apart() -> None:
     row = tables.tables(document)["others"].splitlines()[2]
     assert "95.0 % (94.0 to 96.0) in scope" in row
     assert "40.0 % (37.0 to 43.0)" in row
+
+
+def test_the_page_is_that_of_the_results() -> None:
+    page = PAGE.read_text()
+    assert with_tables(page, BANKING77.section, tables.tables(read(RESULTS))) == page
