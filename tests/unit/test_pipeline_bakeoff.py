@@ -75,6 +75,20 @@ def test_a_change_makes_anew_what_depends_on_it_alone(log: Path, tmp_path: Path)
     assert again.skipped == ("import", "split", "curate")
 
 
+def test_a_bakeoff_that_was_stopped_goes_on_with_the_stage_that_it_was_in(
+    log: Path, tmp_path: Path
+) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.stage == "fit ngram" and progress.done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        baked(tmp_path, completions=log, on_progress=stop)
+    assert not (tmp_path / "evaluation").exists()
+    again = baked(tmp_path, completions=log)
+    assert again.skipped == ("import", "split", "curate")
+
+
 def test_a_teacher_is_asked_once_and_its_answers_stay(tmp_path: Path) -> None:
     script = tmp_path / "script.jsonl"
     lines = [{"match": topic, "text": topic} for topic in TOPICS]
