@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stillhouse.errors import ConfigError, DataError, ShapeError
-from stillhouse.statistics import confident_joint, label_issues, wilson_interval
+from stillhouse.statistics import confident_joint, fraction_interval, label_issues
 
 # Three labels: the bars are the mean own probabilities 0.7 (0.9, 0.5), 0.6 (0.8, 0.4), 0.5 (0.5).
 LABELS = [0, 0, 1, 1, 2]
@@ -87,18 +89,45 @@ def test_the_worst_come_first() -> None:
         assert is_wrong[:100].mean() >= is_wrong.mean()
 
 
-def test_the_noise_of_equal_labels_is_the_fraction_of_each_weighted() -> None:
-    # Probabilities that are certain: every row is counted, so noise is a plain fraction.
-    labels = np.repeat([0, 1], 200)
-    seeming = labels.copy()
-    seeming[:20] = 1
-    issues = label_issues(labels, np.eye(2)[seeming])
-    assert issues.noise_fraction.value == pytest.approx(0.05)
-    first, second = wilson_interval(20, 200), wilson_interval(0, 200)
-    above = math.hypot((first.high - 0.1) / 2, second.high / 2)
-    below = math.hypot((0.1 - first.low) / 2, 0)
-    assert issues.noise_fraction.high == pytest.approx(0.05 + above)
-    assert issues.noise_fraction.low == pytest.approx(0.05 - below)
+def sure(counts: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, of each so many rows of which so many surely are the next label's."""
+    labels = np.repeat(np.arange(len(counts)), [rows for rows, _ in counts])
+    seeming = np.concatenate(
+        [(np.arange(rows) < wrong) + label for label, (rows, wrong) in enumerate(counts)]
+    )
+    return labels, np.eye(len(counts))[seeming % len(counts)]
+
+
+def test_the_noise_of_a_sure_model_is_a_plain_fraction_with_its_exact_interval() -> None:
+    # Both labels are wrong as often, so that weighting them changes nothing.
+    noise = label_issues(*sure([(200, 10), (200, 10)])).noise_fraction
+    exact = fraction_interval(20, 400)
+    assert (noise.value, noise.low, noise.high) == pytest.approx(
+        (exact.value, exact.low, exact.high)
+    )
+    none = label_issues(*sure([(200, 0), (200, 0)])).noise_fraction
+    assert (none.low, none.high) == pytest.approx((0.0, fraction_interval(0, 400).high))
+
+
+def test_labels_of_one_fate_each_scatter_less_than_mixed_ones() -> None:
+    # Within each label all rows agree, but rows of a kind are never more than all rows.
+    noise = label_issues(*sure([(100, 90), (100, 0), (100, 5)])).noise_fraction
+    exact = fraction_interval(95, 300)
+    assert noise.value == pytest.approx(exact.value)
+    assert noise.high - noise.low <= exact.high - exact.low + 1e-12
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(st.integers(2, 30), st.integers(2, 5), st.integers(0, 10**6))
+def test_each_label_that_rows_have_is_counted(n: int, num_labels: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    labels = np.append(generator.integers(0, num_labels, n - 1), 0)
+    labels[0] = 1
+    probabilities = generator.dirichlet(np.full(num_labels, 0.3), n)
+    joint = confident_joint(labels, probabilities)
+    assert (joint.sum(axis=1)[np.unique(labels)] > 0).all()
+    noise = label_issues(labels, probabilities).noise_fraction
+    assert 0 <= noise.low <= noise.value <= noise.high <= 1
 
 
 def test_few_rows_leave_the_noise_open() -> None:

@@ -115,7 +115,9 @@ def test_the_areas_standard_error_is_that_of_a_jackknife() -> None:
         [naive_aurc(np.delete(confidences, i), np.delete(wrong, i), seed=0) for i in range(400)]
     )
     error = math.sqrt(399 / 400 * ((left_out - left_out.mean()) ** 2).sum())
-    found = math.log(area.high / area.low) / 2 / 1.959964 * area.value
+    rarer = min(wrong.sum(), 400 - wrong.sum())
+    reach = scipy.stats.t(rarer - 1).ppf(0.975)
+    found = math.log(area.high / area.low) / 2 / reach * area.value
     assert found == pytest.approx(error, rel=0.05)
 
 

@@ -1,20 +1,19 @@
 """Labels that are probably wrong, found by a model that has not seen them.
 
-Letters: N rows, L labels, I rows found.
+Letters: N rows, L labels, K labels that rows have, I rows found.
 
 Source: Northcutt, Jiang & Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset
 Labels", arXiv:1911.00068 (NJC below).
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import betaincinv
 
 from stillhouse.errors import ConfigError, DataError, ShapeError
-from stillhouse.statistics._fractions import wilson_interval
 from stillhouse.statistics._interval import Floats, Integers, Interval, check_confidence
 
 Ranking = Literal["normalized_margin", "self_confidence"]
@@ -71,8 +70,8 @@ def label_issues(
     """Rows off the diagonal of the confident joint, worst first.
 
     Source: NJC, the rows off the diagonal of the confident joint, ranked either way; the noise from
-    their calibrated joint, its interval from Wilson's of each label (Zou & Donner 2008,
-    "Construction of confidence limits about effect measures", Statistics in Medicine 27:1693).
+    their calibrated joint, its interval as Korn & Graubard 1998, "Confidence intervals for
+    proportions with small expected number of positive counts estimated from survey data".
 
     Args:
         labels_N: Numbers of labels, below L.
@@ -110,28 +109,27 @@ def label_issues(
 
 
 def _noise_fraction(joint_LL: Integers, rows_L: Integers, confidence: float) -> Interval:
-    """Wrong labels over all rows: what each label's counted rows say, weighted by its rows."""
-    counted_L = joint_LL.sum(axis=1)
-    wrong_L = counted_L - np.diag(joint_LL)
+    """Wrong labels over all rows: what each label's counted rows say, weighted by its rows.
+
+    The interval is the exact one of as many independent rows as would leave this variance. Adding
+    up intervals of single labels instead covers 88 % where 77 labels are a twentieth wrong each.
+    """
+    has_rows_L = rows_L > 0
+    # Of a label's rows the most probable reaches their mean, so of each label some are counted.
+    counted_K = joint_LL.sum(axis=1)[has_rows_L]
+    wrong_K = 1 - np.diag(joint_LL)[has_rows_L] / counted_K
     n = int(rows_L.sum())
-    value, below, above, unknown = 0.0, 0.0, 0.0, 0.0
-    for rows, counted, wrong in zip(rows_L, counted_L, wrong_L, strict=True):
-        share = float(rows) / n
-        if rows and not counted:
-            unknown += share
-        elif rows:
-            part = wilson_interval(int(wrong), int(counted), confidence=confidence)
-            value += share * part.value
-            below += (share * (part.value - part.low)) ** 2
-            above += (share * (part.high - part.value)) ** 2
-    if unknown == 1:
-        raise DataError(
-            f"None of {n} rows reaches the mean probability of any label. Fit a better model."
-        )
-    low = max(0.0, value - math.sqrt(below))
-    high = min(1.0, value + math.sqrt(above) + unknown)
-    # Of labels without a counted row nothing is known: as the others, or none to all.
-    return Interval(value / (1 - unknown), low, max(high, value / (1 - unknown)), n, n)
+    weights_K = rows_L[has_rows_L] / n
+    value = float(weights_K @ wrong_K)
+    variance = float(weights_K**2 @ (wrong_K * (1 - wrong_K) / counted_K))
+    rows = 1 / float(weights_K**2 @ (1 / counted_K))  # at most, where labels are alike
+    if variance > 0:
+        rows = min(rows, value * (1 - value) / variance)
+    tail = (1 - confidence) / 2
+    wrong, right = value * rows, (1 - value) * rows
+    low = float(betaincinv(wrong, right + 1, tail)) if value > 0 else 0.0
+    high = float(betaincinv(wrong + 1, right, 1 - tail)) if value < 1 else 1.0
+    return Interval(value, low, high, n, n)
 
 
 def _seeming(labels_N: Integers, probabilities_NL: Floats) -> Integers:

@@ -115,8 +115,9 @@ def risk_coverage(
     """The fraction wrong among the most confident answers, for each number of them.
 
     Rows of equal confidence are kept together; the area takes them in random order. The area's
-    interval is symmetric on a log scale with the delta method's standard error; where nothing is
-    wrong it reaches to the area that the exact bound of that allows at worst.
+    interval is symmetric on a log scale with the delta method's standard error and Student's t of
+    the rarer of right and wrong; where nothing is wrong it reaches to the area that the exact bound
+    of that allows at worst.
 
     Source: El-Yaniv & Wiener 2010, "On the Foundations of Noise-free Selective Classification";
     the area as Geifman, Uziel & El-Yaniv 2019, "Bias-Reduced Uncertainty Estimation for Deep Neural
@@ -182,7 +183,9 @@ def _area_of_risk(wrong_N: Floats, lasts_K: Integers, confidence: float) -> Inte
     later_N = run_means(np.cumsum((run_means(wrong_N) / places_N)[::-1])[::-1])
     pulls_N = wrong_N * weights_N - later_N
     error = float(np.std(pulls_N, ddof=1)) / math.sqrt(n)
-    spread = math.exp(float(ndtri(1 - (1 - confidence) / 2)) * error / area)
+    rarer = min(int(wrong_N.sum()), n - int(wrong_N.sum()))
+    reach = float(stdtrit(max(1, rarer - 1), 1 - (1 - confidence) / 2))
+    spread = math.exp(reach * error / area)
     return Interval(area, area / spread, min(1.0, area * spread), n, n)
 
 
