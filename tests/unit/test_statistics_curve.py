@@ -169,6 +169,14 @@ def test_errors_that_do_not_fall_promise_nothing() -> None:
 # Few and bad measurements
 
 
+def test_errors_that_are_all_0_stay_unsure() -> None:
+    curve = fit_yield_curve(CALLS, np.zeros(6), np.full(6, 0.01))
+    at_least = curve.predict(100)
+    assert (at_least.value, at_least.low) == (0.0, 0.0)
+    assert 0.001 < at_least.high < 0.03
+    assert curve.calls_for(0.05).verdict == "reachable"
+
+
 def test_three_budgets_are_the_least() -> None:
     for calls in ([100], [100, 200], [100, 100, 200]):
         with pytest.raises(DataError, match="different numbers of calls do not show"):

@@ -147,7 +147,7 @@ class Profile:
         if side < 0:
             span = value
         else:
-            span = float(self.errors_N.max())
+            span = float((self.errors_N + self.weights_N**-0.5).max())
             while self.keeps(calls, value + span, limit):
                 span *= 2
         # From outside, as what is allowed may have a gap between the families.
