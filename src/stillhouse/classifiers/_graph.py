@@ -1,7 +1,7 @@
 """An encoder as an ONNX graph for onnxruntime, built in memory from checked weights.
 
 No graph is read from disk: one from a stranger could name files to open. Letters: T tokens, D
-width.
+width, I inputs, O outputs, K blocks of inputs.
 """
 
 from typing import Any
@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from stillhouse.classifiers._shape import EncoderShape
-from stillhouse.classifiers._weights import Array, Arrays, Precision
+from stillhouse.classifiers._weights import BLOCK, Array, Arrays, Precision
 from stillhouse.errors import MissingDependencyError
 
 INPUT, OUTPUT = "ids", "state"
 
 _OPSET = 18
 _FUSED = "com.microsoft"  # onnxruntime's own operators: several of a transformer's in one
+_INT8_ACTIVATIONS = 4  # the accuracy level at which they are rounded to eight bits
 _ACTIVATIONS = {"gelu": ("Gelu", _FUSED), "gelu_new": ("FastGelu", _FUSED), "relu": ("Relu", "")}
 
 
@@ -73,7 +74,7 @@ class _Builder:
     def _embedded(self) -> str:
         tokens = self._node("Gather", self._weight("tokens.weight"), INPUT)
         if self._is_int8:
-            scales = self._constant("tokens.scales", self._weights["tokens.scales"][:, None])
+            scales = self._weight("tokens.scales")
             steps = self._node("Cast", tokens, to=self._onnx.TensorProto.FLOAT)
             tokens = self._node("Mul", steps, self._node("Gather", scales, INPUT))
         first, one = self._constant("first", np.array([0])), self._constant("one", np.array([1]))
@@ -99,17 +100,27 @@ class _Builder:
         return self._added(f"{prefix}norm", self._linear(f"{prefix}outer", inner), states)
 
     def _linear(self, name: str, inputs: str) -> str:
-        matrix = self._constant(f"{name}.weight", self._weights[f"{name}.weight"].T)
         bias = self._weight(f"{name}.bias")
         if not self._is_int8:
+            matrix = self._constant(f"{name}.weight", self._weights[f"{name}.weight"].T)
             return self._node("Add", self._node("MatMul", inputs, matrix), bias)
-        scales = self._weight(f"{name}.scales")
-        zeros = self._constant(
-            f"{name}.zeros", np.zeros(len(self._weights[f"{name}.scales"]), np.int8)
-        )
-        # One operator: activations get eight bits and the scale of their largest.
+        steps_OI = self._weights[f"{name}.weight"]
+        num_outputs, num_inputs = steps_OI.shape
+        # One operator: it gives each block of the activations eight bits and a scale, too.
         return self._node(
-            "DynamicQuantizeMatMul", inputs, matrix, scales, zeros, bias, domain=_FUSED
+            "MatMulNBits",
+            inputs,
+            self._constant(f"{name}.weight", _in_blocks(steps_OI)),
+            self._constant(f"{name}.scales", self._weights[f"{name}.scales"].reshape(-1)),
+            "",
+            "",
+            bias,
+            domain=_FUSED,
+            K=num_inputs,
+            N=num_outputs,
+            bits=8,
+            block_size=BLOCK,
+            accuracy_level=_INT8_ACTIVATIONS,
         )
 
     def _added(self, norm: str, change: str, states: str) -> str:
@@ -141,3 +152,11 @@ class _Builder:
             self._onnx.helper.make_node(operator, inputs, [output], domain=domain, **settings)
         )
         return output
+
+
+def _in_blocks(steps_OI: Array) -> Array:
+    """(O, K, BLOCK) uint8 with 128 for zero, also where the last block has no inputs."""
+    num_outputs, num_inputs = steps_OI.shape
+    missing = -num_inputs % BLOCK
+    padded_OI = np.pad(steps_OI.astype(np.int16) + 128, [(0, 0), (0, missing)], constant_values=128)
+    return padded_OI.astype(np.uint8).reshape(num_outputs, -1, BLOCK)

@@ -1,6 +1,6 @@
 """An encoder's weights as arrays: their names and shapes, and the same in eight bits.
 
-Letters: I inputs, O outputs, V vocabulary, D width.
+Letters: I inputs, O outputs, K blocks of inputs, V vocabulary, D width.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,14 @@ Precision = Literal["int8", "float32"]
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
-LARGEST = 63
-"""Steps of an int8 weight. With 127, processors without VNNI overflow in sums of pairs."""
+LARGEST = 127
+"""Steps of an int8 weight."""
+BLOCK = 64
+"""Inputs of a linear layer that share a scale, of weights and of activations alike.
+
+One scale for all activations of a layer, as dynamic quantisation has it, is set by the few large
+ones that a normalised layer always has: states then err by 11 %, in blocks by 4 %.
+"""
 
 _LARGE = ("query_key_value.weight", "attended.weight", "inner.weight", "outer.weight")
 
@@ -49,12 +55,13 @@ def float_shapes(shape: EncoderShape) -> dict[str, tuple[int, ...]]:
 def shrunk(weights: Arrays, precision: Precision) -> dict[str, Array]:
     """The weights as they are kept: float32, or linear layers and tokens in eight bits.
 
-    Each output and each token has a scale, so that a weight errs by half a scale at most.
+    Each block of an output's inputs and each token has a scale, so that a weight errs by half a
+    scale at most.
     """
     kept: dict[str, Array] = {}
     for name, array in weights.items():
         if precision == "int8" and _is_large(name):
-            kept[name], kept[_scales_name(name)] = _quantised(array)
+            kept[name], kept[_scales_name(name)] = _quantised(array, _block(name, array.shape))
         else:
             kept[name] = array.astype(np.float32, copy=False)
     return kept
@@ -71,7 +78,7 @@ def check_arrays(arrays: Arrays, shape: EncoderShape, precision: Precision) -> N
         is_int8 = precision == "int8" and _is_large(name)
         wanted[name] = ("int8" if is_int8 else "float32", size)
         if is_int8:
-            wanted[_scales_name(name)] = ("float32", size[:1])
+            wanted[_scales_name(name)] = ("float32", (size[0], -(-size[1] // _block(name, size))))
     if missing := sorted(wanted.keys() ^ arrays.keys()):
         raise IntegrityError(
             f"{len(missing)} tensors of the encoder are missing or too many, the first is "
@@ -93,8 +100,16 @@ def _scales_name(name: str) -> str:
     return f"{name.removesuffix('weight')}scales"
 
 
-def _quantised(weights_OI: Array) -> tuple[Array, Array]:
-    largest_O = np.abs(weights_OI).max(axis=1)
-    scales_O = np.where(largest_O > 0, largest_O / LARGEST, 1.0).astype(np.float32)
-    steps_OI = np.rint(weights_OI / scales_O[:, None])
-    return np.clip(steps_OI, -LARGEST, LARGEST).astype(np.int8), scales_O
+def _block(name: str, size: tuple[int, ...]) -> int:
+    """Inputs that share a scale: of tokens all, as these are only read."""
+    return size[1] if name == "tokens.weight" else BLOCK
+
+
+def _quantised(weights_OI: Array, block: int) -> tuple[Array, Array]:
+    """(O, I) int8 steps and (O, K) float32 scales."""
+    starts_K = np.arange(0, weights_OI.shape[1], block)
+    largest_OK = np.maximum.reduceat(np.abs(weights_OI), starts_K, axis=1)
+    scales_OK = np.where(largest_OK > 0, largest_OK / LARGEST, 1.0).astype(np.float32)
+    scales_OI = np.repeat(scales_OK, block, axis=1)[:, : weights_OI.shape[1]]
+    steps_OI = np.rint(weights_OI / scales_OI)
+    return np.clip(steps_OI, -LARGEST, LARGEST).astype(np.int8), scales_OK
