@@ -18,6 +18,7 @@ from stillhouse.classifiers import (
 from stillhouse.classifiers._linear import LinearHead
 from stillhouse.classifiers._losses import disagreement, target_loss
 from stillhouse.classifiers._network import TokenBatch, load_encoder
+from stillhouse.classifiers._precision import multiplies_bfloat16
 from stillhouse.classifiers._pretrained import open_base
 from stillhouse.classifiers._training import Lessons, Trainer
 from stillhouse.errors import CheckpointError, DataError, NonFiniteLossError
@@ -33,7 +34,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(folder: Path, **changes: Any) -> EncoderConfig:
-    given = {"base": str(folder), "max_tokens": 16, "epochs": 3, "batch_size": 4}
+    # In float32, so that every processor says the same.
+    given = {
+        "base": str(folder),
+        "max_tokens": 16,
+        "epochs": 3,
+        "batch_size": 4,
+        "training_precision": "float32",
+    }
     return EncoderConfig(**{**given, "learning_rate": 1e-3, **changes})
 
 
@@ -143,6 +151,19 @@ def test_dropout_of_a_step_does_not_hang_on_what_was_drawn_before(folder: Path) 
     assert losses() != list(trainer(folder, dropout=0.3, seed=1).run_epoch(0))
 
 
+def test_bfloat16_moves_losses_a_little_and_keeps_weights_in_float32(folder: Path) -> None:
+    def losses(precision: str) -> list[float]:
+        return list(trainer(folder, dropout=0.0, training_precision=precision).run_epoch(0))
+
+    exact, short = losses("float32"), losses("bfloat16")
+    assert short != exact
+    assert short[0] == pytest.approx(exact[0], rel=0.01)
+    assert losses("auto") == (short if multiplies_bfloat16() else exact)
+    training = trainer(folder, training_precision="bfloat16")
+    next(training.run_epoch(0))
+    assert {one.dtype for one in training.state().values()} == {torch.float32, torch.int64}
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(folder: Path) -> None:
     training = trainer(folder)
     steps = training.run_epoch(0)
@@ -229,12 +250,14 @@ class Stop(Exception):
     """What a user's Ctrl-C is to this test."""
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("is_judged", [True, False])
 def test_a_training_that_was_stopped_ends_as_one_that_was_not(
-    folder: Path, tmp_path: Path, is_judged: bool
+    folder: Path, tmp_path: Path, is_judged: bool, precision: str
 ) -> None:
     options = {"validation": (TEXTS[:9], TARGETS[:9])} if is_judged else {}
-    whole = fit(folder, {"dropout": 0.3}, **options)
+    changes = {"dropout": 0.3, "training_precision": precision}
+    whole = fit(folder, changes, **options)
 
     def stop_in_the_last_epoch(progress: Any) -> None:
         if progress.stage == "fit encoder" and progress.done > 2 * progress.total / 3:
@@ -243,15 +266,13 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(
     with pytest.raises(Stop):
         fit(
             folder,
-            {"dropout": 0.3},
+            changes,
             checkpoint_dir=tmp_path,
             on_progress=stop_in_the_last_epoch,
             **options,
         )
     seen: list[Any] = []
-    resumed = fit(
-        folder, {"dropout": 0.3}, checkpoint_dir=tmp_path, on_progress=seen.append, **options
-    )
+    resumed = fit(folder, changes, checkpoint_dir=tmp_path, on_progress=seen.append, **options)
     assert next(p.done for p in seen if p.stage == "fit encoder") == 2 * 6
     np.testing.assert_array_equal(resumed.logits(TEXTS), whole.logits(TEXTS))
     assert resumed.report == whole.report

@@ -16,6 +16,7 @@ from stillhouse.classifiers._configs import EncoderConfig
 from stillhouse.classifiers._linear import LinearHead
 from stillhouse.classifiers._losses import disagreement, target_loss
 from stillhouse.classifiers._network import Encoder, TokenBatch, encoder_weights
+from stillhouse.classifiers._precision import autocast
 from stillhouse.classifiers._weights import Array
 from stillhouse.errors import CheckpointError, NonFiniteLossError
 
@@ -176,7 +177,9 @@ class Trainer:
         targets_BS, weights_B = lessons.targets_NS[list(part)], lessons.weights_N[list(part)]
         readings = 2 if self._config.r_drop else 1
         batch = TokenBatch.of([lessons.ids[row] for row in part] * readings)
-        states_BD = F.dropout(self._network(batch), self._config.dropout, self._parts.training)
+        with autocast(self._config.training_precision):
+            states_BD = self._network(batch)
+        states_BD = F.dropout(states_BD.float(), self._config.dropout, self._parts.training)
         logits = self._head(states_BD).chunk(readings)
         is_multiple = lessons.is_multiple
         each = [target_loss(one, targets_BS, is_multiple=is_multiple) for one in logits]
