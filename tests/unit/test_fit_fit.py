@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from encoder_cases import make_encoder
 from fit_cases import LABELS, a_dataset, a_task, an_answer, repairs_right, rows_of
+from safetensors.numpy import load_file, save_file
 
 from stillhouse.artifacts import Artifact, check_files, check_rows_root, open_artifact
-from stillhouse.classifiers import load_classifier, probabilities
+from stillhouse.classifiers import encoder_revision, load_classifier, probabilities
 from stillhouse.errors import ConfigError, DataError
 from stillhouse.fit import FitConfig, RepairRow, ValidationRow, fit
 from stillhouse.runlog import Progress
@@ -104,6 +106,28 @@ def test_other_settings_replace_it_only_when_asked(tmp_path: Path) -> None:
     other = config_of(seed=1)
     fit(tmp_path / "dataset", first.path, config=other, replace=True)
     assert open_artifact(first.path).manifest.seeds == {"fit": 1}
+
+
+def test_the_manifest_names_the_encoder_and_other_weights_are_another_student(
+    tmp_path: Path,
+) -> None:
+    folder = make_encoder(tmp_path / "encoder")
+    given = {
+        "student": "embedding",
+        "noise": {"method": "off"},
+        "embedding": {"base": str(folder), "max_tokens": 16, "l2": 1.0, "ngrams": None},
+    }
+    rows, _ = rows_of(60)
+    first = fitted(tmp_path, rows, **given)
+    assert first.manifest.student is not None
+    assert first.manifest.student.base == str(folder)
+    assert first.manifest.student.revision == encoder_revision(str(folder))
+    assert fitted(tmp_path, rows, **given).manifest == first.manifest
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    save_file({name: array + 1 for name, array in weights.items()}, path)
+    with pytest.raises(ConfigError, match="other"):
+        fitted(tmp_path, rows, **given)
 
 
 def test_damaged_held_out_rows_change_nothing(tmp_path: Path) -> None:

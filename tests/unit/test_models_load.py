@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from stillhouse import models
+from stillhouse.artifacts import weights_revision
 from stillhouse.errors import ConfigError, IntegrityError
 from stillhouse.models import ModelFolder, load_chat, load_model, locate_model
-from stillhouse.models._fingerprint import weights_revision
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from stillhouse.artifacts._merkle import MerkleTree, merkle_root
 from stillhouse.artifacts._paths import atomic_write_bytes, file_sha256, sync_folder
 from stillhouse.artifacts._reader import Artifact, check_files, check_rows_root, open_artifact
 from stillhouse.artifacts._tables import arrow_schema, read_rows, write_table
+from stillhouse.artifacts._weights_revision import weights_revision
 from stillhouse.artifacts._writer import ArtifactWriter, begin_artifact, is_up_to_date
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "CodeInfo",
     "TeacherRef",
     "StudentInfo",
+    "weights_revision",
     "TokenizerInfo",
     "read_manifest",
     "Artifact",

@@ -19,6 +19,8 @@ from stillhouse.classifiers._configs import EmbeddingConfig, EncoderConfig, Ngra
 from stillhouse.classifiers._files import load_classifier, save_classifier
 from stillhouse.classifiers._folds import folds_of
 from stillhouse.classifiers._ngram import NgramClassifier, fit_ngram
+from stillhouse.classifiers._pretrained import encoder_revision
+from stillhouse.classifiers._shape import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
     from stillhouse.classifiers._embedding import fit_embedding
@@ -37,6 +39,8 @@ __all__ = [
     "fit_embedding",
     "EncoderConfig",
     "fit_encoder",
+    "DEFAULT_ENCODER",
+    "encoder_revision",
     "folds_of",
     "save_classifier",
     "load_classifier",

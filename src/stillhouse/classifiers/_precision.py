@@ -20,5 +20,5 @@ def multiplies_bfloat16() -> bool:
 
     Older versions of torch do not tell, and count as without.
     """
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stillhouse.artifacts import weights_revision
 from stillhouse.classifiers._shape import EncoderShape, Family, locate_encoder, read_shape
 from stillhouse.classifiers._tokens import TokenReader, read_tokenizer
 from stillhouse.classifiers._weights import Array, float_shapes
@@ -33,6 +34,20 @@ _DISTILBERT = {
     "norm": "output_layer_norm",
 }
 _JOINT = ("query", "key", "value")
+
+
+def encoder_revision(base: str) -> str:
+    """SHA-256 of the encoder's weights (docs/format.md, section 4).
+
+    Args:
+        base: Where it is; see `locate_encoder`.
+
+    Raises:
+        ConfigError: nothing is there.
+        IntegrityError: there are no weights, or they are damaged.
+        MissingDependencyError: the default encoder is not installed.
+    """
+    return weights_revision(locate_encoder(base))
 
 
 def open_base(base: str, *, max_tokens: int) -> tuple[TokenReader, EncoderShape, dict[str, Array]]:

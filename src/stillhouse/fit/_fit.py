@@ -11,11 +11,17 @@ from stillhouse.artifacts import (
     Artifact,
     ArtifactWriter,
     Counts,
+    StudentInfo,
     begin_artifact,
     is_up_to_date,
     open_artifact,
 )
-from stillhouse.classifiers import probabilities, save_classifier
+from stillhouse.classifiers import (
+    DEFAULT_ENCODER,
+    encoder_revision,
+    probabilities,
+    save_classifier,
+)
 from stillhouse.fit._ablation import ablation_results
 from stillhouse.fit._calibrate import Calibrated, calibrated_student
 from stillhouse.fit._config import FitConfig
@@ -68,7 +74,8 @@ def fit(
         MissingDependencyError: the student needs a package that is not installed.
     """
     parent = open_artifact(dataset, kind="dataset")
-    resolved = config.model_dump(mode="json")
+    base = _base_of(config)
+    resolved = {**config.model_dump(mode="json"), "base_revision": base.revision if base else None}
     if is_up_to_date(out, stage=_STAGE, config=resolved, parents=[parent]):
         return open_artifact(out)
     # Before the folder is claimed, so that what cannot be learnt replaces nothing.
@@ -84,9 +91,19 @@ def fit(
         replace=replace,
     )
     try:
-        return _Fitting(parent, config, parts, on_progress).finish(writer)
+        return _Fitting(parent, config, base, parts, on_progress).finish(writer)
     finally:
         writer.release()
+
+
+def _base_of(config: FitConfig) -> StudentInfo | None:
+    """The encoder that the student starts from; None where it starts from nothing."""
+    if config.student == "ngram":
+        return None
+    of_student = config.embedding if config.student == "embedding" else config.encoder
+    return StudentInfo(
+        base=of_student.base or DEFAULT_ENCODER, revision=encoder_revision(of_student.base)
+    )
 
 
 @dataclass
@@ -96,6 +113,7 @@ class _Fitting:
     Attributes:
         dataset: Where the rows are from.
         config: What to do.
+        base: What the student starts from, if anything.
         parts: The rows.
         on_progress: Told how far it is.
         seconds: What each phase took.
@@ -103,6 +121,7 @@ class _Fitting:
 
     dataset: Artifact
     config: FitConfig
+    base: StudentInfo | None
     parts: Parts
     on_progress: Listener
     seconds: dict[str, float] = field(default_factory=dict)
@@ -175,6 +194,7 @@ class _Fitting:
             counts=Counts.model_validate(counts),
             usage=Usage(cost_usd=0.0),
             teacher=manifest.teacher,
+            student=self.base,
             sampling=manifest.sampling,
             seeds={"fit": self.config.seed},
             device="cpu",

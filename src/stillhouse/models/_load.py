@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stillhouse.artifacts import file_sha256
+from stillhouse.artifacts import file_sha256, weights_revision
 from stillhouse.chat import ChatTokenizer
 from stillhouse.errors import (
     ConfigError,
@@ -16,7 +16,6 @@ from stillhouse.errors import (
     MissingDependencyError,
     StillhouseError,
 )
-from stillhouse.models._fingerprint import weights_revision
 from stillhouse.models._gguf import converted_folder, embedded_gguf
 from stillhouse.models._weights import blank_network, read_network
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors import torch as safetensors_torch
 
+from stillhouse.artifacts import weights_revision
 from stillhouse.errors import IntegrityError
 from stillhouse.models import load_model, locate_model
-from stillhouse.models._fingerprint import weights_revision
 
 WEIGHTS = {
     "b.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3),
