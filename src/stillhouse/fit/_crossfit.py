@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from stillhouse.classifiers._linear import Features, LinearHead, fit_linear
+from stillhouse.classifiers import Features, LinearHead, fit_linear
 from stillhouse.fit._noise import NoiseEstimate, estimate_noise, soundness
 from stillhouse.fit._rows import Flags, Floats, Integers
 

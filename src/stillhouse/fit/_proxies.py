@@ -10,9 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from stillhouse.classifiers import EmbeddingConfig
-from stillhouse.classifiers._linear import Features
-from stillhouse.classifiers._ngrams import learn_vocabulary
+from stillhouse.classifiers import EmbeddingConfig, Features, learn_vocabulary
 from stillhouse.fit._config import FitConfig
 from stillhouse.fit._rows import TaskRows
 from stillhouse.runlog import Listener, Ticker
@@ -61,8 +59,7 @@ def _sentence_states(
     texts: Sequence[str], config: EmbeddingConfig, on_progress: Listener
 ) -> npt.NDArray[np.float32]:
     """(N, D) states of a sentence encoder."""
-    from stillhouse.classifiers._frozen import FrozenEncoder
-    from stillhouse.classifiers._pretrained import open_base
+    from stillhouse.classifiers import FrozenEncoder, open_base
 
     reader, shape, weights = open_base(config.base, max_tokens=config.max_tokens)
     encoder = FrozenEncoder.of(reader, weights, shape, config.precision)
