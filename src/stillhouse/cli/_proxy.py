@@ -9,8 +9,7 @@ from stillhouse.cli._options import JsonOption, QuietOption
 from stillhouse.cli._output import Output
 
 if TYPE_CHECKING:
-    from stillhouse.collect import ProxyCounts
-    from stillhouse.collect._proxy._server import Proxy
+    from stillhouse.collect import Proxy, ProxyCounts
 
 _MOST_LISTED = 10
 

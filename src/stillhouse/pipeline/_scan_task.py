@@ -9,8 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from stillhouse.pipeline._scan_parts import Part
-from stillhouse.tasks import Task
-from stillhouse.tasks._labels import fold
+from stillhouse.tasks import Task, fold
 
 _MOST = 0.9  # of the answers: the others may be refusals and slips
 _MAX_LABEL_CHARS = 80
@@ -84,7 +83,7 @@ def _parts_of(answer: str) -> tuple[str, ...]:
 def _json_object(text: str) -> dict[str, Any] | None:
     if not text.startswith(("{", "`")):
         return None
-    from stillhouse.tasks._json import NotJsonError, read_json
+    from stillhouse.tasks import NotJsonError, read_json
 
     try:
         found = read_json(text)
