@@ -17,8 +17,8 @@ from stillhouse.evaluate._arena._results import (
     Standing,
     Verdict,
 )
-from stillhouse.evaluate._report import LineageNode
 from stillhouse.evaluate._results import Estimate
+from stillhouse.pages import LineageNode
 from stillhouse.records import Usage
 
 NUM_PROMPTS = 300

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from stillhouse.evaluate._report import CountRow, LineageNode, StageCost
 from stillhouse.evaluate._task import (
     LearningPoint,
     RunFacts,
@@ -24,6 +23,7 @@ from stillhouse.evaluate._task._records import Validation
 from stillhouse.evaluate._task._results import ContaminationFacts, CountFacts
 from stillhouse.evaluate._task._systems._answers import Given, SystemFacts
 from stillhouse.evaluate._task._validation import ValidationRows
+from stillhouse.pages import CountRow, LineageNode, StageCost
 from stillhouse.records import canonical_json
 from stillhouse.tasks import Task, TaskAnswer
 

@@ -5,7 +5,7 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
-from stillhouse.evaluate._report import CountRow, LineageNode, StageCost, TrainingCurve
+from stillhouse.evaluate._report import TrainingCurve
 from stillhouse.evaluate._results import (
     Comparison,
     Estimate,
@@ -15,6 +15,7 @@ from stillhouse.evaluate._results import (
     SampleRow,
     Target,
 )
+from stillhouse.pages import CountRow, LineageNode, StageCost
 
 STORIES = (
     (

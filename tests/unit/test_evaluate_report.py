@@ -11,14 +11,10 @@ import pytest
 import report_cases as cases
 from report_checks import CHROMIUM, Page, browser_complaints, contrast, drawings, plain
 
-from stillhouse.evaluate._report import (
-    CountRow,
-    LineageNode,
-    StageCost,
-    TrainingCurve,
-    render_report,
-)
+from stillhouse.evaluate._report import TrainingCurve, render_report
+from stillhouse.evaluate._report._figures import running_mean
 from stillhouse.evaluate._results import ModelResult, OwnTextKl, SampleRow, Target
+from stillhouse.pages import CountRow, LineageNode, StageCost
 
 SECTIONS = (
     "figures",
@@ -309,7 +305,7 @@ def test_the_same_inputs_give_the_same_page() -> None:
 
 
 def test_text_stands_out_from_its_background_in_light_and_dark() -> None:
-    style = files("stillhouse.evaluate._report").joinpath("report.css").read_text("utf-8")
+    style = files("stillhouse.pages").joinpath("page.css").read_text("utf-8")
     light, dark = (
         dict(re.findall(r"--([\w-]+): (#\w{6});", block))
         for block in re.findall(r":root \{(.*?)\}", style, flags=re.DOTALL)
@@ -337,3 +333,14 @@ def test_nothing_sticks_out_at_any_width(tmp_path: Path) -> None:
     )
     assert min(drawn) >= 15
     assert complaints == []
+
+
+def test_the_running_mean_keeps_a_straight_line_straight() -> None:
+    line = tuple((float(x), 3.0 - 0.1 * x) for x in range(30))
+    smoothed = running_mean(line, 7)
+    assert [x for x, _ in smoothed] == [x for x, _ in line]
+    assert [y for _, y in smoothed] == pytest.approx([y for _, y in line])
+
+
+def test_the_running_mean_takes_noise_away() -> None:
+    assert running_mean(((0, 0.0), (1, 3.0), (2, 0.0)), 3)[1] == (1, 1.0)

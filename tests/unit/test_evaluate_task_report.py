@@ -12,10 +12,10 @@ import pytest
 from report_checks import CHROMIUM, Page, browser_complaints, contrast, drawings, plain
 
 from stillhouse.errors import IntegrityError
-from stillhouse.evaluate._report import CountRow, LineageNode, StageCost
 from stillhouse.evaluate._task import RunFacts, TaskResults, read_task_results, render_task_report
 from stillhouse.evaluate._task._report._scatter import Mark, frontier
 from stillhouse.evaluate._task._results import ContaminationFacts
+from stillhouse.pages import CountRow, LineageNode, StageCost
 
 SECTIONS = (
     "figures", "systems", "claims", "pareto", "calibration", "risk", "labels", "learning",
@@ -273,7 +273,7 @@ def test_results_survive_a_round_trip_and_refuse_what_is_damaged(tmp_path: Path)
 
 
 def test_text_stands_out_from_its_background_in_light_and_dark() -> None:
-    base = files("stillhouse.evaluate._report").joinpath("report.css").read_text("utf-8")
+    base = files("stillhouse.pages").joinpath("page.css").read_text("utf-8")
     style = files("stillhouse.evaluate._task._report").joinpath("task.css").read_text("utf-8")
     light, dark = (
         dict(re.findall(r"--([\w-]+): (#\w{6});", block))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from stillhouse import __version__
 from stillhouse.artifacts import Artifact
-from stillhouse.evaluate._report import CountRow, LineageNode, StageCost, TrainingCurve
+from stillhouse.evaluate._report import TrainingCurve
+from stillhouse.pages import CountRow, LineageNode, StageCost
 from stillhouse.provenance import lineage
 from stillhouse.runlog import read_metrics
 

@@ -4,11 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-import jinja2
-
-from stillhouse.evaluate._report._figures import Figure
-from stillhouse.evaluate._report._frame import Tile, page_environment, utc_text
-from stillhouse.evaluate._report._numbers import duration, money
+from stillhouse.pages import Figure, Tile, duration, money, page_environment, utc_text
 from stillhouse.pipeline._scan_results import PartResult, ScanResults
 from stillhouse.pipeline._scan_words import promise_text
 from stillhouse.pipeline._yield_chart import CurveChart, Measure
@@ -37,7 +33,7 @@ def render_scan(results: ScanResults, *, command: str) -> str:
         results: What was found.
         command: What a reader types to get the same results.
     """
-    environment = page_templates()
+    environment = page_environment("stillhouse.pipeline")
     beyond = ""
     if results.num_prompts_beyond:
         beyond = (
@@ -59,15 +55,6 @@ def render_scan(results: ScanResults, *, command: str) -> str:
             "answered by": ", ".join(list(results.models)[:3]) or "unknown",
         },
     )
-
-
-def page_templates() -> jinja2.Environment:
-    """The templates of this room, then those that all reports share."""
-    environment = page_environment()
-    mine = jinja2.PackageLoader("stillhouse.pipeline", "")
-    shared = environment.loader
-    environment.loader = jinja2.ChoiceLoader([mine] if shared is None else [mine, shared])
-    return environment
 
 
 def _tiles(results: ScanResults) -> list[Tile]:

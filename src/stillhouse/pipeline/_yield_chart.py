@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from stillhouse.evaluate._report._charts import Scale, nice_ticks
-from stillhouse.evaluate._report._figures import Figure
-from stillhouse.evaluate._report._svg import drawing, element, text_width
+from stillhouse.pages import Figure, Scale, drawing, element, nice_ticks, text_width
 
 _WIDE_PX, _NARROW_PX, _WIDE_HEIGHT, _NARROW_HEIGHT = 1040.0, 340.0, 320.0, 260.0
 _TOP, _BOTTOM, _LEFT, _RIGHT = 28.0, 42.0, 44.0, 8.0

@@ -4,10 +4,7 @@ from types import SimpleNamespace
 
 from markupsafe import Markup
 
-from stillhouse.evaluate._report._frame import Tile, utc_text
-from stillhouse.evaluate._report._numbers import duration, fixed, money
-from stillhouse.evaluate._report._svg import element
-from stillhouse.pipeline._scan_page import page_templates
+from stillhouse.pages import Tile, duration, element, fixed, money, page_environment, utc_text
 from stillhouse.pipeline._yield_chart import CurveChart, Measure
 from stillhouse.pipeline._yield_results import YieldPoint, YieldResults
 from stillhouse.pipeline._yield_words import two_digits
@@ -37,7 +34,7 @@ def render_yield(results: YieldResults, *, command: str) -> str:
     """
     chart = curve_chart(results)
     return (
-        page_templates()
+        page_environment("stillhouse.pipeline")
         .get_template("_yield.html.jinja")
         .render(
             results=results,

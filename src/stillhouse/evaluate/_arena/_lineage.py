@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stillhouse.artifacts import Artifact
 from stillhouse.evaluate._history import History
-from stillhouse.evaluate._report import LineageNode
+from stillhouse.pages import LineageNode
 
 
 def lineage_nodes(history: History, named: Mapping[str, Artifact]) -> list[LineageNode]:

@@ -1,7 +1,6 @@
-"""Which chart shows what: from results and run records to drawings.
+"""Which chart shows what: from results and losses to drawings.
 
-A `Figure` holds two drawings of the same data, for a wide and for a narrow column; the style
-sheet shows one. A figure with nothing to draw is None and the page says so in words.
+A figure with nothing to draw is None and the page says so in words.
 """
 
 import itertools
@@ -11,41 +10,42 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from stillhouse.evaluate._report._charts import (
+from stillhouse.evaluate._results import EvaluationResults, ModelResult
+from stillhouse.pages import (
     Axes,
     Bar,
+    Figure,
     Point,
     Series,
     bar_chart,
-    line_chart,
-    stacked_bar,
-)
-from stillhouse.evaluate._report._inputs import StageCost, TrainingCurve
-from stillhouse.evaluate._report._numbers import (
     duration,
     fixed,
+    line_chart,
     parameters,
-    percent,
     size,
     times,
 )
-from stillhouse.evaluate._results import EvaluationResults, ModelResult
 
 _STUDENT_COLORS = ("c-student", "c-student-2", "c-student-3", "c-student-4")
-_NUM_STAGE_COLORS = 6
-_WIDE_PX, _NARROW_PX, _PAGE_PX = 500.0, 340.0, 1040.0
+_WIDE_PX, _NARROW_PX = 500.0, 340.0
 _MAX_DRAWN_POINTS = 400
 _LOG_FROM_RATIO = 8.0
 """An axis that spans more than this ratio is logarithmic: below it a linear one reads better."""
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One chart, drawn for both column widths."""
+class TrainingCurve:
+    """The losses of one training run.
 
-    wide: Markup
-    narrow: Markup
-    note: str = ""
+    Attributes:
+        name: The model's name in the results, so that its colour is the same everywhere.
+        points: (step, training loss in nats per token), by step.
+        held_out: The same on held-out examples, where it was measured.
+    """
+
+    name: str
+    points: tuple[tuple[int, float], ...]
+    held_out: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,29 +131,6 @@ def compare(teacher: float | None, student: float | None, words: tuple[str, str]
     if teacher >= student:
         return f"{times(teacher / student)} {words[0]}"
     return f"{times(student / teacher)} {words[1]}"
-
-
-def stage_figure(stages: Sequence[StageCost]) -> Figure | None:
-    """One bar of the whole time, cut into stages."""
-    total_s = sum(stage.seconds for stage in stages)
-    if total_s <= 0:
-        return None
-    bars = [
-        Bar(stage.stage, stage_color(index), stage.seconds, duration(stage.seconds))
-        for index, stage in enumerate(stages)
-    ]
-    label = "Time by stage: " + ", ".join(
-        f"{bar.label} {percent(bar.value / total_s)}" for bar in bars
-    )
-    return Figure(
-        wide=stacked_bar(bars, width=_PAGE_PX, label=label),
-        narrow=stacked_bar(bars, width=_NARROW_PX, label=label),
-    )
-
-
-def stage_color(index: int) -> str:
-    """The colour class of the n-th stage."""
-    return f"c-stage-{index % _NUM_STAGE_COLORS + 1}"
 
 
 _SIZE_MEASURES: tuple[

@@ -3,25 +3,33 @@
 from collections.abc import Mapping, Sequence
 
 from stillhouse.evaluate._report._figures import (
+    TrainingCurve,
     compare,
     loss_figure,
     model_colors,
     position_figure,
     size_panels,
-    stage_figure,
 )
-from stillhouse.evaluate._report._frame import Tile, lineage_figure, page_environment, utc_text
-from stillhouse.evaluate._report._inputs import CountRow, LineageNode, StageCost, TrainingCurve
-from stillhouse.evaluate._report._numbers import (
+from stillhouse.evaluate._report._table import METRICS, comparison_lines, comparison_table
+from stillhouse.evaluate._results import EvaluationResults
+from stillhouse.pages import (
+    CountRow,
+    LineageNode,
+    StageCost,
+    Tile,
     duration,
     estimate_interval,
     estimate_value,
     fixed,
+    lineage_figure,
+    page_environment,
     parameters,
+    stage_figure,
+    stage_rows,
+    stage_total,
+    total_cost,
+    utc_text,
 )
-from stillhouse.evaluate._report._stages import stage_rows, stage_total, total_cost
-from stillhouse.evaluate._report._table import METRICS, comparison_lines, comparison_table
-from stillhouse.evaluate._results import EvaluationResults
 
 
 def render_report(
@@ -45,7 +53,7 @@ def render_report(
         DataError: the lineage names a node twice, an unknown parent, or forms a cycle.
     """
     colors = model_colors(results)
-    page = page_environment().get_template("report.html.jinja")
+    page = page_environment("stillhouse.evaluate", "_report").get_template("report.html.jinja")
     return page.render(
         results=results,
         colors=colors,

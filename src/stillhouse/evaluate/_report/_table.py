@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from stillhouse.evaluate._report._numbers import (
+from stillhouse.evaluate._results import Comparison, Estimate, EvaluationResults, ModelResult
+from stillhouse.pages import (
     duration,
     estimate_interval,
     estimate_value,
@@ -12,7 +13,6 @@ from stillhouse.evaluate._report._numbers import (
     percent,
     size,
 )
-from stillhouse.evaluate._results import Comparison, Estimate, EvaluationResults, ModelResult
 
 NOT_MEASURED = "\N{EM DASH}"
 REFERENCE = "reference"

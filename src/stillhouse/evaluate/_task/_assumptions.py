@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from stillhouse.evaluate._report._numbers import fixed, money
 from stillhouse.evaluate._task._config import TaskEvaluateConfig
 from stillhouse.evaluate._task._contamination import contamination_warnings
 from stillhouse.evaluate._task._held_out import HeldOut
 from stillhouse.evaluate._task._measure._costs import TeacherCalls, num_cores
 from stillhouse.evaluate._task._records import SystemResult
 from stillhouse.evaluate._task._results import ContaminationFacts
+from stillhouse.pages import fixed, money
 
 _FEW = 100
 

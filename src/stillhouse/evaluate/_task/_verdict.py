@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stillhouse.evaluate._report._numbers import MINUS, decimals_of, duration, fixed, significant
 from stillhouse.evaluate._task._records import TaskComparison, TaskEstimate
 from stillhouse.evaluate._task._results import TaskFacts
+from stillhouse.pages import MINUS, decimals_of, duration, fixed, significant
 
 
 @dataclass(frozen=True)

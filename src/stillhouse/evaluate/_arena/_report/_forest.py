@@ -7,10 +7,7 @@ from markupsafe import Markup
 
 from stillhouse.evaluate._arena._report._words import rank_text
 from stillhouse.evaluate._arena._results import MEAN_POINTS, ArenaModel, Standing
-from stillhouse.evaluate._report._charts import Scale, nice_ticks
-from stillhouse.evaluate._report._figures import Figure
-from stillhouse.evaluate._report._numbers import fixed
-from stillhouse.evaluate._report._svg import drawing, element, shorten, text_width
+from stillhouse.pages import Figure, Scale, drawing, element, fixed, nice_ticks, shorten, text_width
 
 JUDGED, EQUAL_LENGTH = "c-judged", "c-equal"
 

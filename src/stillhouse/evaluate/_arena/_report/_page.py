@@ -15,17 +15,24 @@ from stillhouse.evaluate._arena._report._tables import (
 )
 from stillhouse.evaluate._arena._report._words import rank_text
 from stillhouse.evaluate._arena._results import ArenaExample, ArenaResults
-from stillhouse.evaluate._report import LineageNode
-from stillhouse.evaluate._report._charts import Bar, stacked_bar
-from stillhouse.evaluate._report._figures import Figure, stage_figure
-from stillhouse.evaluate._report._frame import Tile, lineage_figure, page_environment, utc_text
-from stillhouse.evaluate._report._numbers import (
+from stillhouse.evaluate._results import Estimate
+from stillhouse.pages import (
+    Bar,
+    Figure,
+    LineageNode,
+    Tile,
     duration,
     estimate_interval,
     estimate_value,
+    lineage_figure,
+    page_environment,
+    stacked_bar,
+    stage_figure,
+    stage_rows,
+    stage_total,
+    total_cost,
+    utc_text,
 )
-from stillhouse.evaluate._report._stages import stage_rows, stage_total, total_cost
-from stillhouse.evaluate._results import Estimate
 
 _HALF_PAGE_PX, _NARROW_PX = 500.0, 340.0
 _SPLITS = {"held_out": "held-out prompts", "train": "training prompts", "all": "prompts"}
@@ -47,7 +54,9 @@ def render_arena_report(
         environment: What it ran on, in the order shown.
     """
     order, stages = results.judge.order, stage_costs(results)
-    page = page_environment("_arena/_report").get_template("arena.html.jinja")
+    page = page_environment("stillhouse.evaluate", "_arena/_report").get_template(
+        "arena.html.jinja"
+    )
     return page.render(
         results=results,
         prompts_word=_SPLITS[results.split],

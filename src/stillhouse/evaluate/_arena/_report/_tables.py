@@ -17,10 +17,9 @@ from stillhouse.evaluate._arena._results import (
     OrderEffects,
     PairResult,
 )
-from stillhouse.evaluate._report._inputs import StageCost
-from stillhouse.evaluate._report._numbers import estimate_interval, estimate_value, percent
 from stillhouse.evaluate._report._table import NOT_MEASURED
 from stillhouse.evaluate._results import Estimate
+from stillhouse.pages import StageCost, estimate_interval, estimate_value, percent
 
 _PROBLEMS = {
     "no_verdict": "answers without a verdict",

@@ -1,8 +1,8 @@
 """How the arena's report writes ranks, points and verdicts."""
 
 from stillhouse.evaluate._arena._results import Claim, Contrast, PairResult, Standing
-from stillhouse.evaluate._report._numbers import MINUS, fixed
 from stillhouse.evaluate._results import Estimate
+from stillhouse.pages import MINUS, fixed
 
 _EN_DASH = "\N{EN DASH}"
 _VERDICTS = {"better": "better", "non_inferior": "no worse", "worse": "worse"}

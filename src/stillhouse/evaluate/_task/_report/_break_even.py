@@ -1,11 +1,9 @@
 """What teacher and student cost over so many requests, and where they meet."""
 
-from stillhouse.evaluate._report._charts import Axes, Series, line_chart
-from stillhouse.evaluate._report._figures import Figure
-from stillhouse.evaluate._report._numbers import significant
 from stillhouse.evaluate._task._records import BreakEven
 from stillhouse.evaluate._task._report._words import dollars
 from stillhouse.evaluate._task._results import TaskResults
+from stillhouse.pages import Axes, Figure, Series, line_chart, significant
 
 _WIDE_PX, _NARROW_PX = 500.0, 340.0
 _AS_FAR_AS = 2.5  # times the requests at which both have cost the same

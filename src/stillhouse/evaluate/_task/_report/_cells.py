@@ -1,6 +1,5 @@
 """The cells of the table of systems: how figures and what belongs to them are written."""
 
-from stillhouse.evaluate._report._numbers import decimals_of, duration, fixed, significant
 from stillhouse.evaluate._report._table import NOT_MEASURED, Cell
 from stillhouse.evaluate._task._records import SystemResult, TaskEstimate
 from stillhouse.evaluate._task._report._words import (
@@ -11,6 +10,7 @@ from stillhouse.evaluate._task._report._words import (
     share_interval,
 )
 from stillhouse.evaluate._task._results import TaskResults
+from stillhouse.pages import decimals_of, duration, fixed, significant
 
 
 def share_text(one: TaskEstimate) -> tuple[str, str]:

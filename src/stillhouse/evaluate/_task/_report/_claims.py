@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from stillhouse.evaluate._report._numbers import decimals_of
 from stillhouse.evaluate._task._records import Family, TaskComparison
 from stillhouse.evaluate._task._report._words import NBSP, VERDICTS, basis, who
 from stillhouse.evaluate._task._results import TaskResults
 from stillhouse.evaluate._task._verdict import needed_words, points
+from stillhouse.pages import decimals_of
 
 _WITH_MARGIN = ("non_inferior", "inconclusive")
 

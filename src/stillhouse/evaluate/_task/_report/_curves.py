@@ -4,13 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from stillhouse.evaluate._report._charts import Axes, Series, line_chart, nice_ticks
-from stillhouse.evaluate._report._figures import Figure
-from stillhouse.evaluate._report._numbers import fixed
-from stillhouse.evaluate._report._svg import drawing, element
 from stillhouse.evaluate._task._records import SystemResult
 from stillhouse.evaluate._task._report._scatter import Mark, Plot, scatter
 from stillhouse.evaluate._task._results import TaskResults
+from stillhouse.pages import Axes, Figure, Series, drawing, element, fixed, line_chart, nice_ticks
 
 _WIDE_PX, _NARROW_PX, _PAGE_PX = 500.0, 340.0, 1040.0
 _MAX_STUDENTS = 4  # lines that can be told apart

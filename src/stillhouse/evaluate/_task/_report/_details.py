@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from stillhouse.evaluate._report._numbers import fixed
 from stillhouse.evaluate._report._table import NOT_MEASURED, Cell
 from stillhouse.evaluate._task._records import SystemResult, TaskEstimate
 from stillhouse.evaluate._task._report._words import METHODS, NBSP, PER_CENT, share, share_interval
 from stillhouse.evaluate._task._results import TaskResults
+from stillhouse.pages import fixed
 
 
 @dataclass(frozen=True)

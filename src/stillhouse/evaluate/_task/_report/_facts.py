@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stillhouse.evaluate._report._numbers import fixed
 from stillhouse.evaluate._task._report._words import (
     METHODS,
     NBSP,
@@ -13,6 +12,7 @@ from stillhouse.evaluate._task._report._words import (
     who,
 )
 from stillhouse.evaluate._task._results import ContaminationFacts, TaskResults
+from stillhouse.pages import fixed
 from stillhouse.statistics import detectable_difference
 
 _FEWEST_FOR_POWER = 20  # fewer show no difference whatever its size

@@ -6,11 +6,6 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from stillhouse.evaluate._report import CountRow, LineageNode, StageCost
-from stillhouse.evaluate._report._figures import stage_figure
-from stillhouse.evaluate._report._frame import lineage_figure, page_environment, utc_text
-from stillhouse.evaluate._report._numbers import duration
-from stillhouse.evaluate._report._stages import stage_rows, stage_total
 from stillhouse.evaluate._task._report._break_even import break_even_figure, break_even_words
 from stillhouse.evaluate._task._report._claims import main_claims, other_claims
 from stillhouse.evaluate._task._report._curves import (
@@ -32,6 +27,18 @@ from stillhouse.evaluate._task._report._table import systems_table
 from stillhouse.evaluate._task._report._tiles import tiles
 from stillhouse.evaluate._task._report._words import NBSP, ROLES, system_colors
 from stillhouse.evaluate._task._results import TaskResults
+from stillhouse.pages import (
+    CountRow,
+    LineageNode,
+    StageCost,
+    duration,
+    lineage_figure,
+    page_environment,
+    stage_figure,
+    stage_rows,
+    stage_total,
+    utc_text,
+)
 
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=%|ms\b|points\b)")
 
@@ -67,7 +74,7 @@ def render_task_report(results: TaskResults, run: RunFacts) -> str:
     """
     colors = system_colors(results)
     student = results.student
-    environment = page_environment("_task/_report")
+    environment = page_environment("stillhouse.evaluate", "_task/_report")
     environment.filters["together"] = _together
     environment.filters["breakable"] = _breakable
     page = environment.get_template("task.html.jinja")

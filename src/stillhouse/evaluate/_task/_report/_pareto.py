@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from stillhouse.evaluate._report._numbers import size
 from stillhouse.evaluate._task._records import SystemResult, TaskEstimate
 from stillhouse.evaluate._task._report._scatter import Mark, Plot, frontier, scatter
 from stillhouse.evaluate._task._report._words import (
@@ -17,6 +16,7 @@ from stillhouse.evaluate._task._report._words import (
     share_interval,
 )
 from stillhouse.evaluate._task._results import TaskResults
+from stillhouse.pages import size
 
 _DECIMAL = re.compile(r"\d+\.\d+")
 _WIDTH, _HEIGHT = 340.0, 300.0

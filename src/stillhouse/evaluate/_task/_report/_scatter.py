@@ -6,8 +6,16 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from stillhouse.evaluate._report._charts import Point, Scale, log_ticks, nice_ticks
-from stillhouse.evaluate._report._svg import drawing, element, shorten, text_width
+from stillhouse.pages import (
+    Point,
+    Scale,
+    drawing,
+    element,
+    log_ticks,
+    nice_ticks,
+    shorten,
+    text_width,
+)
 
 _TOP, _BOTTOM, _LEFT, _RIGHT = 30.0, 44.0, 40.0, 14.0
 _DOT, _CAP = 4.5, 3.5

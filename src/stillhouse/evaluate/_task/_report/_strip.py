@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from stillhouse.evaluate._report._figures import Figure
-from stillhouse.evaluate._report._svg import drawing, element
 from stillhouse.evaluate._task._records import LabelCount
+from stillhouse.pages import Figure, drawing, element
 
 _WIDE_PX, _NARROW_PX = 1040.0, 340.0
 _HEIGHT, _CAPTION = 40.0, 20.0

@@ -4,10 +4,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-from stillhouse.evaluate._report._numbers import (
-    parameters,
-    size,
-)
 from stillhouse.evaluate._report._table import NOT_MEASURED, REFERENCE, Cell, Row, RowGroup
 from stillhouse.evaluate._task._records import Metric, SystemResult, TaskEstimate
 from stillhouse.evaluate._task._report._cells import (
@@ -28,6 +24,7 @@ from stillhouse.evaluate._task._report._words import (
     size_words,
 )
 from stillhouse.evaluate._task._results import TaskResults
+from stillhouse.pages import parameters, size
 
 _Of = Callable[[SystemResult], TaskEstimate | None]
 _Text = Callable[[TaskEstimate], tuple[str, str]]

@@ -1,7 +1,5 @@
 """The numbers to remember."""
 
-from stillhouse.evaluate._report._frame import Tile
-from stillhouse.evaluate._report._numbers import parameters, significant, size
 from stillhouse.evaluate._task._records import TaskEstimate
 from stillhouse.evaluate._task._report._words import (
     NBSP,
@@ -12,6 +10,7 @@ from stillhouse.evaluate._task._report._words import (
     share_interval,
 )
 from stillhouse.evaluate._task._results import TaskResults
+from stillhouse.pages import Tile, parameters, significant, size
 
 
 def tiles(results: TaskResults) -> list[Tile]:

@@ -1,6 +1,5 @@
 """How the report calls things, and in which colours it draws them."""
 
-from stillhouse.evaluate._report._numbers import TIMES, decimals_of, fixed, significant
 from stillhouse.evaluate._task._records import (
     AnsweredBy,
     Method,
@@ -10,6 +9,7 @@ from stillhouse.evaluate._task._records import (
     TaskEstimate,
 )
 from stillhouse.evaluate._task._results import TaskFacts, TaskResults
+from stillhouse.pages import TIMES, decimals_of, fixed, significant
 from stillhouse.statistics import Verdict
 
 NBSP = "\N{NO-BREAK SPACE}"

@@ -1,14 +1,32 @@
 """Numbers as people read them: rounded to what the interval supports, with units."""
 
 import math
-
-from stillhouse.evaluate._results import Estimate
+from typing import Protocol
 
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 UNKNOWN = "unknown"
 
 _MAX_DECIMALS = 4
+
+
+class Measured(Protocol):
+    """A measured value with the ends of its interval, whichever room measured it."""
+
+    @property
+    def value(self) -> float:
+        """The estimate."""
+        ...
+
+    @property
+    def low(self) -> float:
+        """Lower end."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+        ...
 
 
 def fixed(value: float, decimals: int) -> str:
@@ -28,7 +46,7 @@ def significant(value: float, digits: int = 3) -> str:
     return fixed(value, min(max(decimals, 0), digits + _MAX_DECIMALS))
 
 
-def decimals_of(estimate: Estimate, scale: float = 1.0) -> int:
+def decimals_of(estimate: Measured, scale: float = 1.0) -> int:
     """How many decimals the interval's width lets one state, for values times `scale`.
 
     The half width keeps one digit, or two where the first is 1 or 2: rounding 1.3 to 1 would
@@ -43,13 +61,13 @@ def decimals_of(estimate: Estimate, scale: float = 1.0) -> int:
     return min(max(is_coarse - exponent, 0), _MAX_DECIMALS)
 
 
-def estimate_value(estimate: Estimate, *, is_fraction: bool = False) -> str:
+def estimate_value(estimate: Measured, *, is_fraction: bool = False) -> str:
     """The value alone, in percent if `is_fraction`."""
     scale, suffix = _scale(is_fraction)
     return fixed(estimate.value * scale, decimals_of(estimate, scale)) + suffix
 
 
-def estimate_interval(estimate: Estimate, *, is_fraction: bool = False) -> str:
+def estimate_interval(estimate: Measured, *, is_fraction: bool = False) -> str:
     """The interval alone: `1.13 to 1.28`."""
     scale, suffix = _scale(is_fraction)
     decimals = decimals_of(estimate, scale)

@@ -1,11 +1,14 @@
-"""What each stage took, as the rows of a table."""
+"""What each stage took, as a bar and as the rows of a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stillhouse.evaluate._report._figures import stage_color
-from stillhouse.evaluate._report._inputs import StageCost
-from stillhouse.evaluate._report._numbers import UNKNOWN, duration, money, percent
+from stillhouse.pages._charts import Bar, Figure, stacked_bar
+from stillhouse.pages._inputs import StageCost
+from stillhouse.pages._numbers import UNKNOWN, duration, money, percent
+
+_NUM_STAGE_COLORS = 6
+_PAGE_PX, _NARROW_PX = 1040.0, 340.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ def stage_rows(stages: Sequence[StageCost]) -> list[StageRow]:
     return [
         StageRow(
             name=stage.stage,
-            color=stage_color(index),
+            color=_stage_color(index),
             time=duration(stage.seconds),
             share=percent(stage.seconds / total_s) if total_s > 0 else "",
             prompt_tokens=_count_or_dash(stage.prompt_tokens),
@@ -51,6 +54,24 @@ def stage_total(stages: Sequence[StageCost]) -> StageRow:
     )
 
 
+def stage_figure(stages: Sequence[StageCost]) -> Figure | None:
+    """One bar of the whole time, cut into stages."""
+    total_s = sum(stage.seconds for stage in stages)
+    if total_s <= 0:
+        return None
+    bars = [
+        Bar(stage.stage, _stage_color(index), stage.seconds, duration(stage.seconds))
+        for index, stage in enumerate(stages)
+    ]
+    label = "Time by stage: " + ", ".join(
+        f"{bar.label} {percent(bar.value / total_s)}" for bar in bars
+    )
+    return Figure(
+        wide=stacked_bar(bars, width=_PAGE_PX, label=label),
+        narrow=stacked_bar(bars, width=_NARROW_PX, label=label),
+    )
+
+
 def total_cost(stages: Sequence[StageCost]) -> str:
     """The sum, or what is known of it: an unknown part must not look like nothing."""
     known = [stage.cost_usd for stage in stages if stage.cost_usd is not None]
@@ -61,3 +82,8 @@ def total_cost(stages: Sequence[StageCost]) -> str:
 
 def _count_or_dash(count: int) -> str:
     return f"{count:,}" if count else "\N{EN DASH}"
+
+
+def _stage_color(index: int) -> str:
+    """The colour class of the n-th stage."""
+    return f"c-stage-{index % _NUM_STAGE_COLORS + 1}"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from stillhouse.errors import DataError
-from stillhouse.evaluate._report._inputs import LineageNode
-from stillhouse.evaluate._report._svg import drawing, element, shorten
+from stillhouse.pages._charts import Figure
+from stillhouse.pages._inputs import LineageNode
+from stillhouse.pages._svg import drawing, element, shorten
 
 _BOX_HEIGHT = 64.0
 _EMPTY_SLOT = 18.0
@@ -33,6 +34,16 @@ class _Box:
     along: float
     across: float
     is_node: bool
+
+
+def lineage_figure(nodes: Sequence[LineageNode], colors: Mapping[str, str]) -> Figure | None:
+    """The lineage graph for both column widths; None where there is none."""
+    if not nodes:
+        return None
+    return Figure(
+        wide=lineage_drawing(nodes, colors, width=1040, is_vertical=False),
+        narrow=lineage_drawing(nodes, colors, width=340, is_vertical=True),
+    )
 
 
 def lineage_drawing(

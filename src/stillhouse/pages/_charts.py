@@ -10,14 +10,23 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from stillhouse.evaluate._report._numbers import fixed
-from stillhouse.evaluate._report._svg import drawing, element, shorten, text_width, wrap
+from stillhouse.pages._numbers import fixed
+from stillhouse.pages._svg import drawing, element, shorten, text_width, wrap
 
 Point = tuple[float, float]
 
 _LINE_HEIGHT = 14.0
 _TOP, _BOTTOM, _TICK_WIDTH = 28.0, 42.0, 38.0
 _BAR_HEIGHT = 12.0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One chart, drawn for a wide and for a narrow column; the style sheet shows one of them."""
+
+    wide: Markup
+    narrow: Markup
+    note: str = ""
 
 
 @dataclass(frozen=True)

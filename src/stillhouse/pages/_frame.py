@@ -1,17 +1,13 @@
 """What the pages of all reports share: their template environment, key figures, dates."""
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import jinja2
 from markupsafe import Markup
 
-from stillhouse.evaluate._report._figures import Figure
-from stillhouse.evaluate._report._inputs import LineageNode
-from stillhouse.evaluate._report._lineage import lineage_drawing
-from stillhouse.evaluate._report._numbers import percent
+from stillhouse.pages._numbers import percent
 
 _MAX_TEXT_CHARS = 600
 """Longer prompts and completions are cut on the page; results.json holds them whole."""
@@ -30,14 +26,14 @@ class Tile:
     before: str = ""
 
 
-def page_environment(*folders: str) -> jinja2.Environment:
-    """Templates of `folders` (under `stillhouse/evaluate`), then the shared ones.
+def page_environment(room: str, folder: str = "") -> jinja2.Environment:
+    """Templates in `folder` of a room, such as `stillhouse.pipeline`, then the shared ones.
 
     Text that a page prints is escaped, and what no HTML file may hold is replaced.
     """
-    loaders = [jinja2.PackageLoader("stillhouse.evaluate", name) for name in (*folders, "_report")]
+    mine, shared = jinja2.PackageLoader(room, folder), jinja2.PackageLoader("stillhouse.pages", "")
     environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(loaders),
+        loader=jinja2.ChoiceLoader([mine, shared]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -47,16 +43,6 @@ def page_environment(*folders: str) -> jinja2.Environment:
     environment.filters["cut"] = _cut
     environment.filters["share"] = percent
     return environment
-
-
-def lineage_figure(nodes: Sequence[LineageNode], colors: Mapping[str, str]) -> Figure | None:
-    """The lineage graph for both column widths; None where there is none."""
-    if not nodes:
-        return None
-    return Figure(
-        wide=lineage_drawing(nodes, colors, width=1040, is_vertical=False),
-        narrow=lineage_drawing(nodes, colors, width=340, is_vertical=True),
-    )
 
 
 def utc_text(when: datetime) -> str:

@@ -1,25 +1,10 @@
-"""What the report shows beyond the results, as small records of its own.
+"""What a page shows of the run behind its results, as small records.
 
-The report does not open artefacts: whoever asks for it hands over what they found in them.
+A page does not open artefacts: whoever asks for it hands over what they found in them.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-
-@dataclass(frozen=True)
-class TrainingCurve:
-    """The losses of one training run.
-
-    Attributes:
-        name: The model's name in the results, so that its colour is the same everywhere.
-        points: (step, training loss in nats per token), by step.
-        held_out: The same on held-out examples, where it was measured.
-    """
-
-    name: str
-    points: tuple[tuple[int, float], ...]
-    held_out: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)

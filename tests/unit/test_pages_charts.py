@@ -10,20 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillhouse.errors import DataError
-from stillhouse.evaluate._report import LineageNode
-from stillhouse.evaluate._report import _numbers as numbers
-from stillhouse.evaluate._report._charts import (
+from stillhouse.pages import (
     Axes,
     Bar,
+    LineageNode,
     Series,
+    element,
     line_chart,
     log_ticks,
     nice_ticks,
+    shorten,
     stacked_bar,
+    text_width,
 )
-from stillhouse.evaluate._report._figures import running_mean
-from stillhouse.evaluate._report._lineage import lineage_drawing, node_ranks
-from stillhouse.evaluate._report._svg import element, shorten, text_width, wrap
+from stillhouse.pages import _numbers as numbers
+from stillhouse.pages._lineage import lineage_drawing, node_ranks
+from stillhouse.pages._svg import wrap
 
 SVG = "{http://www.w3.org/2000/svg}"
 NBSP = "\N{NO-BREAK SPACE}"
@@ -116,17 +118,6 @@ def test_attributes_and_text_are_escaped() -> None:
     drawn = element("text", '<b>&"', data_x='"><script>')
     assert ET.fromstring(drawn).text == '<b>&"'
     assert ET.fromstring(drawn).get("data-x") == '"><script>'
-
-
-def test_the_running_mean_keeps_a_straight_line_straight() -> None:
-    line = tuple((float(x), 3.0 - 0.1 * x) for x in range(30))
-    smoothed = running_mean(line, 7)
-    assert [x for x, _ in smoothed] == [x for x, _ in line]
-    assert [y for _, y in smoothed] == pytest.approx([y for _, y in line])
-
-
-def test_the_running_mean_takes_noise_away() -> None:
-    assert running_mean(((0, 0.0), (1, 3.0), (2, 0.0)), 3)[1] == (1, 1.0)
 
 
 @given(st.text(max_size=60), st.floats(min_value=20, max_value=200))
