@@ -1,8 +1,8 @@
 """Students against their teacher on held-out prompts, as numbers with intervals and a report.
 
-`evaluate_task` judges students of a task, with verdicts that hold; `arena` ranks any models by what
-a judge says of their answers. The settings and results load without torch; the measuring, with
-torch, when `evaluate` is first asked for.
+`evaluate_task` judges students of a task, with verdicts that hold, and `TaskScorer` only scores
+them; `arena` ranks any models by what a judge says of their answers. The settings and results load
+without torch; the measuring, with torch, when `evaluate` is first asked for.
 """
 
 from importlib import import_module
@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from stillhouse.evaluate._benchmarks._run import benchmarks
     from stillhouse.evaluate._evaluate import EvaluationRow, evaluate
     from stillhouse.evaluate._task._evaluate_task import evaluate_task
+    from stillhouse.evaluate._task._measure._costs import logged_calls
     from stillhouse.evaluate._task._predictions import PredictionRow
+    from stillhouse.evaluate._task._scorer import TaskScorer
 
 __all__ = [
     "evaluate",
@@ -67,6 +69,8 @@ __all__ = [
     "PredictionRow",
     "read_task_results",
     "render_task_report",
+    "TaskScorer",
+    "logged_calls",
     "arena",
     "ArenaConfig",
     "Ask",
@@ -92,6 +96,8 @@ _ON_DEMAND = {
     "EvaluationRow": "_evaluate",
     "evaluate_task": "_task._evaluate_task",
     "PredictionRow": "_task._predictions",
+    "TaskScorer": "_task._scorer",
+    "logged_calls": "_task._measure._costs",
     "arena": "_arena._arena",
     "benchmarks": "_benchmarks._run",
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stillhouse.artifacts import Artifact, atomic_write_bytes, open_artifact
-from stillhouse.evaluate._task._measure._costs import logged_calls
+from stillhouse.evaluate import logged_calls
 from stillhouse.pipeline._run import _named
 from stillhouse.pipeline._scan_forecast import agreement_at, fitted_curve, standard_error
 from stillhouse.pipeline._scan_measure import interval_over

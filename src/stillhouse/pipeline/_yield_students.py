@@ -13,11 +13,7 @@ import numpy.typing as npt
 
 from stillhouse.artifacts import Artifact
 from stillhouse.errors import ConfigError, DataError
-from stillhouse.evaluate import TaskEvaluateConfig
-from stillhouse.evaluate._task._held_out import HeldOut
-from stillhouse.evaluate._task._measure._scores import score
-from stillhouse.evaluate._task._questions import questions_of
-from stillhouse.evaluate._task._systems._open import Workshop
+from stillhouse.evaluate import TaskEvaluateConfig, TaskScorer
 from stillhouse.pipeline._yield_config import FEWEST_BUDGETS, YieldConfig
 from stillhouse.pipeline._yield_subset import bought, subset
 from stillhouse.runlog import Listener
@@ -61,17 +57,15 @@ class Trials:
         self._dataset = dataset
         self._out = out
         self._config = config
-        self._judging = TaskEvaluateConfig(max_rows=config.max_held_out, latency_messages=0)
-        self.held_out = HeldOut.of(dataset, self._judging)
+        judging = TaskEvaluateConfig(max_rows=config.max_held_out, latency_messages=0)
+        self._scorer = TaskScorer.of(dataset, judging, needs_messages=config.student == "lm")
+        self.held_out = self._scorer.held_out
         task = self.held_out.task
         if config.student != "lm" and task.kind != "classification":
             raise ConfigError(
                 f"{config.student} answers with labels, and task {task.name!r} is of kind "
                 f"{task.kind!r}. Take --student lm."
             )
-        self._questions = questions_of(
-            self.held_out, dataset, needs_messages=config.student == "lm"
-        )
         self._train = [row for row in dataset.rows("answers", TaskAnswer) if row.split == "train"]
         self.budgets = self._chosen_budgets()
 
@@ -88,9 +82,7 @@ class Trials:
             student = self._stage(part.path, folder / "student", seed)(on_progress=on_progress)
         except DataError as err:
             raise DataError(f"From {calls:,} calls nothing can be learnt: {err}") from err
-        workshop = Workshop(self.held_out.task, self._dataset, self._judging)
-        system = workshop.student(self._config.student, student)
-        scored = score(self.held_out, system.answerer.answer(self._questions))
+        scored = self._scorer.score(self._config.student, student)
         return Trial(
             calls=spent,
             rows=len(chosen),

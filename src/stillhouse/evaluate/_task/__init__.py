@@ -19,7 +19,9 @@ from stillhouse.evaluate._task._results import TaskResults, read_task_results
 
 if TYPE_CHECKING:
     from stillhouse.evaluate._task._evaluate_task import evaluate_task
+    from stillhouse.evaluate._task._measure._costs import logged_calls
     from stillhouse.evaluate._task._predictions import PredictionRow
+    from stillhouse.evaluate._task._scorer import TaskScorer
 
 __all__ = [
     "evaluate_task",
@@ -33,9 +35,16 @@ __all__ = [
     "RunFacts",
     "read_task_results",
     "render_task_report",
+    "TaskScorer",
+    "logged_calls",
 ]
 
-_ON_DEMAND = {"evaluate_task": "_evaluate_task", "PredictionRow": "_predictions"}
+_ON_DEMAND = {
+    "evaluate_task": "_evaluate_task",
+    "PredictionRow": "_predictions",
+    "TaskScorer": "_scorer",
+    "logged_calls": "_measure._costs",
+}
 
 
 def __getattr__(name: str) -> Any:
