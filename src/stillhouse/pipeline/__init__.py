@@ -16,7 +16,8 @@ from stillhouse.pipeline._config import (
 from stillhouse.pipeline._demo import DEMO_DIR, demo_config
 from stillhouse.pipeline._doctor import EXTRAS, Check, examine
 from stillhouse.pipeline._init import init
-from stillhouse.pipeline._run import RunOutcome, StageEnd, StageListener, ignore_stages, run
+from stillhouse.pipeline._run import RunOutcome, run
+from stillhouse.pipeline._steps import StageEnd, StageListener, ignore_stages
 
 if TYPE_CHECKING:
     from stillhouse.pipeline._bakeoff import BakeoffOutcome, bakeoff

@@ -22,12 +22,8 @@ from stillhouse.pipeline._run import (
     LEDGER_NAME,
     REPORT_NAME,
     RESULTS_NAME,
-    StageEnd,
-    StageListener,
-    _Step,
-    _take,
-    ignore_stages,
 )
+from stillhouse.pipeline._steps import StageEnd, StageListener, Step, ignore_stages, take
 from stillhouse.records import Prompt
 from stillhouse.runlog import Listener, ignore_progress
 from stillhouse.tasks import Task, read_task_prompts
@@ -228,7 +224,7 @@ class _Bakeoff:
     def _take(
         self, name: str, out: Path, settings: Any, stage: Callable[..., Artifact]
     ) -> Artifact:
-        end = _take(_Step(name, out, settings, stage), self._on_progress)
+        end = take(Step(name, out, settings, stage), self._on_progress)
         self.ends.append(end)
         self._on_stage(end)
         return end.artifact

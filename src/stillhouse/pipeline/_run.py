@@ -1,19 +1,18 @@
 """Run the stages one after the other; what has not changed is not done again."""
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydantic import BaseModel
-
-from stillhouse.artifacts import Artifact, read_manifest
+from stillhouse.artifacts import Artifact
 from stillhouse.collect import read_prompts
-from stillhouse.errors import ConfigError, IntegrityError
+from stillhouse.errors import ConfigError
 from stillhouse.pipeline._config import RunConfig
+from stillhouse.pipeline._steps import StageEnd, StageListener, Step, ignore_stages, take
 from stillhouse.records import Prompt
-from stillhouse.runlog import Listener, Progress, ignore_progress
+from stillhouse.runlog import Listener, ignore_progress
 from stillhouse.teachers import check_has_weights
 from stillhouse.train import TrainConfig
 
@@ -21,30 +20,6 @@ LEDGER_NAME = "ledger.sqlite"
 REPORT_NAME = "report.html"
 RESULTS_NAME = "results.json"
 _EVALUATION = "evaluation"
-
-
-@dataclass(frozen=True)
-class StageEnd:
-    """One stage of a run is complete.
-
-    Attributes:
-        name: The stage, with the student's name where there are several: "train student".
-        artifact: What it left.
-        is_skipped: Whether it was complete already, made of the same inputs.
-        seconds: How long it took this time.
-    """
-
-    name: str
-    artifact: Artifact
-    is_skipped: bool
-    seconds: float
-
-
-StageListener = Callable[[StageEnd], None]
-
-
-def ignore_stages(end: StageEnd) -> None:
-    """The listener that does nothing."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +73,7 @@ def run(
     ends: list[StageEnd] = []
     prompts = _chosen_prompts(config, config_dir)
     for step in _steps(config, out, prompts, command):
-        ends.append(_take(step, on_progress))
+        ends.append(take(step, on_progress))
         on_stage(ends[-1])
     return RunOutcome(
         artifacts={end.name: end.artifact for end in ends},
@@ -109,32 +84,15 @@ def run(
     )
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One stage with all that only this stage needs.
-
-    Attributes:
-        name: As in `StageEnd`.
-        out: Folder of its artefact.
-        settings: Its section of the config.
-        stage: The stage function; lacks what every stage takes.
-    """
-
-    name: str
-    out: Path
-    settings: BaseModel
-    stage: Callable[..., Artifact]
-
-
-def _steps(config: RunConfig, out: Path, prompts: list[Prompt], command: str) -> Iterator[_Step]:
+def _steps(config: RunConfig, out: Path, prompts: list[Prompt], command: str) -> Iterator[Step]:
     # Imported here, each when its turn comes: some of them load torch, which takes seconds.
     from stillhouse.collect import collect
     from stillhouse.curate import curate
 
     completions, dataset = out / "completions", out / "dataset"
     ask = partial(collect, prompts, completions, teacher=config.teacher, ledger=out / LEDGER_NAME)
-    yield _Step("collect", completions, config.collect, ask)
-    yield _Step("curate", dataset, config.curate, partial(curate, completions, dataset))
+    yield Step("collect", completions, config.collect, ask)
+    yield Step("curate", dataset, config.curate, partial(curate, completions, dataset))
     yield from _learning_steps(config, out)
 
     from stillhouse.evaluate import evaluate
@@ -148,56 +106,21 @@ def _steps(config: RunConfig, out: Path, prompts: list[Prompt], command: str) ->
         title=config.title,
         command=command,
     )
-    yield _Step("evaluate", out / _EVALUATION, config.evaluate, measure)
+    yield Step("evaluate", out / _EVALUATION, config.evaluate, measure)
 
 
-def _learning_steps(config: RunConfig, out: Path) -> Iterator[_Step]:
+def _learning_steps(config: RunConfig, out: Path) -> Iterator[Step]:
     from stillhouse.collect import capture
     from stillhouse.train import train
 
     completions, dataset, signal = out / "completions", out / "dataset", out / "signal"
     if any(_needs_signal(settings) for settings in config.students.values()):
         keep = partial(capture, dataset, signal, teacher=config.teacher, completions=completions)
-        yield _Step("capture", signal, config.capture, keep)
+        yield Step("capture", signal, config.capture, keep)
     for name, settings in config.students.items():
         folder = _student_dir(out, name)
         learn = partial(train, dataset, folder, signal=signal if _needs_signal(settings) else None)
-        yield _Step(f"train {name}", folder, settings, learn)
-
-
-def _take(step: _Step, on_progress: Listener) -> StageEnd:
-    """Run a stage; each of them returns what is there when that was made of the same inputs."""
-    before = _manifest_sha256(step.out)
-    started_s = time.monotonic()
-    artifact = step.stage(
-        config=step.settings,
-        config_given=step.settings.model_dump(mode="json", exclude_unset=True),
-        replace=True,
-        on_progress=_named(step.name, on_progress),
-    )
-    return StageEnd(
-        name=step.name,
-        artifact=artifact,
-        is_skipped=artifact.manifest_sha256 == before,
-        seconds=time.monotonic() - started_s,
-    )
-
-
-def _manifest_sha256(folder: Path) -> str | None:
-    """The hash of the artefact in `folder`, None where there is no sound one."""
-    try:
-        return Artifact(path=folder, manifest=read_manifest(folder)).manifest_sha256
-    except IntegrityError:
-        return None
-
-
-def _named(name: str, listener: Listener) -> Listener:
-    """Students train under one stage name; a user wants to see which of them."""
-
-    def listen(progress: Progress) -> None:
-        listener(replace(progress, stage=name))
-
-    return listen
+        yield Step(f"train {name}", folder, settings, learn)
 
 
 def _needs_signal(settings: TrainConfig) -> bool:

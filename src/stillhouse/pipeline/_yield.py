@@ -10,9 +10,9 @@ import numpy as np
 
 from stillhouse.artifacts import Artifact, atomic_write_bytes, open_artifact
 from stillhouse.evaluate import logged_calls
-from stillhouse.pipeline._run import _named
 from stillhouse.pipeline._scan_forecast import agreement_at, fitted_curve, standard_error
 from stillhouse.pipeline._scan_measure import interval_over
+from stillhouse.pipeline._steps import named
 from stillhouse.pipeline._yield_config import YieldConfig
 from stillhouse.pipeline._yield_page import render_yield, yield_svg
 from stillhouse.pipeline._yield_results import (
@@ -122,7 +122,7 @@ def _measured(trials: Trials, config: YieldConfig, on_progress: Listener) -> lis
     for calls in trials.budgets:
         made = []
         for seed in range(config.seeds):
-            made.append(trials.make(calls, seed=seed, on_progress=_named("student", on_progress)))
+            made.append(trials.make(calls, seed=seed, on_progress=named("student", on_progress)))
             ticker.advance()
         points.append(point_of(made, clusters))
     return points
