@@ -12,10 +12,10 @@ from arena_hall import Ruler, Writer, message, prompts
 from loopback_chat import LoopbackChat, chat_json
 
 from stillhouse.artifacts import Artifact
-from stillhouse.cli._arena import ledger_asking
 from stillhouse.collect import CollectConfig, ImportConfig, import_completions
 from stillhouse.errors import ConfigError, DataError, TeacherError
 from stillhouse.evaluate import ArenaConfig, ComparisonRow, arena, read_arena_results
+from stillhouse.pipeline import ledger_asking
 from stillhouse.provenance import verify
 from stillhouse.records import Prompt, Request, Sampling
 from stillhouse.runlog import Progress

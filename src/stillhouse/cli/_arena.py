@@ -22,11 +22,9 @@ from stillhouse.cli._settings import stage_settings
 from stillhouse.errors import ConfigError
 
 if TYPE_CHECKING:
-    from stillhouse.artifacts import Artifact
     from stillhouse.collect import CollectConfig
-    from stillhouse.evaluate import ArenaModel, ArenaResults, Ask, Estimate, Standing
-    from stillhouse.records import Prompt, Sampling
-    from stillhouse.runlog import Listener
+    from stillhouse.evaluate import ArenaModel, ArenaResults, Estimate, Standing
+    from stillhouse.records import Prompt
 
 
 def arena(
@@ -75,6 +73,7 @@ def arena(
     from stillhouse.collect import read_prompts
     from stillhouse.evaluate import ArenaConfig, read_arena_results
     from stillhouse.evaluate import arena as hold
+    from stillhouse.pipeline import ledger_asking
     from stillhouse.settings import check_settings
 
     flags = {
@@ -110,34 +109,6 @@ def arena(
     results = read_arena_results(artifact.file("results.json"))
     output.result(artifact_document(artifact), arena_text(results))
     output.say(f"next: open {artifact.path / 'report.html'} in a browser")
-
-
-def ledger_asking(access: "CollectConfig", ledger: Path) -> "Ask":
-    """How an arena asks: as `collect` does, with these settings about access and this ledger."""
-
-    def ask(
-        prompts: "Sequence[Prompt]",
-        out: Path,
-        *,
-        teacher: str,
-        sampling: "Sampling",
-        max_failure_fraction: float,
-        on_progress: "Listener",
-    ) -> "Artifact":
-        from stillhouse.collect import collect
-
-        changes = {"sampling": sampling, "max_failure_fraction": max_failure_fraction}
-        return collect(
-            prompts,
-            out,
-            teacher=teacher,
-            config=access.model_copy(update=changes),
-            ledger=ledger,
-            replace=True,  # the answers are in the ledger; what was made of them is made again
-            on_progress=on_progress,
-        )
-
-    return ask
 
 
 def named_models(given: Sequence[str]) -> dict[str, str]:

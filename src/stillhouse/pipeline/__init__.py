@@ -20,6 +20,7 @@ from stillhouse.pipeline._run import RunOutcome, run
 from stillhouse.pipeline._steps import StageEnd, StageListener, ignore_stages
 
 if TYPE_CHECKING:
+    from stillhouse.pipeline._asking import ledger_asking
     from stillhouse.pipeline._bakeoff import BakeoffOutcome, bakeoff
     from stillhouse.pipeline._bakeoff_config import BakeoffConfig
     from stillhouse.pipeline._scan import scan
@@ -39,6 +40,7 @@ __all__ = [
     "StageEnd",
     "StageListener",
     "ignore_stages",
+    "ledger_asking",
     "bakeoff",
     "BakeoffConfig",
     "BakeoffOutcome",
@@ -61,6 +63,7 @@ __all__ = [
 ]
 
 _LOADED_LATER = {
+    "ledger_asking": "_asking",
     "bakeoff": "_bakeoff",
     "BakeoffOutcome": "_bakeoff",
     "BakeoffConfig": "_bakeoff_config",
