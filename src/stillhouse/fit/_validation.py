@@ -6,14 +6,9 @@ Letters: N rows, L labels.
 import hashlib
 from collections.abc import Sequence
 
-import numpy as np
-
-from stillhouse.fit._rows import Flags, Floats, TaskRows
+from stillhouse.fit._rows import Floats, TaskRows
 from stillhouse.records import Record
-from stillhouse.tasks import LABEL_SEPARATOR, Task, parse_answer
-
-_YES = 0.5
-_NO_LABEL = "[]"
+from stillhouse.tasks import Task, likeliest_answers
 
 
 class ValidationRow(Record):
@@ -41,15 +36,10 @@ def predicted_answers(task: Task, given_NL: Floats) -> tuple[list[str], Floats]:
         given_NL: (N, L) in the order of its labels; rows sum to 1 unless it has several.
 
     Returns:
-        Canonical answers, the likeliest label or all that are likelier than not, and (N,)
-        probabilities of these very answers.
+        Canonical answers, and (N,) probabilities of these very answers.
     """
-    if not task.multiple:
-        best_N = given_NL.argmax(axis=1)
-        return [task.labels[best] for best in best_N], given_NL.max(axis=1)
-    is_given_NL = given_NL >= _YES
-    confidences_N = np.where(is_given_NL, given_NL, 1.0 - given_NL).prod(axis=1)
-    return [_several(task, is_given_L) for is_given_L in is_given_NL], confidences_N
+    answers, confidences_N = likeliest_answers(task, given_NL, task.labels)
+    return [str(answer) for answer in answers], confidences_N
 
 
 def validation_rows(
@@ -77,11 +67,3 @@ def validation_rows(
             aside.rows, aside.answers, settled, predicted, confidences_N, strict=True
         )
     ]
-
-
-def _several(task: Task, is_given_L: Flags) -> str:
-    named = [label for label, given in zip(task.labels, is_given_L, strict=True) if given]
-    if len(named) > 1 and task.out_of_scope in named:
-        named.remove(str(task.out_of_scope))
-    # Parsed, so that no label at all reads as the teacher's answer does.
-    return str(parse_answer(task, LABEL_SEPARATOR.join(named) or _NO_LABEL))

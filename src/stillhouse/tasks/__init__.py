@@ -2,7 +2,7 @@
 
 A task is a YAML file (`docs/tasks.md`). From it come the prompts that a teacher is asked, the one
 canonical form of each answer, and the rows that students of the task are fitted to. Importing it
-loads no torch, and what reads JSON answers is loaded when it is first asked for.
+loads no torch; what reads JSON answers or probabilities is loaded when it is first asked for.
 """
 
 import importlib
@@ -17,6 +17,7 @@ from stillhouse.tasks._task import GRADERS_BY_KIND, GraderName, Task, TaskKind, 
 
 if TYPE_CHECKING:
     from stillhouse.tasks._json import NotJsonError, read_json
+    from stillhouse.tasks._likeliest import likeliest_answers
 
 __all__ = [
     "Task",
@@ -33,6 +34,7 @@ __all__ = [
     "parse_answer",
     "answer_of",
     "answer_labels",
+    "likeliest_answers",
     "LABEL_SEPARATOR",
     "fold",
     "read_json",
@@ -43,7 +45,11 @@ __all__ = [
     "label_probabilities",
 ]
 
-_LOADED_LATER = {"read_json": "_json", "NotJsonError": "_json"}
+_LOADED_LATER = {
+    "read_json": "_json",
+    "NotJsonError": "_json",
+    "likeliest_answers": "_likeliest",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from stillhouse.errors import IntegrityError
 from stillhouse.evaluate._task._records import AnsweredBy, SystemRole, Validation
 from stillhouse.records import Message
-from stillhouse.tasks import AnswerProblem, Task, parse_answer
+from stillhouse.tasks import AnswerProblem, Task, likeliest_answers
 
 Floats = npt.NDArray[np.float64]
 
@@ -99,25 +99,11 @@ def most_likely(task: Task, probabilities_NL: Floats, labels: Sequence[str]) -> 
         probabilities_NL: (N, L); rows sum to 1 unless the task has several labels.
         labels: L names.
     """
-    if task.multiple:
-        return [_several(task, row_L, labels) for row_L in probabilities_NL]
-    best_N = probabilities_NL.argmax(axis=1)
+    answers, confidences_N = likeliest_answers(task, probabilities_NL, labels)
     return [
-        Given(labels[best], float(row_L[best]))
-        for best, row_L in zip(best_N.tolist(), probabilities_NL, strict=True)
+        Given(answer.text, confidence, answer.problem)
+        for answer, confidence in zip(answers, confidences_N.tolist(), strict=True)
     ]
-
-
-def _several(task: Task, probabilities_L: Floats, labels: Sequence[str]) -> Given:
-    """The labels that are more likely than not; the confidence is that of this very set."""
-    is_given_L = probabilities_L >= 0.5
-    named = [label for label, is_given in zip(labels, is_given_L, strict=True) if is_given]
-    confidence = float(np.where(is_given_L, probabilities_L, 1.0 - probabilities_L).prod())
-    if len(named) > 1 and task.out_of_scope in named:
-        named.remove(str(task.out_of_scope))
-    # Parsed, so that no label, or labels in another order, read as the teacher's answer does.
-    answer = parse_answer(task, ", ".join(named) or "[]")
-    return Given(answer.text, confidence, answer.problem)
 
 
 def require_confidences(name: str, given: Sequence[Given]) -> None:
