@@ -8,7 +8,6 @@ from typing import Any
 
 from stillhouse.fit._results import estimate, fraction
 from stillhouse.fit._rows import TaskRows
-from stillhouse.fit._split import unit_of
 from stillhouse.statistics import compare_paired_binary
 
 
@@ -27,7 +26,7 @@ def ablation_results(
     """
     with_N = [guess == answer for guess, answer in zip(repaired, aside.answers, strict=True)]
     without_N = [guess == answer for guess, answer in zip(as_given, aside.answers, strict=True)]
-    clusters = [unit_of(row) for row in aside.rows]
+    clusters = aside.units
     compared = compare_paired_binary(with_N, without_N, margin=aside.task.margin, clusters=clusters)
     return {
         "repaired": estimate(fraction(with_N, clusters)),

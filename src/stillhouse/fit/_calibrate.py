@@ -10,7 +10,6 @@ import numpy as np
 
 from stillhouse.classifiers import Calibration, Classifier, calibrated, probabilities
 from stillhouse.fit._rows import Flags, Floats, TaskRows
-from stillhouse.fit._split import unit_of
 
 _FEWEST_ROWS = 30  # with fewer, a temperature is further off than none
 _HALVES = "stillhouse.fit calibration"
@@ -65,5 +64,5 @@ def _is_usable(classifier: Classifier, aside: TaskRows) -> Flags:
 
 def _halves(aside: TaskRows) -> Flags:
     """(N,) which half a row is in, groups whole, whatever other rows there are."""
-    digests = [hashlib.sha256(f"{_HALVES}:{unit_of(row)}".encode()) for row in aside.rows]
+    digests = [hashlib.sha256(f"{_HALVES}:{unit}".encode()) for unit in aside.units]
     return np.array([digest.digest()[0] % 2 == 0 for digest in digests], dtype=np.bool_)

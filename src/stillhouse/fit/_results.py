@@ -12,7 +12,6 @@ import numpy as np
 from stillhouse.classifiers import Classifier
 from stillhouse.fit._calibrate import Calibrated
 from stillhouse.fit._rows import Floats, TaskRows
-from stillhouse.fit._split import unit_of
 from stillhouse.fit._validation import ValidationRow, predicted_answers
 from stillhouse.statistics import (
     Interval,
@@ -73,7 +72,7 @@ def validation_results(
         aside: The same rows.
         made: The student, its calibration, and its probabilities.
     """
-    clusters = [unit_of(row) for row in aside.rows]
+    clusters = aside.units
     agreement = estimate(fraction([row.predicted == row.answer for row in rows], clusters))
     found: dict[str, Any] = {
         "agreement": agreement["value"],

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from stillhouse.artifacts import Artifact
 from stillhouse.errors import ConfigError, DataError, IntegrityError
+from stillhouse.records import unit_of
 from stillhouse.tasks import Task, TaskAnswer, answer_labels, task_of
 
 Floats = npt.NDArray[np.float64]
@@ -50,6 +51,11 @@ class TaskRows:
     def answers(self) -> tuple[str, ...]:
         """The teacher's answers."""
         return tuple(given_answer(row) for row in self.rows)
+
+    @property
+    def units(self) -> list[str]:
+        """What each row hangs together with."""
+        return [unit_of(row.prompt_id, row.group) for row in self.rows]
 
     def columns(self, answers: Sequence[str]) -> Floats:
         """(N, L) 1 for the labels of each canonical answer."""

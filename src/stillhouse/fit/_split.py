@@ -12,6 +12,7 @@ import numpy as np
 
 from stillhouse.errors import DataError
 from stillhouse.fit._rows import Flags, TaskRows
+from stillhouse.records import unit_of
 from stillhouse.tasks import TaskAnswer
 
 _NAME = "stillhouse.fit validation"
@@ -82,7 +83,7 @@ def validation_flags(rows: Sequence[TaskAnswer], fraction: float) -> Flags:
     Raises:
         DataError: all rows are of one group, so that setting it aside leaves none.
     """
-    units = [unit_of(row) for row in rows]
+    units = [unit_of(row.prompt_id, row.group) for row in rows]
     places = {unit: _place(unit) for unit in units}
     if len(places) < 2:
         raise DataError(
@@ -94,12 +95,6 @@ def validation_flags(rows: Sequence[TaskAnswer], fraction: float) -> Flags:
     if len(aside) == len(places):  # a handful of groups whose hashes are all small
         aside.remove(max(places, key=places.__getitem__))
     return np.array([unit in aside for unit in units], dtype=np.bool_)
-
-
-def unit_of(row: TaskAnswer) -> str:
-    """What a row hangs together with: its group, or nothing but itself."""
-    # A group that is called like a prompt is another thing.
-    return f"prompt {row.prompt_id}" if row.group is None else f"group {row.group}"
 
 
 def _place(unit: str) -> float:

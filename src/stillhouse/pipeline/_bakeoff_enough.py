@@ -10,6 +10,7 @@ import numpy as np
 from stillhouse.artifacts import Artifact
 from stillhouse.fit import ValidationRow
 from stillhouse.pipeline._scan_measure import interval_over
+from stillhouse.records import unit_of
 from stillhouse.statistics import compare_paired_binary
 from stillhouse.tasks import TaskAnswer
 
@@ -48,7 +49,7 @@ def _against_gold(
         [row.predicted == references[row.prompt_id] for row in rows],
         [row.answer == references[row.prompt_id] for row in rows],
         margin=margin,
-        clusters=_groups(rows),
+        clusters=_units(rows),
     )
     if compared.verdict not in ("better", "non_inferior"):
         return None
@@ -57,7 +58,7 @@ def _against_gold(
 
 def _against_teacher(rows: Sequence[ValidationRow], margin: float) -> str | None:
     agrees_N = np.array([row.predicted == row.answer for row in rows], dtype=np.float64)
-    found = interval_over(agrees_N, _groups(rows))
+    found = interval_over(agrees_N, _units(rows))
     if found.low < 1 - margin:
         return None
     return (
@@ -66,7 +67,5 @@ def _against_teacher(rows: Sequence[ValidationRow], margin: float) -> str | None
     )
 
 
-def _groups(rows: Sequence[ValidationRow]) -> list[str]:
-    return [
-        f"prompt {row.prompt_id}" if row.group is None else f"group {row.group}" for row in rows
-    ]
+def _units(rows: Sequence[ValidationRow]) -> list[str]:
+    return [unit_of(row.prompt_id, row.group) for row in rows]

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from stillhouse.artifacts import Artifact, begin_artifact, is_up_to_date, open_artifact
 from stillhouse.errors import DataError
-from stillhouse.records import Completion, Prompt, Record, Usage
+from stillhouse.records import Completion, Prompt, Record, Usage, unit_of
 from stillhouse.runlog import Listener, Ticker, ignore_progress
 
 _STAGE = "split"
@@ -117,6 +117,6 @@ def _counted(completions: Artifact, ticker: Ticker) -> Iterator[Completion]:
 
 
 def _place(prompt: Prompt) -> float:
-    unit = f"prompt {prompt.id}" if prompt.group is None else f"group {prompt.group}"
+    unit = unit_of(prompt.id, prompt.group)
     digest = hashlib.sha256(f"{_NAME}:{unit}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stillhouse.artifacts import Artifact, Counts, begin_artifact, is_up_to_date, open_artifact
 from stillhouse.errors import ConfigError
-from stillhouse.records import Example, Usage
+from stillhouse.records import Example, Usage, unit_of
 from stillhouse.tasks import TaskAnswer
 
 _STAGE = "subset"
@@ -73,7 +73,7 @@ def bought(rows: Iterable[TaskAnswer], calls: int, *, seed: int) -> tuple[list[s
     costs: dict[str, int] = {}
     prompts: dict[str, list[str]] = {}
     for row in rows:
-        unit = f"prompt {row.prompt_id}" if row.group is None else f"group {row.group}"
+        unit = unit_of(row.prompt_id, row.group)
         costs[unit] = costs.get(unit, 0) + row.num_answers
         prompts.setdefault(unit, []).append(row.prompt_id)
     total = sum(costs.values())

@@ -25,6 +25,7 @@ from stillhouse.records._rows import (
     messages_identity,
     request_identity,
     split_named,
+    unit_of,
 )
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Prompt",
     "Split",
     "split_named",
+    "unit_of",
     "Sampling",
     "ReasoningEffort",
     "Request",

@@ -27,6 +27,15 @@ def split_named(name: str) -> Split | None:
     return _SPLITS.get(name.lower())
 
 
+def unit_of(prompt_id: str, group: str | None) -> str:
+    """What a row hangs together with: its group, or nothing but itself.
+
+    Rows of one unit stay on one side of a split, and are one piece of evidence. A group that is
+    called like a prompt is another unit.
+    """
+    return f"prompt {prompt_id}" if group is None else f"group {group}"
+
+
 class ToolCall(Record):
     """A tool that an assistant wants called."""
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from stillhouse.artifacts import Artifact
 from stillhouse.errors import DataError
 from stillhouse.evaluate._task._config import TaskEvaluateConfig
+from stillhouse.records import unit_of
 from stillhouse.tasks import Task, TaskAnswer, answer_labels, task_of
 
 Clusters = npt.NDArray[np.str_]
@@ -58,7 +59,7 @@ class HeldOut:
     @cached_property
     def clusters_N(self) -> Clusters:
         """Rows of one group hang together; a row without a group stands alone."""
-        return np.array([_cluster(row) for row in self.rows])
+        return np.array([unit_of(row.prompt_id, row.group) for row in self.rows])
 
     @cached_property
     def has_teacher_N(self) -> npt.NDArray[np.bool_]:
@@ -87,11 +88,6 @@ def problem_counts(rows: Sequence[TaskAnswer]) -> dict[str, int]:
     """Invalid answers of the teacher by what is wrong with them, the most frequent first."""
     problems = Counter(text.split(":", 1)[0] for row in rows for text in row.invalid)
     return dict(problems.most_common())
-
-
-def _cluster(row: TaskAnswer) -> str:
-    # A group that is called like a message is another thing.
-    return f"message {row.prompt_id}" if row.group is None else f"group {row.group}"
 
 
 def _check_number(held_out: HeldOut, dataset: Artifact, config: TaskEvaluateConfig) -> None:

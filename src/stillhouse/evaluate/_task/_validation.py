@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from stillhouse.artifacts import Artifact
 from stillhouse.errors import IntegrityError
+from stillhouse.records import unit_of
 from stillhouse.statistics import Verdict, compare_paired_binary
 
 _COLUMNS = ("prompt_id", "group", "answer", "predicted")
@@ -51,10 +52,7 @@ def read_validation(artifact: Artifact) -> ValidationRows:
             ) from err
         for row in rows:
             agrees[row["prompt_id"]] = row["answer"] == row["predicted"]
-            group = row["group"]
-            groups[row["prompt_id"]] = (
-                f"message {row['prompt_id']}" if group is None else f"group {group}"
-            )
+            groups[row["prompt_id"]] = unit_of(row["prompt_id"], row["group"])
     return ValidationRows(agrees, groups)
 
 
