@@ -82,6 +82,14 @@ def test_validation_rows_are_what_the_student_says_of_rows_it_did_not_learn(
     assert all(row.settled == row.answer for row in rows)
 
 
+def test_agreement_of_rows_in_groups_stays_a_fraction(tmp_path: Path) -> None:
+    rows, _ = rows_of(240, noise=0.03)
+    grouped = [row.model_copy(update={"group": f"g{n // 4}"}) for n, row in enumerate(rows)]
+    validation = fitted(tmp_path, grouped).manifest.results["validation"]
+    assert 0 <= validation["low"] <= validation["agreement"] <= validation["high"] <= 1
+    assert validation["low"] < validation["agreement"] < 1
+
+
 def test_right_answers_are_not_repaired(clean: Artifact) -> None:
     noise = clean.manifest.results["noise"]
     assert (noise["method"], noise["applied"], noise["repaired"]) == ("auto", None, 0)

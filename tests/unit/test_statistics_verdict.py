@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stillhouse.errors import ConfigError, DataError, ShapeError
 from stillhouse.statistics import (
     Interval,
+    bounded_mean,
     compare_paired,
     compare_paired_binary,
     paired_bootstrap_difference,
@@ -316,3 +317,13 @@ def test_a_binary_margin_in_points_is_refused() -> None:
         compare_paired_binary([1, 0], [1, 1], margin=2)
     with pytest.raises(DataError, match="has no interval"):
         verdict_of(Interval(math.nan, math.nan, math.nan, 1, 1), 0.02)
+
+
+@pytest.mark.parametrize("num_right", [0, 1, 3, 21, 23, 24])
+def test_a_mean_in_clusters_keeps_its_interval_within_the_scores(num_right: int) -> None:
+    scores = [1.0] * num_right + [0.0] * (24 - num_right)
+    found = bounded_mean(scores, clusters=[place // 2 for place in range(24)])
+    assert found.value == pytest.approx(num_right / 24)
+    assert 0.0 <= found.low <= found.value <= found.high <= 1.0
+    assert (found.n, found.num_clusters) == (24, 12)
+    assert found.low < found.high

@@ -15,7 +15,7 @@ from stillhouse.fit._rows import Floats, TaskRows
 from stillhouse.fit._validation import ValidationRow, predicted_answers
 from stillhouse.statistics import (
     Interval,
-    compare_paired,
+    bounded_mean,
     expected_calibration_error,
     wilson_interval,
 )
@@ -38,11 +38,7 @@ def fraction(flags: Sequence[bool], clusters: Sequence[str]) -> Interval:
     """The fraction of rows that are true, with its interval; rows of one cluster hang together."""
     if len(set(clusters)) == len(clusters):
         return wilson_interval(sum(flags), len(flags))
-    # Against what is never true: an interval that holds for few clusters too.
-    scores_N, never_N = np.array(flags, dtype=np.float64), np.zeros(len(flags))
-    return compare_paired(
-        scores_N, never_N, margin=0.0, clusters=list(clusters), bounds=(0.0, 1.0)
-    ).difference
+    return bounded_mean(np.array(flags, dtype=np.float64), clusters=list(clusters))
 
 
 def student_results(classifier: Classifier, learnt: TaskRows) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from stillhouse.statistics._calibration import (
     reliability,
 )
 from stillhouse.statistics._certify import fixed_sequence, rows_to_certify
-from stillhouse.statistics._compare import compare_paired, compare_paired_binary
+from stillhouse.statistics._compare import bounded_mean, compare_paired, compare_paired_binary
 from stillhouse.statistics._curve import CallsFor, YieldCurve, fit_yield_curve
 from stillhouse.statistics._fractions import (
     fraction_interval,
@@ -79,6 +79,7 @@ __all__ = [
     "compare_paired_binary",
     "verdict_of",
     # Means and ratios
+    "bounded_mean",
     "clustered_bootstrap",
     "paired_bootstrap_difference",
     "paired_bootstrap_ratio",

@@ -3,12 +3,16 @@
 Letters: N rows, C clusters.
 """
 
+from dataclasses import replace
+
+import numpy as np
 import numpy.typing as npt
 
 from stillhouse.errors import ConfigError, DataError
 from stillhouse.statistics._evidence import Evidence, Question, evidence_of_scores
 from stillhouse.statistics._interval import (
     Floats,
+    Interval,
     check_confidence,
     check_fraction_margin,
     check_margin,
@@ -65,6 +69,26 @@ def compare_paired(
     places_N, num_clusters = cluster_places(clusters, len(a))
     question = Question(margin, confidence, seed, span)
     return _judged(evidence_of_scores(a, b, places_N, num_clusters, question), question, None)
+
+
+def bounded_mean(scores_N: npt.ArrayLike, *, clusters: npt.ArrayLike) -> Interval:
+    """The mean of scores in [0, 1] with an interval in it that few clusters bear too.
+
+    That of the difference from a system that always scores 0: see `compare_paired` with bounds.
+
+    Args:
+        scores_N: (N,) in [0, 1].
+        clusters: (N,) labels of rows that hang together.
+
+    Raises:
+        ShapeError: lengths differ.
+        DataError: there is no row, or a score is not in [0, 1].
+    """
+    scores = finite_scores("scores", scores_N)
+    found = compare_paired(
+        scores, np.zeros(len(scores)), margin=0.0, clusters=clusters, bounds=(0.0, 1.0)
+    ).difference
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
 def compare_paired_binary(

@@ -13,8 +13,8 @@ from stillhouse.errors import DataError
 from stillhouse.evaluate._task._records import Method, TaskEstimate
 from stillhouse.statistics import (
     Interval,
+    bounded_mean,
     clustered_bootstrap,
-    compare_paired,
     fraction_interval,
     paired_means,
     wilson_interval,
@@ -77,7 +77,8 @@ class Estimator:
         if is_binary and (is_constant or num_clusters < _MIN_CLUSTERS):
             return _over_groups(scores_N, num_clusters)
         if is_constant or num_clusters < _MIN_CLUSTERS:
-            return _within_bounds(scores_N, clusters_N)
+            # What scores in [0, 1] allow where they do not vary, or clusters are few.
+            return estimate(bounded_mean(scores_N, clusters=clusters_N), "bounds")
         return estimate(self._bootstrap(scores_N, np.ones(len(scores_N)), clusters_N), "bootstrap")
 
     def _bootstrap(
@@ -110,16 +111,6 @@ def _over_groups(scores_N: Floats, num_clusters: int) -> TaskEstimate:
     exact = fraction_interval(round(value * num_clusters), num_clusters)
     low, high = min(exact.low, value), max(exact.high, value)
     return estimate(Interval(value, low, high, len(scores_N), num_clusters), "exact")
-
-
-def _within_bounds(scores_N: Floats, clusters_N: Labels) -> TaskEstimate:
-    """What scores in [0, 1] allow where they do not vary, or clusters are few."""
-    against_zero = compare_paired(
-        scores_N, np.zeros(len(scores_N)), margin=0.0, clusters=clusters_N, bounds=(0.0, 1.0)
-    ).difference
-    low, high = max(against_zero.low, 0.0), min(against_zero.high, 1.0)
-    num_clusters = against_zero.num_clusters
-    return estimate(Interval(against_zero.value, low, high, len(scores_N), num_clusters), "bounds")
 
 
 def mean_of_calls(values_M: npt.ArrayLike) -> TaskEstimate:
