@@ -1,3 +1,5 @@
+import importlib
+import pkgutil
 import subprocess
 import sys
 import time
@@ -6,8 +8,10 @@ from pathlib import Path
 import pytest
 from cli_process import run_here
 
+import stillhouse
 from stillhouse.cli._app import build_app
-from stillhouse.cli._docs import cli_text, config_text, options_text
+from stillhouse.cli._config_page import config_text, described_settings
+from stillhouse.cli._docs import cli_text, options_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = ["demo", "init", "doctor", "run", "scan", "bakeoff", "estimate", "collect", "proxy"]
@@ -41,6 +45,22 @@ def test_the_page_on_commands_is_what_help_says() -> None:
 def test_the_page_on_settings_is_what_the_models_say() -> None:
     page = (REPOSITORY / "docs" / "config.md").read_text(encoding="utf-8")
     assert config_text() == page, REGENERATE
+
+
+def test_all_public_settings_are_on_the_page() -> None:
+    page = (REPOSITORY / "docs" / "config.md").read_text(encoding="utf-8")
+    rooms = [found.name for found in pkgutil.iter_modules(stillhouse.__path__)]
+    public = {
+        name
+        for room in rooms
+        if room != "__main__"
+        for name in importlib.import_module(f"stillhouse.{room}").__all__
+        if name.endswith("Config")
+    }
+    titles = described_settings()
+    assert {"RunConfig", "FitConfig", "NgramConfig", "ArenaConfig"} <= public
+    assert public - titles.keys() == set()
+    assert [title for title in titles.values() if f"\n## {title}\n" not in page] == []
 
 
 def test_help_loads_none_of_what_commands_need() -> None:
