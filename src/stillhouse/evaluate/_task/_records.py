@@ -38,7 +38,6 @@ Metric = Literal["gold", "agreement"]
 Family = Literal["teacher", "baselines", "students", "confirmation", "self_agreement"]
 """Comparisons that are made for one purpose, and share their errors."""
 
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
 _NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0)]

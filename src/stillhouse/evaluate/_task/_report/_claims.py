@@ -8,9 +8,6 @@ from stillhouse.evaluate._task._results import TaskResults
 from stillhouse.evaluate._task._verdict import needed_words, points
 from stillhouse.pages import decimals_of
 
-_WITH_MARGIN = ("non_inferior", "inconclusive")
-
-
 _PLANNED: tuple[Family, ...] = ("teacher", "confirmation", "self_agreement")
 """What of the recommended student was to be compared before anything was measured."""
 

@@ -130,8 +130,3 @@ def who(one: SystemResult) -> str:
     if one.role == "base":
         return f"the {one.name}"
     return named.get(one.role, one.name)
-
-
-def by_role(results: TaskResults, *roles: SystemRole) -> list[SystemResult]:
-    """The systems of these roles, in the order of the results."""
-    return [one for one in results.systems if one.role in roles]

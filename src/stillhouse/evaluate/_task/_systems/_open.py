@@ -4,7 +4,7 @@ A system is opened when its turn comes and let go after it: two language models 
 memory together.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,8 +28,6 @@ UNTUNED = "untuned base"
 
 _NOT_WEIGHTS = ("metrics.jsonl", "adapter/")
 _MAX_TOKENS = 256
-
-Opener = Callable[[], System]
 
 
 @dataclass(frozen=True)
