@@ -1,7 +1,7 @@
 """How close students come to their teacher: by its text, by its signal, and on their own texts.
 
     python benchmarks/quality.py [--rounds 3] [--prompts 800] [--temperature 1]
-                                 [--work FOLDER] [--table]
+                                 [--precision bfloat16] [--work FOLDER] [--table]
 
 The teacher is SmolLM2-135M-Instruct, the student 12 of its 30 layers. Both learn the demo's news,
 as texts drawn at one temperature. `seqkd` learns the text and `kd` the captured signal, in the same
@@ -22,7 +22,16 @@ from benchmarks._parts.command import Benchmark, run
 from benchmarks._quality import tables
 from benchmarks._quality.options import Options
 
-SIZES = ("prompts", "held_out", "temperature", "layers", "epochs", "on_policy_epochs", "draws")
+SIZES = (
+    "prompts",
+    "held_out",
+    "temperature",
+    "layers",
+    "epochs",
+    "on_policy_epochs",
+    "precision",
+    "draws",
+)
 
 
 def students(options: Options) -> dict[str, Any]:

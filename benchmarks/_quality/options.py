@@ -21,6 +21,8 @@ class Options(PartOptions):
         layers: Of the teacher's 30 layers in the student.
         epochs: Over the teacher's texts, by text and by signal alike.
         on_policy_epochs: Over the prompts, in the phase after that.
+        precision: In which all train, as `device.precision`: bfloat16 takes half the time on
+            processors that multiply it, and it is the same for all that are compared.
         draws: Own texts on each held-out prompt that a student is measured on.
         work: Keeps texts, students and what was measured; the next run goes on from there.
     """
@@ -32,6 +34,7 @@ class Options(PartOptions):
     layers: int = 12
     epochs: float = 1.2
     on_policy_epochs: float = 0.8
+    precision: str = "auto"
     draws: int = 2
     work: Path = BENCHMARKS.parent / "build" / "quality"
     json: Path = RESULTS

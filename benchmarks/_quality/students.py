@@ -68,7 +68,8 @@ def make_student(arm: str, materials: Materials, seed: int, options: Options) ->
         return None
     folder = options.work / f"seed-{seed}"
     folder.mkdir(exist_ok=True)
-    config = TrainConfig.model_validate({"seed": seed, **_settings(arm, folder, options)})
+    of_all = {"seed": seed, "device": {"precision": options.precision}}
+    config = TrainConfig.model_validate({**of_all, **_settings(arm, folder, options)})
     signal = materials.signal.path if config.guide == "signal" else None
     dataset = materials.dataset.path
     return train(dataset, folder / arm, config=config, signal=signal, replace=True)
