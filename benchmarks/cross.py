@@ -4,12 +4,12 @@
                                [--work FOLDER] [--table]
 
 A pair where both exist: the teacher is SmolLM2-135M-Instruct, and two students are cut from it in
-the same way. One keeps the teacher's tokenizer and learns by plain forward KL (arm 0). The other has
-only the first half of its merges, and so of its ids: it writes the same text in more and other
-tokens, and what the teacher says of a token that it lacks must be brought to its own. It learns from
-nothing but the log-probability of the teacher's actual tokens (ALM, arm 1), or from top-k
-distributions where both tokenizers agree on the bytes (arm 2). All learn the same texts, in the same
-order and number of steps, from signals captured once.
+the same way. One keeps the teacher's tokenizer and learns by plain forward KL (arm 0). The other
+has only the first half of its merges, and so of its ids: it writes the same text in more and other
+tokens, and what the teacher says of a token that it lacks must be brought to its own. It learns
+from nothing but the log-probability of the teacher's actual tokens (ALM, arm 1), or from top-k
+distributions where both tokenizers agree on the bytes (arm 2). All learn the same texts, in the
+same order and number of steps, from signals captured once.
 
 The two begin at different heights, because the second one reads in pieces that it was not made for,
 so a plain fall would flatter it. What counts is the share of the gap that is closed: the fall of
