@@ -25,7 +25,7 @@ from stillhouse.evaluate._task._systems._language_model import (
     LabelTrieAnswerer,
     WritingAnswerer,
 )
-from stillhouse.models import label_logprobs, load_model
+from stillhouse.models import label_logprobs, load_model, trie_logprobs
 from stillhouse.records import Example, Message, Prompt
 from stillhouse.tasks import Task, TaskAnswer, parse_answer, task_of
 from stillhouse.train import TrainConfig, train
@@ -102,13 +102,14 @@ def test_a_language_model_gives_the_label_it_is_most_likely_to_write(
         assert rows[row.prompt_id].confidence == pytest.approx(shares_L.max(), rel=1e-4)
 
 
-def test_the_untuned_base_is_asked_in_the_same_way_and_is_worse(
+def test_the_untuned_base_is_held_to_labels_and_is_worse(
     labelled: tuple[Path, Path], tmp_path: Path
 ) -> None:
     dataset, student = labelled
     results = results_of(judge(dataset, tmp_path / "out", student=student))
     base, ours = results.system("untuned base"), results.system("student")
-    assert (base.role, base.answered_by, ours.answered_by) == ("base", "label_trie", "label_trie")
+    assert (base.role, base.answered_by) == ("base", "constrained_labels")
+    assert ours.answered_by == "label_trie"
     assert base.agreement is not None
     assert ours.agreement is not None
     assert ours.agreement.value > base.agreement.value + 0.3
@@ -183,6 +184,18 @@ def test_one_message_that_cannot_be_read_is_an_answer_that_is_missing(
         assert [one.problem for one in given][::2] == ["error", "error"]
         assert given[1] == answerer.answer([fine])[0]
         assert answerer.answer([long]) == [Given(None, 0.0, "error")]
+
+
+def test_an_untrained_model_ends_up_with_the_label_that_constrained_decoding_draws_most(
+    tiny_folder: Path,
+) -> None:
+    model = load_model(tiny_folder)
+    task = task_cases.classification(*LABELS)
+    asked = [Question(text, (Message(role="user", content=text),)) for text in TEXTS[:3]]
+    given = LabelTrieAnswerer(task, model, is_trained=False).answer(asked)
+    found = trie_logprobs(model, [question.messages for question in asked], task.labels)
+    assert [one.text for one in given] == [task.labels[row.argmax()] for row in found]
+    assert [one.confidence for one in given] == pytest.approx(np.exp(found.max(axis=1)), rel=1e-4)
 
 
 def test_an_extraction_is_held_to_its_schema(tmp_path: Path, tiny_folder: Path) -> None:

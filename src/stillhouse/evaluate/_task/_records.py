@@ -27,10 +27,20 @@ SystemRole = Literal["teacher", "student", "majority", "copy", "ngram", "base"]
 """Who answers: `majority` gives the most frequent answer of the training rows, `copy` the message
 itself, `ngram` is a linear model on n-grams, `base` a student's model before any training."""
 
-AnsweredBy = Literal["recorded", "constant", "classifier", "names", "label_trie", "json", "text"]
+AnsweredBy = Literal[
+    "recorded",
+    "constant",
+    "classifier",
+    "names",
+    "label_trie",
+    "constrained_labels",
+    "json",
+    "text",
+]
 """How answers come about: by the teacher's record; always the same (or the message); a classifier;
-the label whose name is nearest to the message; the probabilities of all labels; generation that is
-held to the schema; free generation that is then read."""
+the label whose name is nearest to the message; the probabilities that a model writes each label;
+the label that it ends up with when it may write nothing else; generation that is held to the
+schema; free generation that is then read."""
 
 Metric = Literal["gold", "agreement"]
 """The score against the right answer, or against the teacher's."""

@@ -45,6 +45,7 @@ ANSWERED_BY: dict[AnsweredBy, str] = {
     "classifier": "head over labels",
     "names": "nearest label name",
     "label_trie": "probabilities of all labels",
+    "constrained_labels": "held to the labels",
     "json": "held to the schema",
     "text": "writes freely",
 }

@@ -19,26 +19,33 @@ _UNREADABLE = Given(None, 0.0, "error")
 
 
 class LabelTrieAnswerer:
-    """Answers with the label that the model is most likely to write, of all labels."""
+    """Answers with the label that the model is most likely to write, of all labels.
 
-    def __init__(self, task: Task, model: LanguageModel) -> None:
-        from stillhouse.models import label_trie
+    Args:
+        task: A classification with one label a text.
+        model: The model.
+        is_trained: Whether it has learnt to write labels. One that has not would rather write
+            something else first, so its labels are those that it ends up with when other tokens
+            are forbidden on the way; by what it writes left alone it would be far worse.
+    """
+
+    def __init__(self, task: Task, model: LanguageModel, *, is_trained: bool = True) -> None:
+        from stillhouse.models import label_logprobs, label_trie, trie_logprobs
 
         self._task = task
         self._model = model
+        self._logprobs = label_logprobs if is_trained else trie_logprobs
         self._trie = label_trie(model.chat, task.labels)
         self._longest = max(map(len, self._trie.completions))
 
     def answer(self, questions: Sequence[Question]) -> list[Given]:
         """One answer a question, in order; none to what is too long for the model."""
-        from stillhouse.models import label_logprobs
-
         given = [_UNREADABLE] * len(questions)
         places = list(_readable(self._model, questions, num_left=self._longest))
         if not places:
             return given
         prompts = [questions[place].messages for place in places]
-        logprobs_NL = label_logprobs(self._model, prompts, self._trie)
+        logprobs_NL = self._logprobs(self._model, prompts, self._trie)
         shares_NL = np.exp(logprobs_NL - np.logaddexp.reduce(logprobs_NL, axis=1, keepdims=True))
         answers = most_likely(self._task, shares_NL, self._task.labels)
         for place, answer in zip(places, answers, strict=True):
@@ -115,7 +122,7 @@ def _readable(
 
 
 def language_model_answerer(
-    task: Task, model: LanguageModel, *, max_tokens: int, is_held: bool
+    task: Task, model: LanguageModel, *, max_tokens: int, is_held: bool, is_trained: bool = True
 ) -> tuple[LabelTrieAnswerer | WritingAnswerer, AnsweredBy]:
     """How a language model answers `task`, and what that is called.
 
@@ -124,9 +131,11 @@ def language_model_answerer(
         model: The model.
         max_tokens: Of an answer that it writes.
         is_held: Whether it may answer with nothing but labels, or JSON of the schema.
+        is_trained: Whether it has learnt to.
     """
     if is_held and task.kind == "classification" and not task.multiple:
-        return LabelTrieAnswerer(task, model), "label_trie"
+        how: AnsweredBy = "label_trie" if is_trained else "constrained_labels"
+        return LabelTrieAnswerer(task, model, is_trained=is_trained), how
     if is_held and task.kind == "extraction":
         from stillhouse.models import json_grammar
 

@@ -109,7 +109,11 @@ class Workshop:
 
     def _of_model(self, name: str, role: SystemRole, model: LanguageModel) -> System:
         answerer, answered_by = language_model_answerer(
-            self.task, model, max_tokens=self._max_tokens, is_held=self.config.constrain
+            self.task,
+            model,
+            max_tokens=self._max_tokens,
+            is_held=self.config.constrain,
+            is_trained=role == "student",
         )
         facts = SystemFacts(
             name=name,
