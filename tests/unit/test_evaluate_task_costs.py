@@ -5,12 +5,16 @@ from pathlib import Path
 
 import evaluate_task_cases as cases
 import pytest
+from task_cases import collected, completion, prompt
 
+from stillhouse.artifacts import open_artifact
+from stillhouse.collect import CollectConfig, collect
 from stillhouse.evaluate._task import TaskEvaluateConfig
 from stillhouse.evaluate._task._measure._costs import (
     TeacherCalls,
     break_even,
     fixed_cost,
+    logged_calls,
     student_cost,
     teacher_cost,
 )
@@ -22,6 +26,7 @@ from stillhouse.evaluate._task._measure._timing import (
 )
 from stillhouse.evaluate._task._records import TaskEstimate
 from stillhouse.evaluate._task._systems._answers import Given, Question
+from stillhouse.records import Usage
 
 CONFIG = TaskEvaluateConfig(usd_per_core_hour=0.36)
 
@@ -50,6 +55,19 @@ def test_the_teachers_price_is_what_was_logged_or_given_or_unknown() -> None:
     assert given is not None
     assert (given.value, given.method) == (5.0, "price")
     assert teacher_cost(TeacherCalls(None, (), None, 2), CONFIG) is None
+
+
+def test_a_call_counts_once_though_it_was_split_or_replayed(tmp_path: Path) -> None:
+    asked = [prompt(f"p{number}") for number in range(3)]
+    paid = Usage(cost_usd=0.002, seconds=0.5)
+    answers = [completion(one, "red", usage=paid) for one in asked]
+    whole = collected(tmp_path / "whole", asked, answers)
+    part = collected(tmp_path / "part", asked[:2], answers[:2])
+    again = collect(asked, tmp_path / "again", teacher=f"replay:{whole}", config=CollectConfig())
+    found = logged_calls([open_artifact(whole), open_artifact(part), again])
+    assert (found.num_calls, found.usd_N) == (3, (0.002,) * 3)
+    assert found.seconds_N == (0.5,) * 3
+    assert found.total_usd == pytest.approx(0.006)
 
 
 def test_a_student_pays_back_when_savings_reach_what_was_spent() -> None:

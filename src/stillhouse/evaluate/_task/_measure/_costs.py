@@ -38,12 +38,18 @@ class TeacherCalls:
 
 
 def logged_calls(completions: Sequence[Artifact]) -> TeacherCalls:
-    """The calls behind the completions that a dataset was made from."""
+    """The calls behind the completions that a dataset was made from.
+
+    Each counts once, though completions that were split or replayed hold it again.
+    """
+    completions = [artifact for artifact in completions if not _is_replayed(artifact)]
     costs: list[float | None] = []
     seconds: list[float] = []
+    known: set[str] = set()
     for artifact in completions:
         for completion in artifact.rows("completions", Completion):
-            if completion.error is None:
+            if completion.error is None and completion.request_id not in known:
+                known.add(completion.request_id)
                 costs.append(completion.usage.cost_usd)
                 seconds.append(completion.usage.seconds)
     usd_N = _all_known(costs)
@@ -56,6 +62,12 @@ def logged_calls(completions: Sequence[Artifact]) -> TeacherCalls:
         total_usd=None if total is None else sum(total),
         num_calls=len(costs),
     )
+
+
+def _is_replayed(completions: Artifact) -> bool:
+    """Whether nobody was called: the answers are those of completions that it was made from."""
+    teacher = completions.manifest.teacher
+    return teacher is not None and teacher.provider == "replay"
 
 
 def _all_known(costs: Sequence[float | None]) -> tuple[float, ...] | None:
