@@ -302,7 +302,7 @@ def test_an_unknown_export_names_its_fields(run_import: Import, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
-        ("x.jsonl", b"", ConfigError, "its fields: none"),
+        ("x.jsonl", b"", DataError, "has no rows"),
         ("x.txt", b"hello", ConfigError, r"read from \.jsonl"),
         ("x.json", b'[{"prompt": "a", "completion": "b"}, {"prompt"', DataError, "after row 1"),
         ("x.json", b'[{"prompt": "\xff"}]', DataError, "not valid UTF-8"),

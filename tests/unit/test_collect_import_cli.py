@@ -54,6 +54,7 @@ def test_flags_reach_the_stage_and_its_manifest(
     [
         ('{"prompt": "a"}\n', ["--from", "openai"], 3, "cannot be read as openai"),
         ('{"utterance": "a"}\n', [], 2, "looks like no export that is known"),
+        ("\n", [], 2, "has no rows. Give an export"),
         ('{"prompt": "a"}\n', ["--set", "field.prompt=x"], 2, "fields"),
         ('{"prompt": "a"}\n', ["--from", "csv"], 2, "--from"),
     ],

@@ -12,7 +12,7 @@ from stillhouse.collect._imports._openai import dialect_of, read_call, read_eval
 from stillhouse.collect._imports._origin import Origin
 from stillhouse.collect._imports._plain import PlainFields, read_plain
 from stillhouse.collect._imports._promptfoo import read_result
-from stillhouse.errors import ConfigError
+from stillhouse.errors import ConfigError, DataError
 
 FormatName = Literal[
     "auto",
@@ -49,11 +49,13 @@ def choose_format(name: FormatName, origin: Origin, fields: PlainFields) -> Form
 
     Raises:
         ConfigError: they look like none.
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or has no rows.
     """
     if name != "auto":
         return FORMATS[name]
-    values = (row.value for row in islice(origin.rows(), _NUM_LOOKED_AT))
+    values = [row.value for row in islice(origin.rows(), _NUM_LOOKED_AT)]
+    if not values:
+        raise DataError(f"{origin.path} has no rows. Give an export with at least one call.")
     rows = [value for value in values if isinstance(value, dict)]
     for candidate in FORMATS.values():
         likely = sum(candidate.is_likely(row, fields) for row in rows)
