@@ -70,7 +70,7 @@ class EncoderConfig(Record):
     ngrams: NgramConfig | None = NgramConfig()
     """A linear model on n-grams whose logits are mixed in, in the share that is best on the
     validation rows, without which it has none; null leaves it out."""
-    epochs: int = Field(default=8, ge=1)
+    epochs: int = Field(default=5, ge=1)
     """Passes over the rows; with validation rows, the best one's weights are kept."""
     batch_size: int = Field(default=32, ge=1)
     """Texts of an optimiser step."""
@@ -87,6 +87,6 @@ class EncoderConfig(Record):
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     average_decay: float = Field(default=0.995, ge=0.0, lt=1.0)
     """Of the running average of the weights, by step: the average is the student."""
-    r_drop: float = Field(default=0.0, ge=0.0)
+    r_drop: float = Field(default=1.0, ge=0.0)
     """Weight of the disagreement between two readings with different dropout, which doubles the
     time of training; 0 reads once."""
