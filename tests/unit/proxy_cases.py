@@ -169,8 +169,9 @@ def _read_request(connection: socket.socket) -> bytes:
 def http_answer(
     body: bytes, *headers: str, status: str = "200 OK", content_type: str = "application/json"
 ) -> bytes:
-    """An HTTP answer with a length."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Type: {content_type}"]
+    """An HTTP answer with a length, after which its server ends the connection."""
+    # Said, too: a proxy that kept the connection would lose a race against its end.
+    lines = [f"HTTP/1.1 {status}", f"Content-Type: {content_type}", "Connection: close"]
     lines += [*headers, f"Content-Length: {len(body)}"]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 

@@ -161,10 +161,10 @@ class Upstream:
 
 def passed_on(headers: Mapping[str, str], *, without: frozenset[str]) -> CIMultiDict[str]:
     """Headers as they came, without those of the connection and those named in `without`."""
-    left_out = _HOP_BY_HOP | without
-    if "connection" in headers:
-        named = headers["connection"].lower().split(",")
-        left_out = left_out | {name.strip() for name in named}
+    # There may be several such lines, each with names of its own.
+    lines = [value for name, value in headers.items() if name.lower() == "connection"]
+    named = {name.strip() for name in ",".join(lines).lower().split(",")}
+    left_out = _HOP_BY_HOP | without | named
     return CIMultiDict(
         (name, value) for name, value in headers.items() if name.lower() not in left_out
     )
