@@ -17,8 +17,7 @@ held-out nats per byte over what would bring the student down to the teacher, wh
 tokens. Bytes are what all have in common. Arms 3 and 4 learn the text alone, with either tokenizer:
 a signal that gives no more than that is worth nothing. Each seed orders the texts differently.
 
-About 70 minutes on two cores for all arms. What was trained stays in the work folder, so that the
-same command finishes what it began.
+What was trained stays in the work folder, so that the same command finishes what it began.
 """
 
 import sys

@@ -17,7 +17,8 @@ def circumstances(document: dict[str, Any]) -> str:
 
 def _seen(given: dict[str, Any]) -> tuple[str, str, str, str]:
     day, cores = given["measured_utc"][:10], given["machine"]["cores"]
-    return given["commit"], day, str(cores), str(given["load_at_start"][0])
+    load = given["load_at_start"]
+    return given["commit"], day, str(cores), str(load[0]) if load else "not recorded"
 
 
 def with_tables(page: str, section: str, tables: dict[str, str]) -> str:

@@ -6,6 +6,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from stillhouse.records import Record
 
+TrainingPrecision = Literal["auto", "bfloat16", "float32"]
+
 
 class NgramConfig(Record):
     """A linear model on character and word n-grams."""
@@ -63,7 +65,7 @@ class EncoderConfig(Record):
     """Longer texts lose their end."""
     precision: Literal["int8", "float32"] = "int8"
     """What the finished encoder computes in."""
-    training_precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    training_precision: TrainingPrecision = "auto"
     """Of the products inside the layers in training; weights, optimiser and loss are float32 in any
     case. `auto` is bfloat16 on processors that multiply it (AVX-512 BF16 or AMX), which is about
     twice as fast there, and float32 elsewhere."""

@@ -1,11 +1,11 @@
 """What the products of a training are computed in."""
 
 import contextlib
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-TrainingPrecision = Literal["auto", "bfloat16", "float32"]
+from stillhouse.classifiers._configs import TrainingPrecision
 
 
 def autocast(precision: TrainingPrecision) -> contextlib.AbstractContextManager[Any]:
