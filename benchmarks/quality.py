@@ -9,8 +9,9 @@ order and so over the same tokens. `onpolicy` goes on from `kd` with a live teac
 the student draws; `kd_longer` goes on from `kd` as it began, over as many tokens as that.
 Everything is measured on prompts about subjects that no training prompt has.
 
-About 45 minutes on two cores. Each seed's students are kept in the work folder as soon as they are
-measured, and a training that was stopped goes on, so that the same command finishes what it began.
+About 90 minutes on two cores that also do other work. Each seed's students are kept in the work
+folder as soon as they are measured, and a training that was stopped goes on, so that the same
+command finishes what it began.
 """
 
 import sys

@@ -32,8 +32,8 @@ class Options(PartOptions):
     held_out: int = 150
     temperature: float = 1.0
     layers: int = 12
-    epochs: float = 1.2
-    on_policy_epochs: float = 0.8
+    epochs: float = 4.0
+    on_policy_epochs: float = 1.6
     precision: str = "auto"
     draws: int = 2
     work: Path = BENCHMARKS.parent / "build" / "quality"
