@@ -23,7 +23,7 @@ from stillhouse.models import (
     load_model,
     top_logprobs,
 )
-from stillhouse.models._generate import _Engine
+from stillhouse.models._generate import Engine
 from stillhouse.records import Message
 
 END_IDS = [2, *range(300, 330)]  # about one token in twelve ends a completion
@@ -153,7 +153,7 @@ def test_long_jobs_wait_so_that_the_cache_keeps_to_its_size(ending: LanguageMode
     todo = jobs(12, max_tokens=9)
     todo.insert(2, GenerationJob(key="long", prompt_ids=(5, 6, 7) * 50, max_tokens=9))
     max_tokens = 6 * 40
-    engine = _Engine(ending, 128, max_tokens * kv_cache_bytes_per_token(ending), None)
+    engine = Engine(ending, 128, max_tokens * kv_cache_bytes_per_token(ending), None)
     pull = feed(todo)
     done, slots = {}, []
     while not engine.is_exhausted or engine.rows:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         keep_layers,
         pruned,
     )
+    from stillhouse.models._session import GenerationSession, NewToken
 
 __all__ = [
     "LanguageModel",
@@ -81,6 +82,8 @@ __all__ = [
     "Generated",
     "generate",
     "kv_cache_bytes_per_token",
+    "GenerationSession",
+    "NewToken",
     "Grammar",
     "Constraint",
     "LabelGrammar",
@@ -110,6 +113,7 @@ _NEED_TORCH = {
     "_adapter": ("Adapter",),
     "_choice": ("KeptSizes", "choose_start", "random_start"),
     "_importance": ("WidthImportance", "layer_change", "layer_loss_rise", "width_importance"),
+    "_session": ("GenerationSession", "NewToken"),
     "_prune": ("begin_student", "evenly_spaced_layers", "keep_layers", "pruned"),
 }
 

@@ -80,7 +80,9 @@ class Generated:
 
 
 @dataclass
-class _Row:
+class Row:
+    """A completion under way."""
+
     job: GenerationJob
     uniforms: npt.NDArray[np.float64]
     constraint: Constraint | None
@@ -95,6 +97,7 @@ class _Row:
         return len(self.job.prompt_ids) + len(self.ids) - 1
 
     def finished(self) -> Generated:
+        """What it has come to."""
         return Generated(
             key=self.job.key,
             ids=np.array(self.ids, dtype=np.int64),
@@ -129,7 +132,7 @@ def generate(
     Raises:
         ConfigError: a job has no prompt or is longer than the model's context.
     """
-    engine = _Engine(model, max_slots, cache_bytes, num_ids)
+    engine = Engine(model, max_slots, cache_bytes, num_ids)
     while True:
         finished = engine.refill(pull)
         if finished:
@@ -152,9 +155,16 @@ def kv_cache_bytes_per_token(model: LanguageModel) -> int:
     return 2 * 4 * model.num_layers * int(heads) * int(head_dim)
 
 
-class _Engine:
+class Engine:
+    """Runs jobs in the slots of one cache; `generate` and `GenerationSession` drive it."""
+
     def __init__(
-        self, model: LanguageModel, max_slots: int, cache_bytes: int, num_ids: int | None
+        self,
+        model: LanguageModel,
+        max_slots: int,
+        cache_bytes: int,
+        num_ids: int | None,
+        on_token: Callable[[Row], None] | None = None,
     ) -> None:
         config = model.network.config.get_text_config()
         if obstacle := mask_obstacle(config):
@@ -173,8 +183,14 @@ class _Engine:
         self._config = config
         self.cache = SlotCache(num_layers=model.num_layers)
         self._waiting: list[GenerationJob] = []
-        self.rows: list[_Row] = []
+        self._on_token = on_token
+        self.rows: list[Row] = []
         self.is_exhausted = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs or waits."""
+        return not self.rows and not self._waiting
 
     def refill(self, pull: Callable[[int], list[GenerationJob]]) -> list[Generated]:
         """Read new prompts in when enough slots are free; some may end with their first token."""
@@ -185,11 +201,27 @@ class _Engine:
             jobs = pull(free)
             self.is_exhausted = not jobs
             for job in jobs:
-                self._check(job)
+                self.check(job)
             self._waiting = sorted(jobs, key=_tokens)
+        return self.read_waiting()
+
+    def read_waiting(self) -> list[Generated]:
+        """Read in what waits and has room; some may end with their first token."""
         for group in _prefill_groups(self._admit()):
             self._prefill(group)
         return self._retire()
+
+    def wait(self, job: GenerationJob) -> None:
+        """Have a job read in after those that wait already."""
+        self._waiting.append(job)
+
+    def drop(self, key: str) -> None:
+        """Forget a job, wherever it is; nothing happens where it has ended."""
+        self._waiting = [job for job in self._waiting if job.key != key]
+        for index, row in enumerate(self.rows):
+            if row.job.key == key:
+                self._remove(index)
+                return
 
     @torch.inference_mode()
     def step(self) -> list[Generated]:
@@ -217,7 +249,7 @@ class _Engine:
         last_R = torch.tensor([len(job.prompt_ids) - 1 - shared for job in jobs])
         hidden_RSD = self._read_prompts(ids_RT, shared)
         rows = [
-            _Row(
+            Row(
                 job=job,
                 uniforms=np.random.Generator(np.random.Philox(job.seed)).random(job.max_tokens),
                 constraint=job.grammar.begin() if job.grammar else None,
@@ -249,7 +281,7 @@ class _Engine:
         ).last_hidden_state
         return hidden_RSD
 
-    def _append(self, rows: list[_Row], hidden_AD: Tensor) -> None:
+    def _append(self, rows: list[Row], hidden_AD: Tensor) -> None:
         drawn = draw_within(
             hidden_AD @ self._head_VD.T,
             [row.constraint for row in rows],
@@ -269,6 +301,8 @@ class _Engine:
             row.logprobs.append(logprobs[index])
             row.top_ids.append(top_ids[index, : row.job.top_logprobs])
             row.top_logprobs.append(top_logprobs[index, : row.job.top_logprobs])
+            if self._on_token:
+                self._on_token(row)
 
     def _retire(self) -> list[Generated]:
         finished = []
@@ -279,17 +313,21 @@ class _Engine:
                 index += 1
                 continue
             finished.append(row.finished())
-            last = self.rows.pop()
-            if last is not row:
-                self.cache.move(len(self.rows), index, last.cached)
-                self.rows[index] = last
+            self._remove(index)
         return finished
+
+    def _remove(self, index: int) -> None:
+        """End a row; the last one takes its slot."""
+        row, last = self.rows[index], self.rows.pop()
+        if last is not row:
+            self.cache.move(len(self.rows), index, last.cached)
+            self.rows[index] = last
 
     def _admit(self) -> list[GenerationJob]:
         """Take the waiting jobs that the cache can hold beside what runs, and size it for them."""
         need = max((_tokens(row.job) for row in self.rows), default=0)
         count = 0
-        for job in self._waiting:  # shortest first
+        for job in self._waiting:
             slots, _ = self._layout(max(need, _tokens(job)))
             if len(self.rows) + count >= slots:
                 break
@@ -311,7 +349,8 @@ class _Engine:
             return cache.num_slots, cache.num_tokens  # copying it would cost more than it gives
         return slots, need
 
-    def _check(self, job: GenerationJob) -> None:
+    def check(self, job: GenerationJob) -> None:
+        """Refuse a job that cannot be run."""
         if not job.prompt_ids or job.max_tokens < 1 or _tokens(job) > self._context_tokens:
             raise ConfigError(
                 f"A prompt of {len(job.prompt_ids)} tokens with max_tokens={job.max_tokens}: the "
