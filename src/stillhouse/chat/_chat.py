@@ -1,6 +1,7 @@
 """One conversation, as the model was taught to read it."""
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from stillhouse.chat._spans import TokenSpans, token_spans
 from stillhouse.chat._vocabulary import token_bytes, vocabulary_sha256
 from stillhouse.errors import ConfigError, RecordError
-from stillhouse.records import FinishReason, Message
+from stillhouse.records import FinishReason, Message, Tool
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,24 @@ class ChatTokenizer:
         """Hash of the chat template's text."""
         return hashlib.sha256(self.tokenizer.chat_template.encode()).hexdigest()
 
-    def encode_prompt(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    @cached_property
+    def reads_tools(self) -> bool:
+        """Whether the template shows tools; others leave them out without a word."""
+        return "tools" in self.tokenizer.chat_template
+
+    def encode_prompt(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = ()
+    ) -> tuple[int, ...]:
         """Ids of `messages` up to the point where the model answers.
+
+        Args:
+            messages: The conversation.
+            tools: What the model may call, for a template that `reads_tools`.
 
         Raises:
             RecordError: the template refuses the messages, or one spells out a control token.
         """
-        return self._encode(self._render_prompt(messages))
+        return self._encode(self._render_prompt(messages, tools))
 
     def encode_example(
         self,
@@ -134,7 +146,7 @@ class ChatTokenizer:
         prompt = self._render_prompt(messages)
         prompt_ids = self._encode(prompt)
         if completion_token_ids is None:
-            self._refuse_control_tokens(completion)
+            self.refuse_control_tokens(completion)
             closing = self._closing_ids(messages, prompt, completion)
             completion_token_ids = (*self._encode(completion), *closing)
         return EncodedExample(ids=(*prompt_ids, *completion_token_ids), num_prompt=len(prompt_ids))
@@ -195,22 +207,34 @@ class ChatTokenizer:
         texts = [added[token_id].content for token_id in sorted(self.control_ids & added.keys())]
         return re.compile("|".join(map(re.escape, texts)) if texts else "(?!)")
 
-    def _refuse_control_tokens(self, text: str) -> None:
+    def refuse_control_tokens(self, text: str) -> None:
+        """Raise where a text spells out a control token.
+
+        Raises:
+            RecordError: it does.
+        """
         if found := self._control_tokens.search(text):
             raise RecordError(
                 f"A text holds {found.group()!r}, which {self.name} reads as a control token and "
                 "not as text. Remove or reword it."
             )
 
-    def _render_prompt(self, messages: Sequence[Message]) -> str:
+    def _render_prompt(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
         for message in messages:
-            self._refuse_control_tokens(message.content)
-        return self._render(messages, generation=True)
+            self.refuse_control_tokens(message.content)
+            for call in message.tool_calls:
+                self.refuse_control_tokens(f"{call.name} {call.arguments}")
+        for tool in tools:
+            self.refuse_control_tokens(f"{tool.name} {tool.description} {tool.parameters}")
+        return self._render(messages, tools, generation=True)
 
-    def _render(self, messages: Sequence[Message], *, generation: bool) -> str:
+    def _render(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, generation: bool
+    ) -> str:
         try:
             text: str = self.tokenizer.apply_chat_template(
-                [message.model_dump() for message in messages],
+                [_for_template(message) for message in messages],
+                tools=[_function(tool) for tool in tools] or None,
                 tokenize=False,
                 add_generation_prompt=generation,
             )
@@ -223,3 +247,34 @@ class ChatTokenizer:
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
+
+
+def _for_template(message: Message) -> dict[str, Any]:
+    """A message as templates expect it: calls in the form of the OpenAI API, arguments parsed."""
+    fields = message.model_dump()
+    if message.tool_calls:
+        fields["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": _parsed(call.arguments)},
+            }
+            for call in message.tool_calls
+        ]
+    return fields
+
+
+def _function(tool: Tool) -> dict[str, Any]:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": _parsed(tool.parameters),
+    }
+    return {"type": "function", "function": function}
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # a model may write what is no JSON

@@ -21,6 +21,7 @@ from stillhouse.cli._preflight import preflight
 from stillhouse.cli._proxy import proxy
 from stillhouse.cli._runs import demo, run
 from stillhouse.cli._scan import scan
+from stillhouse.cli._serve import serve
 from stillhouse.cli._setup import doctor, init
 from stillhouse.cli._stages import capture, collect, curate, evaluate, train
 from stillhouse.cli._verify import verify
@@ -47,6 +48,7 @@ _COMMANDS = (
     arena,
     benchmarks,
     chat,
+    serve,
     verify,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}

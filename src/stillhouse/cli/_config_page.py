@@ -123,6 +123,7 @@ def _commands() -> list[tuple[str, type]]:
     from stillhouse.evaluate import ArenaConfig, BenchmarksConfig, TaskEvaluateConfig
     from stillhouse.fit import FitConfig
     from stillhouse.pipeline import BakeoffConfig, ScanConfig, YieldConfig
+    from stillhouse.serve import ServeConfig
 
     return [
         ("`stillhouse scan`", ScanConfig),
@@ -134,6 +135,7 @@ def _commands() -> list[tuple[str, type]]:
         ("`stillhouse yield`", YieldConfig),
         ("`stillhouse arena`", ArenaConfig),
         ("`stillhouse benchmarks`", BenchmarksConfig),
+        ("`stillhouse serve` (flags)", ServeConfig),
     ]
 
 

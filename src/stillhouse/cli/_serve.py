@@ -1,0 +1,72 @@
+"""The `serve` command: a student behind the protocols that clients already speak."""
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stillhouse.cli._options import JsonOption, QuietOption
+from stillhouse.cli._output import Output
+
+if TYPE_CHECKING:
+    from stillhouse.serve import Server
+
+_KEYS = "STILLHOUSE_SERVE_KEYS"
+
+
+def serve(
+    student: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDENT",
+            help="Folder that train or fit wrote, a model folder or a .gguf file; 'local:' is the "
+            "embedded SmolLM2.",
+        ),
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 8470,
+    slots: Annotated[int, typer.Option(help="Answers generated together; others wait.")] = 16,
+    max_tokens: Annotated[int, typer.Option(help="The most that one answer may have.")] = 1024,
+    deadline: Annotated[
+        float, typer.Option(metavar="SECONDS", help="The longest that a request may take.")
+    ] = 300.0,
+    grace: Annotated[
+        float, typer.Option(metavar="SECONDS", help="For requests under way when it is stopped.")
+    ] = 30.0,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Serve a student over HTTP.
+
+    It speaks OpenAI's Chat Completions, Completions and Responses and Anthropic's Messages; a
+    student that answers with labels gives typed decisions too. Set the address that it prints as
+    the base URL of your client. Keys that callers must show are read from STILLHOUSE_SERVE_KEYS,
+    separated by commas; without any, only this machine may ask. Stop it with Ctrl-C: requests
+    under way may end first.
+    """
+    from stillhouse.serve import ServeConfig, open_engine
+    from stillhouse.serve import serve as run
+
+    output = Output(is_json=json, is_quiet=quiet)
+    keys = tuple(key.strip() for key in os.environ.get(_KEYS, "").split(",") if key.strip())
+    config = ServeConfig(
+        host=host,
+        port=port,
+        keys=keys,
+        slots=slots,
+        max_tokens=max_tokens,
+        deadline_s=deadline,
+        grace_s=grace,
+    )
+    output.say(f"loading {student}")
+    engine = open_engine("" if student == "local:" else student, config)
+    run(engine, config, on_ready=lambda server: _greet(output, server))
+
+
+def _greet(output: Output, server: "Server") -> None:
+    name = server.engine.name
+    document = {"url": server.url, "base_url": f"{server.url}/v1", "model": name}
+    output.result(document, f"serving {name} at {server.url}/v1; Ctrl-C stops")
+    import sys
+
+    sys.stdout.flush()  # whoever started it waits for this line

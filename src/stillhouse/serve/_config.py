@@ -1,0 +1,57 @@
+"""How a student is served."""
+
+from dataclasses import dataclass, field
+
+from stillhouse.errors import ConfigError
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Names of this machine that no other one reaches it by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig:
+    """How to serve a student.
+
+    Attributes:
+        host: The address to listen at.
+        port: The port to listen at; 0 takes a free one.
+        keys: Keys of which callers must show one; needed where other machines reach `host`.
+        slots: Answers that are generated together; others wait.
+        max_tokens: The most that one answer may have.
+        max_waiting: Requests under way and waiting; more are told to come again.
+        max_body_bytes: The largest request.
+        deadline_s: The longest that a request may take.
+        read_s: The longest that sending a request may take.
+        grace_s: How long requests under way may go on after the server was told to stop.
+
+    Raises:
+        ConfigError: a value is out of its range, or others could reach the server without a key.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8470
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    slots: int = 16
+    max_tokens: int = 1024
+    max_waiting: int = 256
+    max_body_bytes: int = 4 << 20
+    deadline_s: float = 300.0
+    read_s: float = 30.0
+    grace_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"--port is {self.port}; give 0 to 65535.")
+        for name in ("slots", "max_tokens", "max_waiting", "max_body_bytes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give at least 1.")
+        for name in ("deadline_s", "read_s", "grace_s"):
+            if not 0 <= getattr(self, name) <= 86_400:
+                raise ConfigError(f"{name} is {getattr(self, name):g}; give 0 to 86400 seconds.")
+        if any(not key.strip() for key in self.keys):
+            raise ConfigError("A key is empty. Give keys of at least one character.")
+        if not (self.keys or self.host in LOOPBACK):
+            raise ConfigError(
+                f"--host {self.host} is reached by other machines, and no key is set. Set "
+                "STILLHOUSE_SERVE_KEYS to one or more keys, or leave --host out."
+            )

@@ -1,0 +1,342 @@
+"""The server: reads requests, keeps to its limits, and answers in the protocol of each path."""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+import orjson
+from aiohttp import web
+
+from stillhouse.errors import ConfigError
+from stillhouse.serve import _chat, _completions, _messages, _responses
+from stillhouse.serve._ask import Answering, Ask, Engine, RefusedError
+from stillhouse.serve._config import LOOPBACK, ServeConfig
+from stillhouse.serve._decisions import decided
+from stillhouse.serve._fields import flag, read_object
+from stillhouse.serve._labels import LabelEngine
+from stillhouse.serve._metrics import Metrics
+from stillhouse.serve._openai_common import error_body
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG = 1024
+_CLOSE_S = 1.0
+_MODELS = "/v1/models"
+_DECISIONS = "/v1/decisions"
+
+
+@dataclass(frozen=True)
+class _Wire:
+    """How one protocol reads requests and tells answers."""
+
+    read: Callable[[dict[str, Any]], Ask]
+    answer: Callable[[Answering, Ask, str], Awaitable[dict[str, Any]]]
+    stream: Callable[[Answering, Ask, str, dict[str, Any]], AsyncIterator[bytes]]
+    error: Callable[[RefusedError], dict[str, Any]] = error_body
+
+
+_WIRES = {
+    "/v1/chat/completions": _Wire(_chat.read_ask, _chat.answer, _chat.stream),
+    "/v1/completions": _Wire(_completions.read_ask, _completions.answer, _completions.stream),
+    "/v1/responses": _Wire(_responses.read_ask, _responses.answer, _responses.stream),
+    "/v1/messages": _Wire(
+        _messages.read_ask, _messages.answer, _messages.stream, _messages.error_body
+    ),
+}
+
+
+class Server:
+    """A student that listens; use it within one event loop.
+
+    Args:
+        engine: What answers; closed with the server.
+        config: How.
+    """
+
+    def __init__(self, engine: Engine, config: ServeConfig) -> None:
+        self.engine = engine
+        self.metrics = Metrics()
+        self._config = config
+        self._keys = [_digest(key) for key in config.keys]
+        self._runner: web.ServerRunner | None = None
+        self._under_way: set[asyncio.Task[object]] = set()
+        self._is_stopping = False
+        self._is_over = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        assert self._runner is not None
+        host, port = self._runner.addresses[0][:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def __aenter__(self) -> Self:
+        """Listen.
+
+        Raises:
+            ConfigError: the address is taken, or is none.
+        """
+        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
+        self._runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_S)
+        config = self._config
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, config.host, config.port, backlog=_BACKLOG).start()
+        except OSError as err:
+            await self.close()
+            raise ConfigError(
+                f"The server cannot listen at {config.host}:{config.port} "
+                f"({err.strerror or err}). Give another --port; 0 takes a free one."
+            ) from err
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def hurry(self) -> None:
+        """Wait no longer for requests under way."""
+        self._is_over.set()
+
+    async def close(self) -> None:
+        """Take no more requests, let those under way end, and let the student go.
+
+        May be called twice.
+        """
+        self._is_stopping = True
+        if self._runner is not None:
+            for site in list(self._runner.sites):
+                await site.stop()
+            if self._under_way:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._config.grace_s):
+                        await self._is_over.wait()
+            cut = list(self._under_way)
+            for task in cut:
+                task.cancel()
+            await asyncio.gather(*cut, return_exceptions=True)
+            await self._runner.cleanup()
+        await asyncio.to_thread(self.engine.close)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        started_s, path = monotonic(), request.path
+        wire = _WIRES.get(path)
+        # Paths that callers make up are no names of metrics.
+        known = path if wire or path in (_DECISIONS, _MODELS) else "other"
+        try:
+            async with asyncio.timeout(self._config.deadline_s):
+                response = await self._take(request, path, wire)
+        except RefusedError as err:
+            response = _refusal(err, wire)
+        except TimeoutError:
+            message = f"no answer within {self._config.deadline_s:g} s. Ask for fewer tokens."
+            response = _refusal(RefusedError(504, message), wire)
+        except (ConnectionError, asyncio.CancelledError):
+            self.metrics.count(known, "left", monotonic() - started_s)
+            raise
+        except Exception:
+            logger.exception("a request to %s failed", path)
+            response = _refusal(RefusedError(500, "an error of the server; it is logged."), wire)
+        finally:
+            self._under_way.discard(task)
+            if self._is_stopping and not self._under_way:
+                self._is_over.set()
+        self.metrics.count(known, str(response.status), monotonic() - started_s)
+        return response
+
+    async def _take(
+        self, request: web.BaseRequest, path: str, wire: _Wire | None
+    ) -> web.StreamResponse:
+        if path in ("/health", "/metrics"):
+            return self._told(request, path)
+        self._check_key(request)
+        if request.method == "GET" and (path == _MODELS or path.startswith(f"{_MODELS}/")):
+            return _json(200, self._models(request.raw_path))
+        if wire is None and path != _DECISIONS:
+            raise RefusedError(404, f"There is no {path} here.")
+        if request.method != "POST":
+            raise RefusedError(405, f"{path} takes POST, and this is {request.method}.")
+        if self._is_stopping:
+            raise RefusedError(503, "the server is being stopped. Try another.", retry_after_s=5)
+        if len(self._under_way) > self._config.max_waiting:
+            raise RefusedError(
+                429, f"{self._config.max_waiting} requests are under way.", retry_after_s=1
+            )
+        fields = read_object(await self._body(request))
+        model = fields.get("model")
+        name = model if isinstance(model, str) and model else self.engine.name
+        if wire is None:
+            return await self._decide(fields, name)
+        return await self._answer(request, wire, fields, name)
+
+    async def _answer(
+        self, request: web.BaseRequest, wire: _Wire, fields: dict[str, Any], name: str
+    ) -> web.StreamResponse:
+        is_streamed = flag(fields, "stream")
+        ask = wire.read(fields)
+        answering = await self.engine.open(ask)
+        try:
+            if not is_streamed:
+                document = await wire.answer(answering, ask, name)
+                return _json(200, document, answering.headers)
+            events = wire.stream(answering, ask, name, fields)
+            return await _send_events(request, events, answering.headers, wire)
+        finally:
+            answering.stop()
+
+    async def _decide(self, fields: dict[str, Any], name: str) -> web.Response:
+        if not isinstance(self.engine, LabelEngine):
+            raise RefusedError(
+                404, f"{self.engine.name} writes text. Ask it at /v1/chat/completions."
+            )
+        document, headers = await decided(fields, self.engine, name)
+        return _json(200, document, headers)
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        limit = self._config.max_body_bytes
+        if (request.content_length or 0) > limit:
+            raise _too_large(limit)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._config.read_s):
+                async for chunk in request.content.iter_any():
+                    body += chunk
+                    if len(body) > limit:
+                        raise _too_large(limit)
+        except TimeoutError as err:
+            message = f"The request did not arrive within {self._config.read_s:g} s. Send it again."
+            raise RefusedError(408, message) from err
+        except web.RequestPayloadError as err:
+            raise RefusedError(400, f"The body cannot be read ({err}).") from err
+        return bytes(body)
+
+    def _check_key(self, request: web.BaseRequest) -> None:
+        if not self._keys:
+            _check_origin(request)
+            return
+        given = request.headers.get("x-api-key", "")
+        scheme, _, value = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            given = value.strip()
+        digest = _digest(given)
+        # All are compared, so that the time says nothing about which one is near.
+        is_known = [hmac.compare_digest(digest, key) for key in self._keys]
+        if not any(is_known):
+            raise RefusedError(
+                401,
+                "The API key is wrong or missing. Send it as 'Authorization: Bearer KEY'.",
+                code="invalid_api_key",
+            )
+
+    def _models(self, raw_path: str) -> dict[str, Any]:
+        model = {
+            "id": self.engine.name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "stillhouse",
+        }
+        name = unquote(raw_path.partition("?")[0].removeprefix(_MODELS)).strip("/")
+        if not name:
+            return {"object": "list", "data": [model]}
+        if name != self.engine.name:
+            raise RefusedError(
+                404,
+                f"There is no model {name[:100]!r}; this is {self.engine.name}.",
+                code="model_not_found",
+            )
+        return model
+
+    def _told(self, request: web.BaseRequest, path: str) -> web.Response:
+        if request.method != "GET":
+            raise RefusedError(405, f"{path} takes GET, and this is {request.method}.")
+        if path == "/health":
+            status = 503 if self._is_stopping else 200
+            return _json(status, {"status": "stopping" if self._is_stopping else "ok"})
+        text = self.metrics.page(self.engine.num_running)
+        return web.Response(body=text.encode(), content_type="text/plain", charset="utf-8")
+
+
+def _check_origin(request: web.BaseRequest) -> None:
+    """Refuse pages of other sites, which a browser on this machine could be made to ask for."""
+    origin = request.headers.get("origin")
+    asked = [f"//{request.headers.get('host', '')}"] + ([origin] if origin else [])
+    try:
+        names = [urlsplit(address).hostname for address in asked]
+    except ValueError:
+        names = [None]
+    if not all(name in LOOPBACK for name in names):
+        raise RefusedError(
+            403,
+            "Without keys only programs of this machine may ask. Set STILLHOUSE_SERVE_KEYS, and "
+            "send one of them.",
+        )
+
+
+async def _send_events(
+    request: web.BaseRequest, events: AsyncIterator[bytes], headers: dict[str, str], wire: _Wire
+) -> web.StreamResponse:
+    """Send events as they come; an error before the first one is an ordinary refusal."""
+    first = await anext(events)
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/event-stream; charset=utf-8",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+            **headers,
+        }
+    )
+    await response.prepare(request)
+    await response.write(first)
+    try:
+        async for piece in events:
+            await response.write(piece)
+    except RefusedError as err:
+        await response.write(b"data: " + orjson.dumps(wire.error(err)) + b"\n\n")
+    await response.write_eof()
+    return response
+
+
+def _refusal(err: RefusedError, wire: _Wire | None) -> web.Response:
+    told = error_body(err) if wire is None else wire.error(err)
+    headers = {}
+    if err.retry_after_s is not None:
+        headers["Retry-After"] = str(err.retry_after_s)
+    if err.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if err.status in (408, 413):
+        headers["Connection"] = "close"  # what is left of the body is not read
+    return _json(err.status, told, headers)
+
+
+def _json(
+    status: int, document: dict[str, Any], headers: dict[str, str] | None = None
+) -> web.Response:
+    return web.Response(
+        status=status,
+        body=orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY),
+        headers=headers,
+        content_type="application/json",
+    )
+
+
+def _too_large(limit: int) -> RefusedError:
+    return RefusedError(413, f"The body is larger than {limit:,} bytes. Send less.")
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
