@@ -13,6 +13,11 @@ from stillhouse.models._constrained_labels import LabelGrammar
 from stillhouse.models._gguf import cache_dir, embedded_gguf, gguf_revision
 from stillhouse.models._gguf_file import GgufHeader, read_gguf_header
 from stillhouse.models._label_trie import LabelTrie, label_trie
+from stillhouse.models._llamacpp import (
+    LlamaServing,
+    check_llama_server,
+    start_llama_server,
+)
 from stillhouse.models._load import LanguageModel, ModelFolder, load_chat, load_model, locate_model
 from stillhouse.models._save import save_model
 from stillhouse.models._start import START_NAME, StudentStart
@@ -64,6 +69,9 @@ __all__ = [
     "gguf_revision",
     "GgufHeader",
     "read_gguf_header",
+    "LlamaServing",
+    "check_llama_server",
+    "start_llama_server",
     "evenly_spaced_layers",
     "keep_layers",
     "pruned",

@@ -1,8 +1,6 @@
 """A GGUF model in this process: llama.cpp's own server on a loopback port, asked over HTTP."""
 
 import hashlib
-import importlib.util
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +12,16 @@ from stillhouse.artifacts import file_sha256
 from stillhouse.errors import (
     ConfigError,
     IntegrityError,
-    MissingDependencyError,
     TeacherUnavailableError,
 )
-from stillhouse.models import GgufHeader, embedded_gguf, read_gguf_header
+from stillhouse.models import (
+    GgufHeader,
+    LlamaServing,
+    check_llama_server,
+    embedded_gguf,
+    read_gguf_header,
+    start_llama_server,
+)
 from stillhouse.runlog import Answer
 from stillhouse.teachers._access import Access
 from stillhouse.teachers._api import ApiTeacher
@@ -57,7 +61,7 @@ class GgufTeacher(Teacher):
     """
 
     def __init__(self, path: Path, options: GgufOptions | None = None) -> None:
-        _check_engine()
+        check_llama_server("A gguf: teacher")
         self._path = path
         self._options = options or GgufOptions()
         self._header = _read_header(path)
@@ -127,33 +131,15 @@ def _read_header(path: Path) -> GgufHeader:
         raise TeacherUnavailableError(str(err)) from err
 
 
-def _check_engine() -> None:
-    if importlib.util.find_spec("xllamacpp") is None:
-        raise MissingDependencyError(
-            "A gguf: teacher needs xllamacpp. Run: pip install 'stillhouse[local]'"
-        )
-
-
 def _start_server(path: Path, options: GgufOptions, header: GgufHeader, *, key: str) -> Any:
-    import xllamacpp
-
-    params = xllamacpp.CommonParams()
-    params.model.path = str(path)
-    params.model_alias = {header.name}  # or each answer names the path on this machine
-    params.hostnames = ["127.0.0.1"]
-    params.port = 0
-    params.api_keys = [key]
-    params.n_parallel = options.slots
-    params.n_ctx = options.slots * min(options.context, header.context_length or options.context)
-    threads = options.threads or max((os.cpu_count() or 2) - 1, 1)
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-    params.cache_ram_mib = 0  # its 8 GB cache of idle prompts is of no use to a stream
-    params.ui = params.warmup = False
-    params.verbosity = -1
+    config = LlamaServing(
+        name=header.name,
+        key=key,
+        slots=options.slots,
+        context=min(options.context, header.context_length or options.context),
+        threads=options.threads,
+    )
     try:
-        return xllamacpp.Server(params)
-    except RuntimeError as err:
-        raise TeacherUnavailableError(
-            f"llama.cpp cannot load {path} ({' '.join(str(err).split())}). "
-            "The file may be of a kind that it does not know; try another quantization."
-        ) from err
+        return start_llama_server(path, config)
+    except IntegrityError as err:
+        raise TeacherUnavailableError(str(err)) from err
