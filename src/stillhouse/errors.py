@@ -18,6 +18,7 @@
     |   +-- PreflightError                  what would be learnt is not what was asked for
     |   +-- NonFiniteLossError
     |   +-- CheckpointError
+    +-- ExportRefusedError (RuntimeError)     an export does not behave as its student does
     +-- MissingDependencyError (ImportError)
 
 Each message is one line that says what was given, what is allowed and what to do. The command
@@ -50,6 +51,7 @@ __all__ = [
     "PreflightError",
     "NonFiniteLossError",
     "CheckpointError",
+    "ExportRefusedError",
     "MissingDependencyError",
 ]
 
@@ -137,6 +139,10 @@ class NonFiniteLossError(TrainingError):
 
 class CheckpointError(TrainingError):
     """A checkpoint is missing, damaged or belongs to another run."""
+
+
+class ExportRefusedError(StillhouseError, RuntimeError):
+    """An exported model was measured and does not behave as the student does."""
 
 
 class MissingDependencyError(StillhouseError, ImportError):

@@ -65,4 +65,10 @@ def qwen2(**changes: Any) -> Any:
     return transformers.Qwen2Config(**{**_SIZES, "tie_word_embeddings": False, **changes})
 
 
+def qwen3(**changes: Any) -> Any:
+    """Norms of queries and keys, heads wider than their share."""
+    wide = {"head_dim": 16, "use_sliding_window": False, "tie_word_embeddings": True}
+    return transformers.Qwen3Config(**{**_SIZES, **wide, **changes})
+
+
 FAMILIES = {"llama": llama, "gemma3": gemma3, "mistral": mistral, "qwen2": qwen2}

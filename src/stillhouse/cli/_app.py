@@ -15,6 +15,7 @@ from stillhouse.cli._bakeoff import bakeoff
 from stillhouse.cli._benchmarks import benchmarks
 from stillhouse.cli._chat import chat
 from stillhouse.cli._estimate import estimate
+from stillhouse.cli._export import export
 from stillhouse.cli._fit import fit
 from stillhouse.cli._import import import_
 from stillhouse.cli._preflight import preflight
@@ -44,6 +45,7 @@ _COMMANDS = (
     train,
     fit,
     evaluate,
+    export,
     yield_,
     arena,
     benchmarks,

@@ -121,6 +121,7 @@ def _commands() -> list[tuple[str, type]]:
     """The settings that commands take, in the order of the commands."""
     from stillhouse.collect import ImportConfig, ProxyConfig
     from stillhouse.evaluate import ArenaConfig, BenchmarksConfig, TaskEvaluateConfig
+    from stillhouse.export import ExportConfig
     from stillhouse.fit import FitConfig
     from stillhouse.pipeline import BakeoffConfig, ScanConfig, YieldConfig
     from stillhouse.serve import ServeConfig
@@ -132,6 +133,7 @@ def _commands() -> list[tuple[str, type]]:
         ("`stillhouse import`", ImportConfig),
         ("`stillhouse fit`", FitConfig),
         ("`stillhouse evaluate` of a task", TaskEvaluateConfig),
+        ("`stillhouse export`", ExportConfig),
         ("`stillhouse yield`", YieldConfig),
         ("`stillhouse arena`", ArenaConfig),
         ("`stillhouse benchmarks`", BenchmarksConfig),

@@ -1,0 +1,102 @@
+"""A GGUF file in llama.cpp: what its template, its tokenizer and its weights really give."""
+
+import http.client
+import json
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
+
+from stillhouse.errors import IntegrityError
+from stillhouse.models import (
+    LlamaServing,
+    check_llama_server,
+    read_gguf_header,
+    start_llama_server,
+)
+from stillhouse.records import Message
+
+_TOP = 1024  # likeliest ids of a position: 20 ms on one core, of which more would be JSON
+_CERTAIN = 1e6
+
+
+class LlamaCpp:
+    """An open file; `close` frees it.
+
+    Args:
+        path: The file.
+        context: Tokens of the longest text.
+
+    Raises:
+        IntegrityError: llama.cpp does not take the file.
+        MissingDependencyError: xllamacpp is not installed.
+    """
+
+    def __init__(self, path: Path, *, context: int) -> None:
+        check_llama_server("Verifying a GGUF file")
+        read_gguf_header(path)
+        self._path = path
+        self._key = secrets.token_hex(16)
+        config = LlamaServing(name="export", key=self._key, slots=1, context=context)
+        self._server: Any = start_llama_server(path, config)
+        address = urlsplit(self._server.listening_address)
+        self._http = http.client.HTTPConnection(address.hostname or "", address.port)
+        # Which token is drawn does not matter, but one that ends the turn shows no distribution.
+        self._drawn = self.tokens("a")[0]
+
+    def close(self) -> None:
+        """Stop it."""
+        self._http.close()
+        self._server = None
+
+    def rendered(self, messages: Sequence[Message]) -> str:
+        """The prompt that the file's own template makes of messages."""
+        plain = [{"role": message.role, "content": message.content} for message in messages]
+        return str(self._post("/apply-template", {"messages": plain})["prompt"])
+
+    def tokens(self, text: str) -> list[int]:
+        """What llama.cpp's chat endpoint makes of a prompt."""
+        given = {"content": text, "add_special": True, "parse_special": True}
+        found: list[int] = self._post("/tokenize", given)["tokens"]
+        return found
+
+    def distribution(
+        self, ids: Sequence[int], *, top: int = _TOP
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """(K,) likeliest next ids and their log-probabilities in nats, likeliest first.
+
+        Args:
+            ids: The text so far; what it shares with the last one is not computed again.
+            top: K.
+        """
+        answer = self._post(
+            "/completion",
+            {
+                "prompt": list(ids),
+                "n_predict": 1,
+                "n_probs": top,
+                "cache_prompt": True,
+                "logit_bias": [[self._drawn, _CERTAIN]],
+            },
+        )
+        listed = answer["completion_probabilities"][0]["top_logprobs"]
+        return (
+            np.array([entry["id"] for entry in listed], dtype=np.int64),
+            np.array([entry["logprob"] for entry in listed], dtype=np.float64),
+        )
+
+    def _post(self, route: str, given: dict[str, Any]) -> Any:
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        self._http.request("POST", route, json.dumps(given), headers)
+        answer = self._http.getresponse()
+        body = answer.read()
+        if answer.status != http.HTTPStatus.OK:
+            raise IntegrityError(
+                f"llama.cpp refuses {route} of {self._path.name} ({answer.status}: "
+                f"{body[:200].decode(errors='replace')}). Export another format."
+            )
+        return json.loads(body)
