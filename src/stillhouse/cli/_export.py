@@ -22,6 +22,8 @@ class Format(StrEnum):
     gguf_f16 = "gguf-f16"
     gguf_q8_0 = "gguf-q8_0"
     gguf_q4_k = "gguf-q4_k"
+    safetensors = "safetensors"
+    adapter = "adapter"
 
 
 def export(

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from stillhouse.records import Record
 
-FormatName = Literal["gguf-f16", "gguf-q8_0", "gguf-q4_k"]
+FormatName = Literal["gguf-f16", "gguf-q8_0", "gguf-q4_k", "safetensors", "adapter"]
 
 
 class Limits(Record):
@@ -31,7 +31,7 @@ class ExportConfig(Record):
     positions: int = Field(default=384, ge=32)
     """Tokens at which the distributions of language models are compared."""
     f16: Limits = Limits(max_mean_kl=0.005, min_top1=0.995)
-    """Of `gguf-f16`."""
+    """Of `gguf-f16`, `safetensors` and `adapter`."""
     q8_0: Limits = Limits(max_mean_kl=0.01, min_top1=0.9)
     """Of `gguf-q8_0`."""
     q4_k: Limits = Limits(max_mean_kl=0.1, min_top1=0.75)

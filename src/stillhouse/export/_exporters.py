@@ -26,5 +26,11 @@ def _later(module: str, function: str) -> Exporter:
 _GGUF = _later("_gguf", "export_gguf")
 
 EXPORTERS: Mapping[str, Mapping[FormatName, Exporter]] = {
-    "student": {"gguf-f16": _GGUF, "gguf-q8_0": _GGUF, "gguf-q4_k": _GGUF},
+    "student": {
+        "gguf-f16": _GGUF,
+        "gguf-q8_0": _GGUF,
+        "gguf-q4_k": _GGUF,
+        "safetensors": _later("_folders", "export_safetensors"),
+        "adapter": _later("_folders", "export_adapter"),
+    },
 }

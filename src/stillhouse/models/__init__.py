@@ -18,7 +18,14 @@ from stillhouse.models._llamacpp import (
     check_llama_server,
     start_llama_server,
 )
-from stillhouse.models._load import LanguageModel, ModelFolder, load_chat, load_model, locate_model
+from stillhouse.models._load import (
+    LanguageModel,
+    ModelFolder,
+    load_chat,
+    load_model,
+    locate_model,
+    quiet_transformers,
+)
 from stillhouse.models._save import save_model
 from stillhouse.models._start import START_NAME, StudentStart
 
@@ -63,6 +70,7 @@ __all__ = [
     "locate_model",
     "load_chat",
     "load_model",
+    "quiet_transformers",
     "save_model",
     "cache_dir",
     "embedded_gguf",

@@ -18,6 +18,7 @@ from stillhouse.export._language import (
 from stillhouse.export._probe import Distance
 from stillhouse.export._report import Figure, FormatReport
 from stillhouse.export._source import LanguageSource
+from stillhouse.models import quiet_transformers
 
 MODELFILE = "Modelfile"
 _NOT_NORMALISED = (
@@ -115,7 +116,7 @@ def _reread(path: Path) -> Any:
     import transformers
 
     # It draws a progress bar that no setting turns off.
-    with contextlib.redirect_stderr(io.StringIO()):
+    with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
         network = transformers.AutoModelForCausalLM.from_pretrained(
             path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True
         )
