@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stillhouse.classifiers._encoder import fit_encoder
     from stillhouse.classifiers._frozen import FrozenEncoder
     from stillhouse.classifiers._pretrained import encoder_revision, open_base
+    from stillhouse.classifiers._sentence import SentenceClassifier
 
 __all__ = [
     "Classifier",
@@ -45,6 +46,7 @@ __all__ = [
     "fit_embedding",
     "EncoderConfig",
     "fit_encoder",
+    "SentenceClassifier",
     "DEFAULT_ENCODER",
     "encoder_revision",
     "folds_of",
@@ -63,6 +65,7 @@ _LOADED_LATER = {
     "fit_embedding": "_embedding",
     "fit_encoder": "_encoder",
     "FrozenEncoder": "_frozen",
+    "SentenceClassifier": "_sentence",
     "encoder_revision": "_pretrained",
     "open_base": "_pretrained",
 }

@@ -84,6 +84,13 @@ class FrozenEncoder:
         """The tensors to write to disk."""
         return {f"{_NAME}{name}": array for name, array in self.weights.items()}
 
+    def graph(self) -> bytes:
+        """A serialised ONNX model from the ids (1, T) of one text, `ids`, to its (1, D) `state`.
+
+        Its operators are those of onnxruntime, some of which the standard does not have.
+        """
+        return encoder_graph(self.weights, self.shape, self.precision)
+
     def states(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """(N, D) float32, one state a text."""
         states = [self.state(ids) for ids in self.reader.ids(texts)]

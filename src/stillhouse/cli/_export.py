@@ -24,6 +24,7 @@ class Format(StrEnum):
     gguf_q4_k = "gguf-q4_k"
     safetensors = "safetensors"
     adapter = "adapter"
+    wheel = "wheel"
 
 
 def export(

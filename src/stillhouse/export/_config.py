@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from stillhouse.records import Record
 
-FormatName = Literal["gguf-f16", "gguf-q8_0", "gguf-q4_k", "safetensors", "adapter"]
+FormatName = Literal["gguf-f16", "gguf-q8_0", "gguf-q4_k", "safetensors", "adapter", "wheel"]
 
 
 class Limits(Record):
@@ -36,7 +36,11 @@ class ExportConfig(Record):
     """Of `gguf-q8_0`."""
     q4_k: Limits = Limits(max_mean_kl=0.1, min_top1=0.75)
     """Of `gguf-q4_k`."""
+    max_probability_gap: float = Field(default=1e-4, gt=0.0, lt=1.0)
+    """Largest difference of any probability of a student that answers with labels."""
     metric_margin: float = Field(default=0.01, gt=0.0)
-    """Tolerated loss on the answers of `--data`, in nats per token."""
+    """Tolerated loss on `--data`: nats per token, or a fraction of right answers."""
     name: str = Field(default="student", pattern=r"^[a-z][a-z0-9_]*$")
-    """What the exported model is called: the file of a GGUF."""
+    """What the exported model is called: the file of a GGUF, the package in a wheel."""
+    version: str = Field(default="1.0.0", pattern=r"^\d+(\.\d+){0,3}$")
+    """Of the wheel."""

@@ -33,4 +33,5 @@ EXPORTERS: Mapping[str, Mapping[FormatName, Exporter]] = {
         "safetensors": _later("_folders", "export_safetensors"),
         "adapter": _later("_folders", "export_adapter"),
     },
+    "classifier": {"wheel": _later("_wheel", "export_wheel")},
 }

@@ -11,6 +11,8 @@ from stillhouse.statistics import Interval, PairedComparison, Verdict
 
 REPORT_NAME = "export.json"
 
+Metric = Literal["agreement", "negative_nats_per_token"]
+
 
 class Figure(Record):
     """One thing that was measured of an exported model."""
@@ -57,7 +59,7 @@ class Figure(Record):
 class MetricComparison(Record):
     """The exported model's score on the data that was given, beside the student's."""
 
-    metric: Literal["negative_nats_per_token"]
+    metric: Metric
     exported: float
     student: float
     difference: float
@@ -71,7 +73,7 @@ class MetricComparison(Record):
     @classmethod
     def of(
         cls,
-        metric: Literal["negative_nats_per_token"],
+        metric: Metric,
         found: PairedComparison,
         *,
         exported: float,
@@ -115,7 +117,7 @@ class ExportReport(Record):
 
     schema_version: Literal[1] = 1
     student: str
-    kind: Literal["student"]
+    kind: Literal["student", "classifier"]
     formats: tuple[FormatReport, ...]
 
 

@@ -15,6 +15,7 @@ from stillhouse.artifacts import (
 from stillhouse.errors import ConfigError
 from stillhouse.export._config import ExportConfig, FormatName
 from stillhouse.export._exporters import EXPORTERS, Exporter
+from stillhouse.export._open import open_source
 from stillhouse.export._report import (
     REPORT_NAME,
     ExportedFile,
@@ -73,8 +74,6 @@ def export(
     if is_up_to_date(out, stage=_STAGE, config=resolved, parents=parents):
         return open_artifact(out)
     _refuse_finished(out, replace=replace)
-    from stillhouse.export._open import open_source  # which needs torch
-
     source = open_source(parents[0], config, parents[1] if dataset is not None else None)
     ticker = Ticker(on_progress, stage=_STAGE, total=len(config.formats), unit="formats")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +84,7 @@ def export(
             ticker.advance()
         report = ExportReport(
             student=parents[0].path.resolve().name,
-            kind="student",
+            kind="classifier" if parents[0].manifest.kind == "classifier" else "student",
             formats=tuple(reports),
         )
         writer = begin_artifact(
