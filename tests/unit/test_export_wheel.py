@@ -6,21 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoder_cases import make_encoder
 from export_cases import asked
 from fit_cases import LABELS, a_dataset, a_task, rows_of
+from label_students import ROWS, TARGETS, TEXTS, an_embedding, an_ngram, write_classifier
 
-from stillhouse.artifacts import Counts, begin_artifact, check_files, open_artifact
+from stillhouse.artifacts import check_files, open_artifact
 from stillhouse.classifiers import (
-    Classifier,
-    EmbeddingConfig,
     NgramConfig,
-    calibrated,
-    fit_embedding,
     fit_ngram,
     load_classifier,
     probabilities,
-    save_classifier,
 )
 from stillhouse.errors import ConfigError, DataError, ExportRefusedError
 from stillhouse.export import REPORT_NAME, ExportReport, export
@@ -31,37 +26,6 @@ from stillhouse.export._wheel._export import package_files
 from stillhouse.export._wheel._isolated import isolated_answers
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "export.md"
-ROWS, RIGHT = rows_of(160)
-TEXTS = [row.text for row in ROWS]
-TARGETS = np.array([[float(label == right) for label in LABELS] for right in RIGHT])
-
-
-def write_classifier(folder: Path, classifier: Classifier) -> Path:
-    """The artefact that `fit` would make."""
-    writer = begin_artifact(folder, kind="classifier", stage="fit", config={})
-    save_classifier(classifier, writer.work_dir, writer.new_file)
-    writer.finish(counts=Counts.model_validate({"in": 1, "kept": 1}))
-    return folder
-
-
-def an_ngram(*, is_multiple: bool = False) -> Classifier:
-    # A label without a row keeps its prior, which a wheel must know too.
-    targets = np.hstack([TARGETS, np.zeros((len(TEXTS), 1))])
-    student = fit_ngram(TEXTS, targets, labels=[*LABELS, "never"], is_multiple=is_multiple)
-    return calibrated(student, TEXTS[:60], targets[:60])
-
-
-def an_embedding(folder: Path, **changes) -> Classifier:
-    base = make_encoder(folder / "encoder")
-    config = EmbeddingConfig(base=str(base), max_tokens=16, **changes)
-    return calibrated(
-        fit_embedding(TEXTS, TARGETS, labels=LABELS, config=config), TEXTS[:60], TARGETS[:60]
-    )
-
-
-def source_of(folder: Path) -> ClassifierSource:
-    artifact = open_artifact(folder)
-    return ClassifierSource(artifact, load_classifier(folder), asked("wheel"), None)
 
 
 @pytest.mark.parametrize("is_multiple", [False, True], ids=["one label", "several"])

@@ -25,6 +25,7 @@ class Format(StrEnum):
     safetensors = "safetensors"
     adapter = "adapter"
     wheel = "wheel"
+    onnx = "onnx"
 
 
 def export(

@@ -33,5 +33,8 @@ EXPORTERS: Mapping[str, Mapping[FormatName, Exporter]] = {
         "safetensors": _later("_folders", "export_safetensors"),
         "adapter": _later("_folders", "export_adapter"),
     },
-    "classifier": {"wheel": _later("_wheel", "export_wheel")},
+    "classifier": {
+        "wheel": _later("_wheel", "export_wheel"),
+        "onnx": _later("_onnx", "export_onnx"),
+    },
 }
