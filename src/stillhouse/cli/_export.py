@@ -26,6 +26,7 @@ class Format(StrEnum):
     adapter = "adapter"
     wheel = "wheel"
     onnx = "onnx"
+    openvino = "openvino"
 
 
 def export(

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from stillhouse.records import Record
 
 FormatName = Literal[
-    "gguf-f16", "gguf-q8_0", "gguf-q4_k", "safetensors", "adapter", "wheel", "onnx"
+    "gguf-f16", "gguf-q8_0", "gguf-q4_k", "safetensors", "adapter", "wheel", "onnx", "openvino"
 ]
 
 

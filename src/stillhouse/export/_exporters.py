@@ -36,5 +36,6 @@ EXPORTERS: Mapping[str, Mapping[FormatName, Exporter]] = {
     "classifier": {
         "wheel": _later("_wheel", "export_wheel"),
         "onnx": _later("_onnx", "export_onnx"),
+        "openvino": _later("_openvino", "export_openvino"),
     },
 }
