@@ -27,6 +27,7 @@ class Format(StrEnum):
     wheel = "wheel"
     onnx = "onnx"
     openvino = "openvino"
+    container = "container"
 
 
 def export(

@@ -7,7 +7,15 @@ from pydantic import ConfigDict, Field
 from stillhouse.records import Record
 
 FormatName = Literal[
-    "gguf-f16", "gguf-q8_0", "gguf-q4_k", "safetensors", "adapter", "wheel", "onnx", "openvino"
+    "gguf-f16",
+    "gguf-q8_0",
+    "gguf-q4_k",
+    "safetensors",
+    "adapter",
+    "wheel",
+    "onnx",
+    "openvino",
+    "container",
 ]
 
 
@@ -35,7 +43,7 @@ class ExportConfig(Record):
     f16: Limits = Limits(max_mean_kl=0.005, min_top1=0.995)
     """Of `gguf-f16`, `safetensors` and `adapter`."""
     q8_0: Limits = Limits(max_mean_kl=0.01, min_top1=0.9)
-    """Of `gguf-q8_0`."""
+    """Of `gguf-q8_0`, and of `container`."""
     q4_k: Limits = Limits(max_mean_kl=0.1, min_top1=0.75)
     """Of `gguf-q4_k`."""
     max_probability_gap: float = Field(default=1e-4, gt=0.0, lt=1.0)

@@ -32,10 +32,12 @@ EXPORTERS: Mapping[str, Mapping[FormatName, Exporter]] = {
         "gguf-q4_k": _GGUF,
         "safetensors": _later("_folders", "export_safetensors"),
         "adapter": _later("_folders", "export_adapter"),
+        "container": _later("_container._language", "export_language_container"),
     },
     "classifier": {
         "wheel": _later("_wheel", "export_wheel"),
         "onnx": _later("_onnx", "export_onnx"),
         "openvino": _later("_openvino", "export_openvino"),
+        "container": _later("_container._wheel", "export_wheel_container"),
     },
 }

@@ -105,7 +105,8 @@ class FormatReport(Record):
     """One format that was made and held to its limits."""
 
     format: FormatName
-    verdict: Literal["verified"] = "verified"
+    verdict: Literal["verified", "not_built"] = "verified"
+    """`not_built`: a recipe, of which the parts were verified and not the whole."""
     files: tuple[ExportedFile, ...] = ()
     figures: tuple[Figure, ...]
     metric: MetricComparison | None = None

@@ -24,34 +24,24 @@ _TOP = 1024  # likeliest ids of a position: 20 ms on one core, of which more wou
 _CERTAIN = 1e6
 
 
-class LlamaCpp:
-    """An open file; `close` frees it.
+class LlamaClient:
+    """A server of llama.cpp, asked over HTTP.
 
     Args:
-        path: The file.
-        context: Tokens of the longest text.
-
-    Raises:
-        IntegrityError: llama.cpp does not take the file.
-        MissingDependencyError: xllamacpp is not installed.
+        address: Where it listens, such as `http://127.0.0.1:8080`.
+        key: What requests show.
     """
 
-    def __init__(self, path: Path, *, context: int) -> None:
-        check_llama_server("Verifying a GGUF file")
-        read_gguf_header(path)
-        self._path = path
-        self._key = secrets.token_hex(16)
-        config = LlamaServing(name="export", key=self._key, slots=1, context=context)
-        self._server: Any = start_llama_server(path, config)
-        address = urlsplit(self._server.listening_address)
-        self._http = http.client.HTTPConnection(address.hostname or "", address.port)
+    def __init__(self, address: str, key: str) -> None:
+        place = urlsplit(address)
+        self._key = key
+        self._http = http.client.HTTPConnection(place.hostname or "", place.port)
         # Which token is drawn does not matter, but one that ends the turn shows no distribution.
         self._drawn = self.tokens("a")[0]
 
     def close(self) -> None:
-        """Stop it."""
+        """Hang up."""
         self._http.close()
-        self._server = None
 
     def rendered(self, messages: Sequence[Message]) -> str:
         """The prompt that the file's own template makes of messages."""
@@ -96,7 +86,33 @@ class LlamaCpp:
         body = answer.read()
         if answer.status != http.HTTPStatus.OK:
             raise IntegrityError(
-                f"llama.cpp refuses {route} of {self._path.name} ({answer.status}: "
+                f"llama.cpp refuses {route} of the exported file ({answer.status}: "
                 f"{body[:200].decode(errors='replace')}). Export another format."
             )
         return json.loads(body)
+
+
+class LlamaCpp(LlamaClient):
+    """A file, open in this process; `close` frees it.
+
+    Args:
+        path: The file.
+        context: Tokens of the longest text.
+
+    Raises:
+        IntegrityError: llama.cpp does not take the file.
+        MissingDependencyError: xllamacpp is not installed.
+    """
+
+    def __init__(self, path: Path, *, context: int) -> None:
+        check_llama_server("Verifying a GGUF file")
+        read_gguf_header(path)
+        key = secrets.token_hex(16)
+        serving = LlamaServing(name="export", key=key, slots=1, context=context)
+        self._server: Any = start_llama_server(path, serving)
+        super().__init__(self._server.listening_address, key)
+
+    def close(self) -> None:
+        """Stop it."""
+        super().close()
+        self._server = None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.export._config import FormatName, Limits
-from stillhouse.export._gguf._engine import LlamaCpp
+from stillhouse.export._gguf._engine import LlamaClient, LlamaCpp
 from stillhouse.export._gguf._modelfile import modelfile
 from stillhouse.export._gguf._write import RowOrder, pairs_first, write_gguf
 from stillhouse.export._language import (
@@ -53,7 +53,7 @@ def export_gguf(
     engine = LlamaCpp(path, context=source.longest)
     try:
         identity = token_identity(source, lambda messages: engine.tokens(engine.rendered(messages)))
-        distance = _engine_distance(source, engine)
+        distance = engine_distance(source, engine)
     finally:
         engine.close()
     limits = _limits(source, name)
@@ -88,7 +88,8 @@ def _limits(source: LanguageSource, name: FormatName) -> Limits:
     return of_format[name]
 
 
-def _engine_distance(source: LanguageSource, engine: LlamaCpp) -> Distance:
+def engine_distance(source: LanguageSource, engine: LlamaClient) -> Distance:
+    """How far what llama.cpp computes is, one token after the other."""
     distance = Distance()
     for text in source.probe:
         for place, student_V in enumerate(text.logprobs_TV):
