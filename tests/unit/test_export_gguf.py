@@ -1,3 +1,4 @@
+import json
 import shutil
 from contextlib import closing
 from functools import partial
@@ -103,6 +104,33 @@ def test_stretched_positions_agree_too(tmp_path: Path, tiny_folder: Path) -> Non
     made = report_of(tmp_path / "out").formats[0]
     assert figures(made)["mean_kl_nats"] < 1e-3
     assert "leaves out how positions are stretched" in made.notes[0]
+
+
+@pytest.mark.parametrize("template_begins_with_it", [True, False])
+def test_a_tokenizer_that_adds_a_first_token_agrees_too(
+    tmp_path: Path, tiny_folder: Path, template_begins_with_it: bool
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    definition = json.loads((folder / "tokenizer.json").read_text())
+    first = {"SpecialToken": {"id": "<|im_start|>", "type_id": 0}}
+    definition["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [first, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [first, {"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {
+            "<|im_start|>": {"id": "<|im_start|>", "ids": [1], "tokens": ["<|im_start|>"]}
+        },
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(definition))
+    if not template_begins_with_it:
+        template = (folder / "chat_template.jinja").read_text()
+        (folder / "chat_template.jinja").write_text(f"Chat:\n{template}")
+    student = write_student(tmp_path / "student", load_model(folder))
+    export(student, tmp_path / "out", config=asked("gguf-f16"))
+    fields = GGUFReader(tmp_path / "out" / "gguf-f16" / "student.gguf").fields
+    # Where the template does not begin with it, training never saw it.
+    assert fields["tokenizer.ggml.add_bos_token"].contents() is template_begins_with_it
 
 
 def test_pairs_come_first() -> None:

@@ -72,7 +72,8 @@ def export_text(artifact: "Artifact") -> str:
     from stillhouse.export import REPORT_NAME, ExportReport
 
     report = ExportReport.model_validate_json(artifact.file(REPORT_NAME).read_bytes())
-    lines = [f"export in {artifact.path}: {len(report.formats)} formats"]
+    plural = "" if len(report.formats) == 1 else "s"
+    lines = [f"export in {artifact.path}: {len(report.formats)} format{plural}"]
     for made in report.formats:
         size = size_text(sum(file.bytes for file in made.files))
         lines.append(f"{made.format}: {size}, {made.verdict.replace('_', ' ')}")

@@ -1,12 +1,13 @@
 """The stage: from a student to files that other programs run, each verified."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stillhouse.artifacts import (
     Artifact,
+    ArtifactWriter,
     Counts,
     begin_artifact,
     is_up_to_date,
@@ -82,11 +83,6 @@ def export(
         for name in config.formats:
             reports.append(_made(known[name], source, Path(scratch) / name, name))
             ticker.advance()
-        report = ExportReport(
-            student=parents[0].path.resolve().name,
-            kind="classifier" if parents[0].manifest.kind == "classifier" else "student",
-            formats=tuple(reports),
-        )
         writer = begin_artifact(
             out,
             kind="export",
@@ -97,12 +93,7 @@ def export(
             replace=replace,
         )
         try:
-            for made in reports:
-                for file in made.files:
-                    (Path(scratch) / file.name).replace(writer.new_file(file.name))
-            target = writer.new_file(REPORT_NAME)
-            target.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            return _finished(writer, report, parents[0])
+            return _published(writer, reports, Path(scratch), parents[0])
         finally:
             writer.release()
 
@@ -119,28 +110,35 @@ def _made(exporter: Exporter, source: Any, folder: Path, name: FormatName) -> Fo
     return report.model_copy(update={"files": tuple(files)})
 
 
-def _finished(writer: Any, report: ExportReport, student: Artifact) -> Artifact:
+def _published(
+    writer: ArtifactWriter, reports: Sequence[FormatReport], scratch: Path, student: Artifact
+) -> Artifact:
+    """Move the files into the artefact, and say in it what was found."""
+    for made in reports:
+        for file in made.files:
+            (scratch / file.name).replace(writer.new_file(file.name))
+    report = ExportReport(
+        student=student.path.resolve().name,
+        kind="classifier" if student.manifest.kind == "classifier" else "student",
+        formats=tuple(reports),
+    )
+    text = report.model_dump_json(indent=2) + "\n"
+    writer.new_file(REPORT_NAME).write_text(text, encoding="utf-8")
     manifest = student.manifest
-    num_formats = len(report.formats)
-    found: Artifact = writer.finish(
-        counts=Counts.model_validate({"in": num_formats, "kept": num_formats}),
+    found = {
+        made.format: {"bytes": sum(file.bytes for file in made.files), "verdict": made.verdict}
+        for made in reports
+    }
+    return writer.finish(
+        counts=Counts.model_validate({"in": len(reports), "kept": len(reports)}),
         usage=Usage(cost_usd=0.0),
         teacher=manifest.teacher,
         student=manifest.student,
         tokenizer_sha256=manifest.tokenizer.sha256 if manifest.tokenizer else None,
         chat_template_sha256=manifest.chat_template_sha256,
         device="cpu",
-        results={
-            "formats": {
-                made.format: {
-                    "bytes": sum(file.bytes for file in made.files),
-                    "verdict": made.verdict,
-                }
-                for made in report.formats
-            }
-        },
+        results={"formats": found},
     )
-    return found
 
 
 def _known_formats(

@@ -25,6 +25,11 @@ _NOT_NORMALISED = (
     "llama.cpp does not normalise text: where the student's tokenizer composes characters (NFC), "
     "give it composed text."
 )
+_KEPT_ENDS = 2
+_MORE_ENDS = (
+    "The student ends a turn with more than two tokens, and a GGUF file names two; the others are "
+    "stop words of the Modelfile. Give them as stop words to other servers too."
+)
 _NOT_READ = (
     "transformers' own GGUF reader does not take this file ({}); llama.cpp alone measured it."
 )
@@ -58,6 +63,8 @@ def export_gguf(
         engine.close()
     limits = _limits(source, name)
     read, notes = _read_figures(source, path, limits)
+    if len(source.model.chat.end_of_turn_ids) > _KEPT_ENDS:
+        notes = (*notes, _MORE_ENDS)
     if source.model.chat.tokenizer.backend_tokenizer.normalizer:
         notes = (*notes, _NOT_NORMALISED)
     return FormatReport(

@@ -9,6 +9,7 @@ from gguf import TokenType
 
 from stillhouse.chat import ChatTokenizer
 from stillhouse.errors import ConfigError
+from stillhouse.records import Message
 
 _SPLIT, _BYTES = "Split", "ByteLevel"
 _QWEN2 = (
@@ -35,7 +36,7 @@ class Vocabulary:
         merges: Pairs, separated by a space, the first ones first.
         cut: llama.cpp's name of how text is cut beforehand.
         special_ids: By key of the file, such as `eos_token_id`.
-        adds_bos: Whether raw text gets the first special token of its own.
+        adds_bos: Whether text gets the first special token where it does not begin with it.
     """
 
     tokens: tuple[str, ...]
@@ -132,5 +133,12 @@ def _special_ids(chat: ChatTokenizer) -> dict[str, int]:
 
 
 def _adds_bos(chat: ChatTokenizer) -> bool:
+    """Whether the tokenizer begins raw text so, and the template begins conversations so too.
+
+    llama.cpp adds the token to rendered conversations as well, unless these have it already; where
+    training saw none, it must not.
+    """
     bos = chat.tokenizer.bos_token_id
-    return bos is not None and list(chat.tokenizer("")["input_ids"][:1]) == [bos]
+    if bos is None or list(chat.tokenizer("")["input_ids"][:1]) != [bos]:
+        return False
+    return bool(chat.encode_prompt((Message(role="user", content="a"),))[0] == bos)
