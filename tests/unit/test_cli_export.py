@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from cli_process import run_here
 from export_cases import small_student
-from label_students import an_ngram, write_classifier
+from fit_cases import LABELS, a_dataset, rows_of
+from label_students import TARGETS, TEXTS, an_ngram, write_classifier
 
+from stillhouse.classifiers import fit_ngram
 from stillhouse.cli._export import Format
 from stillhouse.export import EXPORTERS
 
@@ -47,6 +49,19 @@ def test_programs_read_one_document(capsys: pytest.CaptureFixture[str], tmp_path
     assert again.code == 2
     assert "--force to replace it" in again.err
     assert run_here(capsys, *words, "--force").code == 0
+
+
+def test_the_metric_stands_with_its_interval_and_what_would_settle_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    student = write_classifier(tmp_path / "student", fit_ngram(TEXTS, TARGETS, labels=LABELS))
+    rows = [row.model_copy(update={"split": "held_out"}) for row in rows_of(60, noise=0.2)[0]]
+    a_dataset(tmp_path / "dataset", rows)
+    words = ("export", student, "--out", tmp_path / "out", "--format", "wheel")
+    ran = run_here(capsys, *words, "--data", tmp_path / "dataset")
+    (line,) = [line for line in ran.out.splitlines() if "agreement" in line]
+    assert "n = 60, inconclusive (n = " in line
+    assert "would settle it)" in line
 
 
 def test_a_refused_export_is_one_line_and_leaves_nothing(

@@ -84,7 +84,9 @@ def export_text(artifact: "Artifact") -> str:
             metric = made.metric
             lines.append(
                 f"  {metric.metric}: {metric.exported:.4f}, the student {metric.student:.4f}, "
-                f"difference [{metric.low:+.4f}, {metric.high:+.4f}], {metric.verdict}"
+                f"difference [{metric.low:+.4f}, {metric.high:+.4f}], n = {metric.n:,}, "
+                f"{metric.verdict.replace('_', ' ')}"
+                + (f" (n = {metric.n_needed:,} would settle it)" if metric.n_needed else "")
             )
         lines += [f"  note: {note}" for note in made.notes]
     return "\n".join(lines)
