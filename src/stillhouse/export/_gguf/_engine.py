@@ -37,7 +37,7 @@ class LlamaClient:
         self._key = key
         self._http = http.client.HTTPConnection(place.hostname or "", place.port)
         # Which token is drawn does not matter, but one that ends the turn shows no distribution.
-        self._drawn = self.tokens("a")[0]
+        self._drawn = self.tokens("a")[-1]  # a first token may stand before it
 
     def close(self) -> None:
         """Hang up."""
