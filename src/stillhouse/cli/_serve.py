@@ -19,8 +19,8 @@ def serve(
         str,
         typer.Argument(
             metavar="STUDENT",
-            help="Folder that train or fit wrote, a model folder or a .gguf file; 'local:' is the "
-            "embedded SmolLM2.",
+            help="Folder that train or fit wrote, a model folder, a .gguf file or the address "
+            "http(s)://HOST/v1#MODEL; 'local:' is the embedded SmolLM2.",
         ),
     ],
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",

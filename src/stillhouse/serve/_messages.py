@@ -120,7 +120,7 @@ async def stream(
     told = {
         "type": "message_delta",
         "delta": {"stop_reason": reason, "stop_sequence": None},
-        "usage": {"output_tokens": num_tokens},
+        "usage": {"input_tokens": answering.num_prompt_tokens, "output_tokens": num_tokens},
     }
     yield event(told, "message_delta")
     yield event({"type": "message_stop"}, "message_stop")

@@ -1,6 +1,8 @@
 """A student behind HTTP, as a command: open it, and listen until told to stop."""
 
 import asyncio
+import os
+import secrets
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,8 @@ from stillhouse.serve._config import ServeConfig
 if TYPE_CHECKING:
     from stillhouse.serve._server import Server
 
+_GGUF_CONTEXT = 2048  # tokens of a slot, at most; not tuned
+_UPSTREAM_KEY = "STILLHOUSE_API_KEY"  # as for teachers that are given by their address
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -23,8 +27,9 @@ def open_engine(student: str, config: ServeConfig) -> Engine:
     An artefact's files are held to their hashes first, so that what is served is what was made.
 
     Args:
-        student: Folder that train or fit wrote, a model folder, a `.gguf` file, or `""` for the
-            embedded SmolLM2-135M-Instruct.
+        student: Folder that train or fit wrote, a model folder, a `.gguf` file (run by llama.cpp),
+            the address `http(s)://host/v1#model` of a server that runs it, or `""` for the embedded
+            SmolLM2-135M-Instruct.
         config: How it is served.
 
     Raises:
@@ -32,7 +37,11 @@ def open_engine(student: str, config: ServeConfig) -> Engine:
         IntegrityError: the files are damaged.
         MissingDependencyError: torch or an encoder's packages are not installed.
     """
+    if student.startswith(("http://", "https://")):
+        return _remote(student, config)
     folder = Path(student)
+    if folder.suffix == ".gguf":
+        return _llamacpp(folder, config)
     if student and (folder / "manifest.json").is_file():
         artifact = open_artifact(folder)
         check_files(artifact)
@@ -53,6 +62,42 @@ def open_engine(student: str, config: ServeConfig) -> Engine:
 
     model = load_model(student)
     return LocalEngine(model, slots=config.slots, max_tokens=config.max_tokens)
+
+
+def _llamacpp(path: Path, config: ServeConfig) -> Engine:
+    from stillhouse.models import (
+        LlamaServing,
+        check_llama_server,
+        read_gguf_header,
+        start_llama_server,
+    )
+    from stillhouse.serve._upstream import UpstreamEngine
+
+    check_llama_server(f"{path}")
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist. Give a GGUF file or a student's folder.")
+    header = read_gguf_header(path)
+    key = secrets.token_hex(16)
+    context = min(header.context_length or _GGUF_CONTEXT, _GGUF_CONTEXT)
+    serving = LlamaServing(name=header.name, key=key, slots=config.slots, context=context)
+    running = [start_llama_server(path, serving)]
+    return UpstreamEngine(
+        f"{running[0].listening_address}/v1",
+        header.name,
+        key=key,
+        max_tokens=config.max_tokens,
+        release=running.clear,  # it stops when it is forgotten
+    )
+
+
+def _remote(given: str, config: ServeConfig) -> Engine:
+    from stillhouse.serve._upstream import UpstreamEngine
+
+    base_url, _, model = given.partition("#")
+    if not model:
+        raise ConfigError(f"{given} names no model. Give http(s)://HOST/v1#MODEL.")
+    key = os.environ.get(_UPSTREAM_KEY)
+    return UpstreamEngine(base_url, model, key=key, max_tokens=config.max_tokens)
 
 
 def serve(engine: Engine, config: ServeConfig, *, on_ready: "Callable[[Server], None]") -> None:

@@ -1,0 +1,248 @@
+"""A student that another server runs: llama.cpp in this process, or any address.
+
+Requests become Chat Completions or Completions of that server, always streamed; tools are told in
+the messages, so that one student calls them in the same way behind every engine.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import orjson
+
+from stillhouse.records import FinishReason, Message
+from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError, TokenScore
+from stillhouse.serve._tools import tool_schema, with_tools
+
+_CONNECT_S = 10.0
+_LONGEST_TOLD = 300  # characters of an upstream's error
+_REASONS: Mapping[str, FinishReason] = {"length": "length", "content_filter": "content_filter"}
+_CALLERS_FAULT = (400, 404, 413, 422)
+
+
+class UpstreamEngine:
+    """A student behind an OpenAI-compatible address; use it within one event loop.
+
+    Of several answers to one request only the sum of their tokens is known: the first has it.
+
+    Args:
+        base_url: With the version, such as `http://127.0.0.1:8080/v1`.
+        model: What that server calls the model.
+        key: What it wants to be shown, if anything.
+        name: What the model is called here.
+        max_tokens: The most that one answer may have.
+        release: Ends what was started for it.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        key: str | None,
+        max_tokens: int,
+        name: str | None = None,
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        self.name = name or model
+        self.num_running = 0
+        self._base_url = base_url.rstrip("/")
+        self._model = model
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._max_tokens = max_tokens
+        self._release = release
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def open(self, ask: Ask) -> Answering:
+        """Begin to answer; see `Engine.open`."""
+        if self._session is None:
+            self._loop = asyncio.get_running_loop()
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
+            self._session = aiohttp.ClientSession(
+                timeout=timeout, connector=aiohttp.TCPConnector(limit=0)
+            )
+        path = "chat/completions" if ask.text is None else "completions"
+        try:
+            response = await self._session.post(
+                f"{self._base_url}/{path}",
+                data=orjson.dumps(self._body(ask)),
+                headers={"Content-Type": "application/json", **self._headers},
+            )
+        except (aiohttp.ClientError, TimeoutError) as err:
+            raise RefusedError(502, f"The engine of {self.name} is not reached.") from err
+        if response.status != 200:
+            raise await _refusal(response, self.name)
+        self.num_running += 1
+        answering = Answering(0, _nothing(), stop=_Stop(self, response))
+        answering.pieces = _pieces(response, answering, ask, self.name)
+        return answering
+
+    def close(self) -> None:
+        """Close the connections, and end what was started."""
+        session, loop = self._session, self._loop
+        self._session = None
+        if session is not None and loop is not None and loop.is_running():
+            closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
+            with suppress(TimeoutError):
+                closing.result(_CONNECT_S)
+        if self._release is not None:
+            self._release()
+            self._release = None
+
+    def _body(self, ask: Ask) -> dict[str, Any]:
+        wanted = self._max_tokens if ask.max_tokens is None else ask.max_tokens
+        body: dict[str, Any] = {
+            "model": self._model,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "n": ask.num_choices,
+            "max_tokens": min(wanted, self._max_tokens),
+            "temperature": ask.temperature,
+            "top_p": ask.top_p,
+        }
+        if ask.seed is not None:
+            body["seed"] = ask.seed
+        if ask.stop:
+            body["stop"] = list(ask.stop)
+        if ask.text is not None:
+            body["prompt"] = ask.text
+            if ask.top_logprobs is not None:
+                body["logprobs"] = ask.top_logprobs
+            return body
+        messages, _ = with_tools(ask.messages, ask.tools, False)
+        body["messages"] = [_message(message) for message in messages]
+        if ask.top_logprobs is not None:
+            body |= {"logprobs": True, "top_logprobs": ask.top_logprobs}
+        schema = tool_schema(ask) if ask.must_call else ask.schema
+        if schema is not None:
+            form = {"name": "answer", "schema": orjson.loads(schema), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        return body
+
+
+class _Stop:
+    """Hangs up, once."""
+
+    def __init__(self, engine: UpstreamEngine, response: aiohttp.ClientResponse) -> None:
+        self._engine = engine
+        self._response = response
+        self._is_over = False
+
+    def __call__(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._engine.num_running -= 1
+            self._response.close()
+
+
+async def _nothing() -> AsyncIterator[Piece]:
+    return
+    yield  # pragma: no cover
+
+
+async def _pieces(
+    response: aiohttp.ClientResponse, answering: Answering, ask: Ask, name: str
+) -> AsyncIterator[Piece]:
+    """What the upstream says; ends come last, when it has told what was used."""
+    ends: dict[int, FinishReason] = {}
+    num_tokens = 0
+    async for chunk in _chunks(response, name):
+        if isinstance(told := chunk.get("usage"), dict):
+            answering.num_prompt_tokens = int(told.get("prompt_tokens") or 0)
+            num_tokens = int(told.get("completion_tokens") or 0)
+        for choice in chunk.get("choices") or ():
+            index = int(choice.get("index") or 0)
+            if reason := choice.get("finish_reason"):
+                ends[index] = _REASONS.get(reason, "stop")
+            text = _text(choice)
+            scores = _scores(choice.get("logprobs")) if ask.top_logprobs is not None else ()
+            if text or scores:
+                yield Piece(index, text, scores)
+    if len(ends) < ask.num_choices:
+        raise RefusedError(502, f"The engine of {name} broke off.")
+    for index, reason in ends.items():
+        yield Piece(index, "", (), reason, num_tokens if index == min(ends) else 0)
+
+
+async def _chunks(response: aiohttp.ClientResponse, name: str) -> AsyncIterator[dict[str, Any]]:
+    try:
+        async for line in response.content:
+            data = line.strip()
+            if not data.startswith(b"data:"):
+                continue
+            data = data[5:].strip()
+            if data == b"[DONE]":
+                return
+            chunk = orjson.loads(data)
+            if "error" in chunk:
+                raise RefusedError(502, _told(chunk, name))
+            yield chunk
+    except (aiohttp.ClientError, orjson.JSONDecodeError, TimeoutError, ValueError) as err:
+        raise RefusedError(502, f"The engine of {name} broke off.") from err
+
+
+async def _refusal(response: aiohttp.ClientResponse, name: str) -> RefusedError:
+    """What an upstream's error is for the caller: whose fault it was, and no key of ours."""
+    status, retry = response.status, response.headers.get("retry-after", "")
+    try:
+        document = orjson.loads(await response.read())
+    except (aiohttp.ClientError, orjson.JSONDecodeError, TimeoutError):
+        document = {}
+    response.close()
+    if status in _CALLERS_FAULT:
+        return RefusedError(400, _told(document, name))
+    if status in (429, 503):
+        wait_s = int(retry) if retry.isdigit() else 1
+        return RefusedError(status, f"The engine of {name} is busy.", retry_after_s=wait_s)
+    return RefusedError(502, f"The engine of {name} answered with status {status}.")
+
+
+def _told(document: Any, name: str) -> str:
+    error = document.get("error") if isinstance(document, dict) else None
+    message = error.get("message") if isinstance(error, dict) else error
+    told = message if isinstance(message, str) else "no reason was given"
+    return f"The engine of {name} refuses: {' '.join(told.split())[:_LONGEST_TOLD]}"
+
+
+def _message(message: Message) -> dict[str, Any]:
+    fields: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        fields["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        fields["tool_call_id"] = message.tool_call_id
+    return fields
+
+
+def _text(choice: dict[str, Any]) -> str:
+    delta = choice.get("delta")
+    said = delta.get("content") if isinstance(delta, dict) else choice.get("text")
+    return said if isinstance(said, str) else ""
+
+
+def _scores(told: Any) -> tuple[TokenScore, ...]:
+    """Log-probabilities in the form of chat completions, which llama.cpp uses for both."""
+    content = told.get("content") if isinstance(told, dict) else None
+    if not isinstance(content, list):
+        return ()
+    return tuple(
+        _score(item, tuple(_score(top) for top in item.get("top_logprobs") or ()))
+        for item in content
+    )
+
+
+def _score(item: dict[str, Any], top: tuple[TokenScore, ...] = ()) -> TokenScore:
+    text = str(item.get("token", ""))
+    raw = item.get("bytes")
+    return TokenScore(
+        text, bytes(raw) if isinstance(raw, list) else text.encode(), float(item["logprob"]), top
+    )
