@@ -8,7 +8,8 @@ class TextStream:
     """Turns the bytes of tokens into text that can be sent.
 
     Text that may be the beginning of a stop waits until it is known not to be; so do the first
-    bytes of a character.
+    bytes of a character. Of several stops the one that ends first counts, so that the answer does
+    not depend on how its text was cut into tokens.
 
     Args:
         stop: Texts before which the answer ends.
@@ -37,11 +38,14 @@ class TextStream:
         if self.is_stopped:
             return ""
         whole = self._held + text
-        found = [place for stop in self._stop if (place := whole.find(stop)) >= 0]
+        found = [
+            (place + len(stop), place) for stop in self._stop if (place := whole.find(stop)) >= 0
+        ]
         if found:
             self.is_stopped = True
             self._held = ""
-            return whole[: min(found)]
+            _, place = min(found)
+            return whole[:place]
         kept = max((_overlap(whole, stop) for stop in self._stop), default=0)
         self._held = whole[len(whole) - kept :]
         return whole[: len(whole) - kept]
