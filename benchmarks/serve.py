@@ -6,8 +6,8 @@
 asked by another process over many connections at once, and then at a fixed rate. `streams`: eight
 streams of text at once by SmolLM2-135M-Instruct behind our server, in float32 and as the GGUF file
 that the weights came from, beside `transformers` generate on the same eight prompts as one static
-batch and beside llama.cpp's own server on that file. All take turns; the best round of each counts. Clients and servers share the
-machine's cores.
+batch and beside llama.cpp's own server on that file. All take turns; the best round of each counts.
+Clients and servers share the machine's cores.
 """
 
 import sys

@@ -24,6 +24,11 @@ class Connection:
         """Connect."""
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
 
+    async def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+        await self._writer.wait_closed()
+
     async def ask(self, request: bytes) -> None:
         """Send a request and read its whole answer.
 
@@ -56,11 +61,14 @@ async def flood(port: int, requests: list[bytes], connections: int, seconds: flo
         connection = Connection(port)
         await connection.open()
         place = start
-        while perf_counter() < until:
-            begun = perf_counter()
-            await connection.ask(requests[place % len(requests)])
-            took.append(perf_counter() - begun)
-            place += connections
+        try:
+            while perf_counter() < until:
+                begun = perf_counter()
+                await connection.ask(requests[place % len(requests)])
+                took.append(perf_counter() - begun)
+                place += connections
+        finally:
+            await connection.close()
 
     await asyncio.gather(*(ask(start) for start in range(connections)))
     return took
@@ -85,6 +93,8 @@ async def paced(port: int, requests: list[bytes], rate: float, seconds: float) -
         free.put_nowait(connection)
 
     await asyncio.gather(*(ask(place) for place in range(int(rate * seconds))))
+    while not free.empty():
+        await free.get_nowait().close()
     return took
 
 
