@@ -1,4 +1,4 @@
-"""A provider on a loopback port that speaks four dialects and their batch APIs.
+"""A provider on a loopback port that speaks four dialects, typed decisions and their batch APIs.
 
 `MockProvider` runs in a thread of the test, `MockProcess` in a process of its own, also from the
 shell: `python -m tests.mock_provider`. What it answers is a function of the request (`answers`),

@@ -7,7 +7,14 @@ from typing import Any
 import orjson
 
 from tests.mock_provider.answers import Ask, replies_to
-from tests.mock_provider.dialects import anthropic, gemini, openai_chat, openai_responses, reading
+from tests.mock_provider.dialects import (
+    anthropic,
+    decisions,
+    gemini,
+    openai_chat,
+    openai_responses,
+    reading,
+)
 from tests.mock_provider.errors import ApiError
 from tests.mock_provider.exchange import Incoming, Made, Outgoing
 from tests.mock_provider.world import World
@@ -163,6 +170,17 @@ def content(world: World, incoming: Incoming) -> Outgoing:
         chunks = [event[6:].strip() for event in outgoing.events or ()]
         return Outgoing(b"[" + b",\r\n".join(chunks) + b"]", headers=outgoing.headers)
     return outgoing
+
+
+def decision(world: World, incoming: Incoming) -> Outgoing:
+    """`POST /v1/decisions`."""
+    body = _body(world, incoming)
+    ask = decisions.read(body)
+    reply = decisions.reply_to(ask, body["options"])
+    made = Made(
+        ask, [reply], lambda: decisions.answer(ask, reply, body["options"]), lambda: iter(())
+    )
+    return _served(world, incoming.family, made)
 
 
 def models(world: World, incoming: Incoming) -> Outgoing:

@@ -12,6 +12,7 @@ _EXACT: dict[tuple[str, str], Endpoint] = {
     ("GET", "/v1/chat/completions"): endpoints.stored_chats,
     ("POST", "/v1/responses"): endpoints.responses,
     ("POST", "/v1/messages"): endpoints.messages,
+    ("POST", "/v1/decisions"): endpoints.decision,
     ("GET", "/v1/models"): endpoints.models,
     ("GET", "/v1beta/models"): endpoints.gemini_models,
     ("POST", "/v1/files"): openai.upload,

@@ -50,7 +50,8 @@ class LoopbackChat:
         url: The base URL, with `/v1`.
     """
 
-    def __init__(self, respond: Respond = echo) -> None:
+    def __init__(self, respond: Respond = echo, *, path: str = "/v1/chat/completions") -> None:
+        self._path = path
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.most_under_way = 0
@@ -99,7 +100,7 @@ class LoopbackChat:
         self._under_way += 1
         self.most_under_way = max(self.most_under_way, self._under_way)
         try:
-            if request.path != "/v1/chat/completions":
+            if request.path != self._path:
                 return web.json_response({"error": {"message": "no such path"}}, status=404)
             return await self._respond(len(self.bodies), body)
         finally:

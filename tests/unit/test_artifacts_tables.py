@@ -90,14 +90,28 @@ def completions(draw: st.DrawFn) -> Completion:
         created_utc=draw(st.datetimes(timezones=st.just(UTC))),
         logprobs=draw(st.none() | token_logprobs()),
         error=error,
+        label_probabilities=draw(st.none() | label_probabilities()),
     )
+
+
+def label_probabilities() -> st.SearchStrategy[dict[str, float]]:
+    weights = st.dictionaries(st.text(), st.floats(1e-9, 1.0), min_size=1, max_size=3)
+    return weights.map(lambda found: {name: value / 4 for name, value in found.items()})
 
 
 STRATEGIES: dict[type[Record], st.SearchStrategy[Any]] = {
     Message: st.builds(Message),
-    Prompt: st.builds(Prompt, id=st.text(min_size=1), messages=MESSAGES),
+    Prompt: st.builds(
+        Prompt, id=st.text(min_size=1), messages=MESSAGES, labels=st.sampled_from([(), ("a", "b")])
+    ),
     Sampling: SAMPLINGS,
-    Request: st.builds(Request, messages=MESSAGES, sampling=SAMPLINGS, sample_index=COUNTS),
+    Request: st.builds(
+        Request,
+        messages=MESSAGES,
+        sampling=SAMPLINGS,
+        sample_index=COUNTS,
+        labels=st.sampled_from([(), ("a", "b")]),
+    ),
     TokenLogprobs: token_logprobs(),
     Usage: USAGES,
     ItemError: st.builds(ItemError),
@@ -319,3 +333,20 @@ def test_rows_from_before_a_field_was_added_are_read_with_its_default(path: Path
     write_table(path, [PromptBefore(id="p", messages=messages)], PromptBefore)
     assert list(read_rows(path, Prompt)) == [Prompt(id="p", messages=messages)]
     assert b"reference" not in next(leaf_bytes(path))
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        (completion(), "label_probabilities"),
+        (Prompt(id="p", messages=(Message(role="user", content="a"),)), "labels"),
+    ],
+)
+def test_a_file_from_before_a_column_is_read_as_if_it_were_empty(
+    tmp_path: Path, row: Record, column: str
+) -> None:
+    write_table(tmp_path / "new.parquet", [row], type(row))
+    old = pq.read_table(tmp_path / "new.parquet").drop_columns([column])
+    pq.write_table(old, tmp_path / "old.parquet")
+    assert list(read_rows(tmp_path / "old.parquet", type(row))) == [row]
+    assert column.encode() not in b"".join(leaf_bytes(tmp_path / "old.parquet"))

@@ -208,3 +208,54 @@ def test_an_error_and_its_finish_reason_go_together(reason: Any, error: ItemErro
             created_utc=datetime(2026, 1, 1, tzinfo=UTC),
             error=error,
         )
+
+
+def with_probabilities(given: dict[str, float] | None) -> Completion:
+    return Completion(
+        request_id="r",
+        prompt_id="p",
+        text="a",
+        finish_reason="stop",
+        model="m",
+        created_utc=datetime(2026, 1, 1, tzinfo=UTC),
+        label_probabilities=given,
+    )
+
+
+@pytest.mark.parametrize("given", [None, {"a": 1.0}, {"a": 0.3, "b": 0.2}, {"a": 0.5, "b": 0.5}])
+def test_label_probabilities_sum_to_one_or_less(given: dict[str, float] | None) -> None:
+    found = with_probabilities(given)
+    assert found.label_probabilities == given
+    assert Completion.model_validate_json(canonical_json(found)) == found
+    assert with_probabilities({"a": 1.0, "b": 9e-7}).label_probabilities is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "sum to 0"),
+        ({"a": 0.0}, "sum to 0"),
+        ({"a": 0.6, "b": 0.6}, "sum to 1.2"),
+        ({"a": 1.0, "b": 2e-6}, "not to 1"),
+        ({"a": 1.5}, "1.5, not 0 to 1"),
+        ({"a": -0.1, "b": 0.5}, "-0.1, not 0 to 1"),
+        ({"a": float("nan")}, "nan, not 0 to 1"),
+        ({"a": float("inf")}, "inf, not 0 to 1"),
+    ],
+)
+def test_what_is_no_distribution_over_labels_is_refused(
+    given: dict[str, float], words: str
+) -> None:
+    with pytest.raises(ValidationError, match=words):
+        with_probabilities(given)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [(("a",), "alone"), (("a", " "), "blank"), (("a", "b", "a"), "twice")],
+)
+def test_labels_that_leave_nothing_to_choose_are_refused(
+    labels: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Prompt(id="p", messages=(Message(role="user", content="x"),), labels=labels)

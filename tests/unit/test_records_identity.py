@@ -15,7 +15,9 @@ from stillhouse.records import (
     Tool,
     ToolCall,
     canonical_json,
+    content_hash,
     messages_identity,
+    prompt_content,
 )
 
 # Few letters, among them those that JSON is made of, so that texts run into one another often.
@@ -179,3 +181,22 @@ GOLDEN: dict[str, tuple[dict[str, Any], str]] = {
 def test_the_ids_of_ledgers_of_today_are_those_of_tomorrow(name: str) -> None:
     changes, known = GOLDEN[name]
     assert request({**BASE, **changes}).id == known
+
+
+def test_labels_are_part_of_what_is_asked_only_where_there_are_some() -> None:
+    plain = Prompt(id="p", messages=BASE["messages"])
+    asked = {"teacher": "t", "sampling": Sampling()}
+    with_labels = plain.model_copy(update={"labels": ("a", "b")})
+    turned = plain.model_copy(update={"labels": ("b", "a")})
+    ids = [Request.of(one, **asked).id for one in (plain, with_labels, turned)]
+    assert len(set(ids)) == 3
+    assert Request.of(with_labels, **asked).labels == ("a", "b")
+
+
+def test_a_prompt_without_labels_has_the_content_it_always_had() -> None:
+    plain = Prompt(id="p", messages=BASE["messages"])
+    # The hash from before prompts had labels.
+    known = "29921120495aa0bff6396da30453d7754ee1cf3f70bcad418b2bf6062ae17bf4"
+    assert content_hash(prompt_content(plain)) == known
+    labelled = plain.model_copy(update={"labels": ("a", "b")})
+    assert content_hash(prompt_content(labelled)) != known

@@ -190,3 +190,41 @@ def test_own_probabilities_take_the_place_of_votes_where_all_answers_have_them()
     assert mixed.probabilities == {"no": 0.5, "yes": 0.5}
     committee = tallied(YES_NO, sure, says("no", "b"))
     assert committee.probabilities == pytest.approx({"no": 0.55, "yes": 0.45})
+
+
+def test_what_a_teacher_says_of_the_labels_counts_before_log_probabilities_and_votes() -> None:
+    stated = {"yes": 0.6, "no": 0.3, "maybe": 0.1}
+    said = completion(
+        ASKED,
+        "yes",
+        logprobs=logprobs(("yes", nats(yes=0.9, no=0.1))),
+        label_probabilities=stated,
+    )
+    assert label_probabilities(YES_NO, said) == pytest.approx(stated)
+    row = tallied(YES_NO, said)
+    assert (row.answer, row.votes) == ("yes", {"t": {"yes": 1}})
+    assert row.probabilities == pytest.approx(stated)
+
+
+def test_stated_probabilities_of_less_than_one_are_those_given_that_it_is_a_label() -> None:
+    said = completion(ASKED, "no", label_probabilities={"no": 0.3, "Yes.": 0.1})
+    assert label_probabilities(YES_NO, said) == pytest.approx({"no": 0.75, "yes": 0.25})
+
+
+def test_stated_probabilities_of_aliases_count_for_their_label() -> None:
+    task = classification("yes", "no", aliases={"nope": "no"})
+    said = completion(ASKED, "no", label_probabilities={"no": 0.3, "nope": 0.3, "yes": 0.4})
+    assert label_probabilities(task, said) == pytest.approx({"no": 0.6, "yes": 0.4})
+
+
+def test_probabilities_of_other_labels_than_the_tasks_are_not_used() -> None:
+    said = completion(ASKED, "yes", label_probabilities={"yes": 0.5, "never": 0.5})
+    assert label_probabilities(YES_NO, said) is None
+    assert tallied(YES_NO, said).probabilities == {"yes": 1.0}
+    little = completion(ASKED, "yes", label_probabilities={"yes": 0.995, "never": 0.005})
+    assert label_probabilities(YES_NO, little) == pytest.approx({"yes": 1.0})
+
+
+def test_a_teacher_that_states_probabilities_once_only_is_counted_by_its_votes() -> None:
+    stated = completion(ASKED, "yes", label_probabilities={"yes": 0.6, "no": 0.4})
+    assert tallied(YES_NO, stated, says("no", sample=1)).probabilities == {"no": 0.5, "yes": 0.5}

@@ -1,6 +1,7 @@
 """The teacher in this process: what it is, what it answers, and what it refuses."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import transformers
 from asking import answers, pull_from, requests_for
 from tiny_model import END_OF_TURN_ID, TEMPLATE, make_tiny_model
 
-from stillhouse.errors import ConfigError, LogprobsUnavailableError
+from stillhouse.errors import ConfigError, LogprobsUnavailableError, RecordError
+from stillhouse.models import load_model, trie_logprobs
 from stillhouse.records import Completion, Message, Prompt, Request, Sampling
 from stillhouse.teachers import Teacher, check_top_logprobs, open_teacher
 from stillhouse.teachers._local import LocalTeacher
@@ -219,3 +221,95 @@ def test_a_model_without_a_template_is_refused(tiny_folder: Path, tmp_path: Path
     source: Teacher = LocalTeacher(str(tmp_path / "m"))
     with pytest.raises(ConfigError, match="has no chat template"):
         _ = source.info
+
+
+LABELS = ("bread", "town", "bread and butter")
+
+
+def labelled(*texts: str, labels: tuple[str, ...] = LABELS, **sampling: object) -> list[Request]:
+    return [
+        Request.of(
+            Prompt(id=text, messages=(Message(role="user", content=text),), labels=labels),
+            teacher="t",
+            sampling=Sampling.model_validate(sampling),
+        )
+        for text in texts
+    ]
+
+
+def test_a_prompt_with_labels_is_answered_with_the_likeliest_and_the_probability_of_each(
+    teacher: LocalTeacher, tiny_folder: Path
+) -> None:
+    found = by_prompt(answers(teacher, labelled(*TEXTS, temperature=1.0)))
+    asked = [(Message(role="user", content=text),) for text in TEXTS]
+    expected_NL = trie_logprobs(load_model(str(tiny_folder)), asked, LABELS)
+    for text, logprobs_L in zip(TEXTS, expected_NL, strict=True):
+        probabilities = found[text].label_probabilities
+        assert probabilities is not None
+        assert set(probabilities) == set(LABELS)
+        assert sum(probabilities.values()) == pytest.approx(1.0, abs=1e-9)
+        for label, logprob in zip(LABELS, logprobs_L, strict=True):
+            assert math.log(probabilities[label]) == pytest.approx(logprob, abs=1e-4)
+        assert found[text].text == LABELS[int(logprobs_L.argmax())]
+        assert found[text].usage.cost_usd == 0.0
+
+
+def test_requests_for_labels_and_for_text_are_answered_beside_each_other(
+    teacher: LocalTeacher,
+) -> None:
+    texts, choices = requests_for("a", "b", "c", max_tokens=4), labelled("d", "e", "f")
+    mixed = [one for pair in zip(texts, choices, strict=True) for one in pair]
+    found = by_prompt(answers(teacher, mixed))
+    assert len(found) == 6
+    assert all(found[name].label_probabilities is None for name in "abc")
+    assert all(found[name].text in LABELS for name in "def")
+    alone = by_prompt(answers(teacher, requests_for("a", "b", "c", max_tokens=4)))
+    assert {name: found[name].text for name in "abc"} == {k: v.text for k, v in alone.items()}
+
+
+def test_each_prompt_has_its_own_labels(teacher: LocalTeacher) -> None:
+    other = ("cake", "tea")
+    found = by_prompt(answers(teacher, [*labelled("a"), *labelled("b", labels=other)]))
+    assert found["a"].text in LABELS
+    assert found["b"].text in other
+
+
+def test_it_writes_where_it_is_told_to_or_tokens_are_wanted(tiny_folder: Path) -> None:
+    with open_teacher(f"local:{tiny_folder}?answers=text") as source:
+        assert not source.info.reads_labels
+    with open_teacher(f"local:{tiny_folder}") as source:
+        assert source.info.reads_labels
+        (found,) = answers(source, labelled("a", top_logprobs=2, max_tokens=3))
+    assert found.label_probabilities is None
+    assert found.logprobs is not None
+    with pytest.raises(ConfigError, match="has no option 'answer'"):
+        open_teacher(f"local:{tiny_folder}?answer=text")
+
+
+def test_a_prompt_too_long_for_the_longest_label_fails_alone(teacher: LocalTeacher) -> None:
+    found = by_prompt(answers(teacher, labelled("short", "long " * 300)))
+    error = found["long " * 300].error
+    assert error is not None
+    assert error.type == "prompt_too_long"
+    assert "leave room for the longest label" in error.message
+    assert found["short"].error is None
+
+
+def test_a_label_that_spells_a_control_token_ends_the_run(teacher: LocalTeacher) -> None:
+    with pytest.raises(RecordError, match="control token"):
+        answers(teacher, labelled("a", labels=("x", "<|im_end|>")))
+
+
+def test_a_model_whose_attention_cannot_be_masked_is_told_to_write(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "m")
+    with LocalTeacher(str(folder)) as source:
+        source.model.network.config._attn_implementation = "eager"
+        with pytest.raises(ConfigError, match=r"answers=text"):
+            answers(source, labelled("a"))
+
+
+def test_answers_are_recorded_while_others_are_still_to_be_asked(teacher: LocalTeacher) -> None:
+    requests = labelled(*[f"q{n}" for n in range(70)])
+    groups = teacher.stream(pull_from(requests))
+    assert len(next(groups)) == 64
+    assert len(next(groups)) == 6

@@ -28,7 +28,8 @@ TeachersOption = Annotated[
         "--teacher",
         metavar="[NAME=]SPEC",
         help="Who answers: local:[DIR], gguf:[FILE], PROVIDER:MODEL (docs/providers.md), "
-        "http(s)://host/v1#model, replay:DIR, fake:. Repeat it to ask several.  [default: local:]",
+        "http(s)://host/v1#model, decisions:http(s)://host/v1#model, replay:DIR, fake:. "
+        "Repeat it to ask several.  [default: local:]",
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")]

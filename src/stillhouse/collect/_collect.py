@@ -21,7 +21,7 @@ from stillhouse.collect._garbage import rare_garbage_passes
 from stillhouse.collect._purse import Purse, purse_of
 from stillhouse.collect._run import Run
 from stillhouse.collect._shares import Share, check_routes, open_shares
-from stillhouse.collect._source import PromptSource
+from stillhouse.collect._source import PromptSource, asked_prompts
 from stillhouse.collect._survey import Survey
 from stillhouse.collect._survey_memory import SurveyMemory
 from stillhouse.collect._tally import Tally
@@ -60,6 +60,7 @@ def collect(
 
     Args:
         prompts: The prompts, or a file that `read_prompts` reads; a file is not held in memory.
+            Labels of prompts are for teachers that choose among them, and kept for no other.
         out: Folder of the artefact; one that the same inputs made is returned as it is.
         teacher: A spec; an open teacher, which stays open; or specs by name: a prompt with
             `teacher: NAME` is asked of that one, the others of all.
@@ -86,7 +87,7 @@ def collect(
         from stillhouse.collect._ray import Spread, check_spreadable, open_cluster
 
         specs = check_spreadable(teacher, config)
-    source = PromptSource(prompts)
+    source = PromptSource(asked_prompts(prompts, teacher))
     path = ledger or out.parent / "ledger.sqlite"
     with rare_garbage_passes(), ExitStack() as stack:
         # A first run with a mistake in it leaves nothing behind: the ledger is made last.

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from stillhouse.errors import ConfigError, DataError, RecordError
 from stillhouse.records import (
+    LabelSet,
     Message,
     Prompt,
     Record,
@@ -37,6 +38,7 @@ class _PromptRow(Record):
     output_schema: str | None = None
     teacher: str | None = None
     reference: str | None = None
+    labels: LabelSet = ()
 
 
 _ROW_FIELDS = frozenset(_PromptRow.model_fields)
@@ -46,8 +48,8 @@ def read_prompts(path: Path) -> list[Prompt]:
     """The prompts of a file, in its order.
 
     Rows are `Prompt` records, `{"prompt": text}` with `system` where wanted, or `{"messages":
-    [...]}`; `id`, `split`, `group` and `reference` may be added to each. A row without an id gets
-    one made from the hash of what it asks. JSON lines are split at newlines only.
+    [...]}`; `id`, `split`, `group`, `reference` and `labels` may be added to each. A row without an
+    id gets one made from the hash of what it asks. JSON lines are split at newlines only.
 
     Args:
         path: `.jsonl`, `.csv`, `.parquet`, or `.yaml` / `.yml` with a recipe.
@@ -131,6 +133,7 @@ def iterate_prompts(path: Path, *, num_before: int = 0, start: int = 0) -> Itera
             output_schema=row.output_schema,
             teacher=row.teacher,
             reference=row.reference,
+            labels=row.labels,
         )
         yield Row(where, prompt, bool(row.id), end)
 
@@ -142,10 +145,12 @@ def asked_identity(prompt: Prompt) -> str:
 
 def _identity(messages: tuple[Message, ...], asked: Prompt | _PromptRow) -> str:
     words = messages_identity(messages)
-    if not asked.tools and asked.output_schema is None and asked.teacher is None:
+    is_plain = not asked.tools and asked.output_schema is None and asked.teacher is None
+    if is_plain and not asked.labels:
         return words
     tools = [tool.model_dump(mode="json") for tool in asked.tools]
-    return content_hash([words, tools, asked.output_schema, asked.teacher])
+    parts = [words, tools, asked.output_schema, asked.teacher]
+    return content_hash([*parts, asked.labels] if asked.labels else parts)
 
 
 def check_prompts(prompts: Iterable[Prompt], *, where: str) -> None:

@@ -40,6 +40,8 @@ class Share:
         """One request per sample; none where the prompt is for another teacher."""
         if prompt.teacher not in (None, self.name):
             return []
+        if prompt.labels and not self.teacher.info.reads_labels:
+            prompt = prompt.model_copy(update={"labels": ()})
         return [
             Request.of(
                 prompt,

@@ -1,6 +1,6 @@
 """The prompts of a collection, read again and again without holding them in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from stillhouse.collect._survey import Survey, Surveyor
 from stillhouse.errors import DataError, RecordError
 from stillhouse.records import Prompt, messages_identity
 from stillhouse.runlog import ReadPosition
+from stillhouse.teachers import Teacher, may_read_labels
 
 START = ReadPosition(0, 0, "")
 """Before the first row."""
@@ -136,6 +137,27 @@ class PromptSource:
                     f"({prompt.split}) have the same messages. Remove one: measuring on what was "
                     "trained on says nothing."
                 )
+
+
+def asked_prompts(
+    prompts: Path | Sequence[Prompt], teacher: str | Teacher | Mapping[str, str]
+) -> Path | Sequence[Prompt]:
+    """The prompts as a collection asks them: labels stand there only for teachers that read them.
+
+    To any other, a task's labels are no part of what it is asked, so that they are none of what
+    makes a collection another one either. A file is taken as it is.
+    """
+    if isinstance(prompts, Path) or _reads_labels(teacher):
+        return prompts
+    return [one.model_copy(update={"labels": ()}) if one.labels else one for one in prompts]
+
+
+def _reads_labels(teacher: str | Teacher | Mapping[str, str]) -> bool:
+    if isinstance(teacher, str):
+        return may_read_labels(teacher)
+    if isinstance(teacher, Mapping):
+        return any(map(may_read_labels, teacher.values()))
+    return teacher.info.reads_labels
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

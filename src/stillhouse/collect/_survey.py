@@ -17,7 +17,7 @@ import numpy.typing as npt
 import orjson
 
 from stillhouse.collect._prompts import Row, asked_identity
-from stillhouse.records import canonical_json, messages_identity
+from stillhouse.records import canonical_json, messages_identity, prompt_content
 from stillhouse.runlog import ReadPosition
 
 _HASH_BITS = np.uint64(2**64 - 2)
@@ -143,7 +143,7 @@ class Surveyor:
         """Take up the next row."""
         prompt, number = row.prompt, len(self._names)
         # Each hash goes into the next, so that any number of first rows has one of its own.
-        self._chain = hashlib.sha256(self._chain + canonical_json(prompt)).digest()
+        self._chain = hashlib.sha256(self._chain + canonical_json(prompt_content(prompt))).digest()
         # A row that has no name of its own cannot share one: its number stands for it.
         self._names.append(_hash64(prompt.id if row.is_named else f"\0{number}"))
         self._contents.append(_hash64(asked_identity(prompt)))

@@ -5,12 +5,17 @@ byte sequence of a record that hashes are taken over (identity of a request, Mer
 """
 
 from stillhouse.records._base import Record, canonical_json, content_hash
-from stillhouse.records._rows import (
+from stillhouse.records._completions import (
     FLOAT32,
     Completion,
-    Example,
     FinishReason,
     ItemError,
+    TokenLogprobs,
+    Usage,
+)
+from stillhouse.records._rows import (
+    Example,
+    LabelSet,
     Message,
     Prompt,
     ReasoningEffort,
@@ -18,11 +23,10 @@ from stillhouse.records._rows import (
     Role,
     Sampling,
     Split,
-    TokenLogprobs,
     Tool,
     ToolCall,
-    Usage,
     messages_identity,
+    prompt_content,
     request_identity,
     split_named,
     unit_of,
@@ -37,6 +41,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "Prompt",
+    "LabelSet",
     "Split",
     "split_named",
     "unit_of",
@@ -45,6 +50,7 @@ __all__ = [
     "Request",
     "request_identity",
     "messages_identity",
+    "prompt_content",
     "FLOAT32",
     "TokenLogprobs",
     "Usage",

@@ -1,17 +1,15 @@
-"""Prompt, request, completion, example: one class per kind of row."""
+"""Prompt, request, example: one class per kind of row; completions are beside."""
 
 import hashlib
-from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
 from stillhouse.records._base import Record, content_hash
 
 Role = Literal["system", "user", "assistant", "tool"]
 Split = Literal["train", "held_out"]
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]
 _SPLITS: dict[str, Split] = {
     "train": "train",
     "held_out": "held_out",
@@ -67,6 +65,20 @@ class Message(Record):
     """What an assistant thought before it answered."""
 
 
+def _check_label_set(labels: tuple[str, ...]) -> tuple[str, ...]:
+    if len(labels) == 1:
+        raise ValueError(f"there is {labels[0]!r} alone; give two labels or more, or none")
+    if not all(label.strip() for label in labels):
+        raise ValueError("one is blank; name it, or leave it out")
+    if len(set(labels)) < len(labels):
+        raise ValueError("one is there twice; give each once")
+    return labels
+
+
+LabelSet = Annotated[tuple[str, ...], AfterValidator(_check_label_set)]
+"""Labels to choose one from: none at all, or two and more that differ."""
+
+
 class Prompt(Record):
     """What is sent to a teacher, with where it belongs.
 
@@ -85,6 +97,21 @@ class Prompt(Record):
     """Which of a run's teachers is asked, by name; None where there is one, or all are."""
     reference: str | None = None
     """What a person says is the right answer. It is never sent, and not part of what is asked."""
+    labels: LabelSet = ()
+    """The answers to choose from, of which one is right; empty where the answer is free. Teachers
+    that tell the probability of each need them; what others are sent does not hold them."""
+
+
+def prompt_content(prompt: Prompt) -> dict[str, Any]:
+    """All of a prompt as JSON data, to be hashed.
+
+    Labels stand there only where there are some: prompts from before there were any keep their
+    hash.
+    """
+    content = prompt.model_dump(mode="json")
+    if not prompt.labels:
+        del content["labels"]
+    return content
 
 
 class Sampling(Record):
@@ -112,6 +139,8 @@ class Request(Record):
     sample_index: int = Field(default=0, ge=0)
     tools: tuple[Tool, ...] = ()
     output_schema: str | None = None
+    labels: LabelSet = ()
+    """What to choose from, where the teacher is told; see `Prompt.labels`."""
 
     @classmethod
     def of(cls, prompt: Prompt, *, teacher: str, sampling: Sampling, sample_index: int = 0) -> Self:
@@ -125,6 +154,7 @@ class Request(Record):
             sample_index=sample_index,
             tools=prompt.tools,
             output_schema=prompt.output_schema,
+            labels=prompt.labels,
         )
 
     @property
@@ -151,6 +181,8 @@ def request_identity(prompt: Prompt, teacher: str, sampling: Sampling, sample_in
         asked["tools"] = [tool.model_dump(mode="json") for tool in prompt.tools]
     if prompt.output_schema is not None:
         asked["output_schema"] = prompt.output_schema
+    if prompt.labels:
+        asked["labels"] = prompt.labels
     return content_hash(asked)
 
 
@@ -178,94 +210,6 @@ def _identity_of(message: Message) -> dict[str, Any]:
     if message.reasoning is not None:
         identity["reasoning"] = message.reasoning
     return identity
-
-
-FLOAT32 = "float32"
-Float32 = Annotated[float, FLOAT32]
-"""A number that its table stores in four bytes: models compute their log-probabilities in no more.
-"""
-
-
-class TokenLogprobs(Record):
-    """A teacher's distribution at each completion token, in nats, never renormalised.
-
-    Local teachers give ids, API teachers give token strings. The top lists are flat, `top_k`
-    entries per token, largest first; an API that returned fewer for a token leaves -inf-free
-    gaps out by lowering `top_k`.
-    """
-
-    token_ids: tuple[int, ...] | None = None
-    tokens: tuple[str, ...] | None = None
-    logprobs: tuple[Float32, ...]
-    top_k: int = Field(default=0, ge=0)
-    top_ids: tuple[int, ...] | None = None
-    top_tokens: tuple[str, ...] | None = None
-    top_logprobs: tuple[Float32, ...] = ()
-
-    @model_validator(mode="after")
-    def _lengths_agree(self) -> Self:
-        num_tokens = len(self.logprobs)
-        for name, length in (("token_ids", num_tokens), ("tokens", num_tokens)):
-            given = getattr(self, name)
-            if given is not None and len(given) != length:
-                raise ValueError(f"{name} has {len(given)} entries for {length} logprobs")
-        flat = num_tokens * self.top_k
-        for name in ("top_ids", "top_tokens", "top_logprobs"):
-            given = getattr(self, name)
-            if given is not None and len(given) != flat:
-                raise ValueError(f"{name} has {len(given)} entries, not {num_tokens} x top_k")
-        return self
-
-
-class Usage(Record):
-    """What a call, or a whole stage, consumed."""
-
-    prompt_tokens: int = Field(default=0, ge=0)
-    """All that was read, cached tokens included."""
-    completion_tokens: int = Field(default=0, ge=0)
-    """All that was written and billed, reasoning included."""
-    cached_prompt_tokens: int = Field(default=0, ge=0)
-    cache_write_tokens: int = Field(default=0, ge=0)
-    reasoning_tokens: int = Field(default=0, ge=0)
-    audio_tokens: int = Field(default=0, ge=0)
-    cost_usd: float | None = None
-    """None means the price is unknown; 0.0 means it cost nothing."""
-    seconds: float = Field(default=0.0, ge=0.0)
-
-
-class ItemError(Record):
-    """Why one item failed; a bad item is data, not a crash."""
-
-    type: str
-    message: str
-    retryable: bool = False
-
-
-class Completion(Record):
-    """A teacher's answer to one request, or the error that took its place."""
-
-    request_id: str
-    prompt_id: str
-    sample_index: int = 0
-    text: str
-    finish_reason: FinishReason
-    model: str
-    """What the teacher says answered (APIs may name a dated revision)."""
-    usage: Usage = Usage()
-    created_utc: datetime
-    logprobs: TokenLogprobs | None = None
-    error: ItemError | None = None
-    reasoning: str | None = None
-    """What the teacher thought before it answered, as far as it tells."""
-    tool_calls: tuple[ToolCall, ...] = ()
-    teacher: str = ""
-    """Id of the teacher that was asked."""
-
-    @model_validator(mode="after")
-    def _error_matches_reason(self) -> Self:
-        if (self.error is not None) != (self.finish_reason == "error"):
-            raise ValueError("finish_reason 'error' and the error field go together")
-        return self
 
 
 class Example(Record):

@@ -1,8 +1,8 @@
-"""A teacher's own probabilities of labels, where its log-probabilities tell them."""
+"""A teacher's own probabilities of labels, where it or its log-probabilities tell them."""
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from stillhouse.records import Completion, TokenLogprobs
 from stillhouse.tasks._labels import Spellings, fold, spellings
@@ -17,17 +17,23 @@ _DAMAGED = ("\ufffd", "\\x", "bytes:")  # how tokens that are parts of a charact
 def label_probabilities(task: Task, completion: Completion) -> dict[str, float] | None:
     """The probability of each label under the teacher, given that it answers with one of them.
 
-    Follows the answer token by token until only one label begins like it. At each token, what the
+    What the teacher says of the labels itself counts first. Else the log-probabilities do: this
+    follows the answer token by token until only one label begins like it. At each token, what the
     teacher might have said instead counts for the label that alone begins so, and for nothing where
     no label does. What several labels begin with, and what is beyond the top log-probabilities, is
     unknown; the result is exact but for that mass, of which there may be `MAX_UNKNOWN_MASS`.
 
     Returns:
         Labels with a probability, 1 in all; None where more is unknown, where the completion
-        carries no top log-probabilities as text, or where the task has `multiple` or no labels.
+        carries neither probabilities nor top log-probabilities as text, or where the task has
+        `multiple` or no labels.
     """
+    if task.kind != "classification" or task.multiple:
+        return None
+    if completion.label_probabilities is not None:
+        return _stated(task, completion.label_probabilities)
     logprobs = completion.logprobs
-    if task.kind != "classification" or task.multiple or logprobs is None:
+    if logprobs is None:
         return None
     if logprobs.tokens is None or logprobs.top_tokens is None or not logprobs.top_k:
         return None
@@ -56,6 +62,19 @@ def label_probabilities(task: Task, completion: Completion) -> dict[str, float] 
     masses[labels.pop()] += path
     total = math.fsum(masses.values())
     return {label: mass / total for label, mass in masses.items()}
+
+
+def _stated(task: Task, given: Mapping[str, float]) -> dict[str, float] | None:
+    """The probabilities that a teacher stated, by the labels of the task."""
+    known = spellings(task.labels, tuple(task.aliases.items()))
+    masses: defaultdict[str, float] = defaultdict(float)
+    for said, probability in given.items():
+        if (label := known.label_of(said)) is not None:
+            masses[label] += probability
+        elif probability > MAX_UNKNOWN_MASS:  # it chose among the labels of another task
+            return None
+    total = math.fsum(masses.values())
+    return {label: mass / total for label, mass in masses.items()} if total > 0.0 else None
 
 
 def _steps(logprobs: TokenLogprobs) -> Iterator[tuple[str, float, dict[str, float]]]:

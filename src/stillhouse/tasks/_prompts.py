@@ -53,7 +53,8 @@ def read_task_prompts(path: Path, task: Task) -> Iterator[Prompt]:
     Rows have the task's inputs and may have `id`, `split` (`train` or `held_out`; `test`,
     `validation` and `eval` are held out), `group` and the task's reference; further columns are
     left alone. A row without an id gets one made from the hash of what it asks. The schema of an
-    extraction is sent with the request unless a template shows it.
+    extraction is sent with the request unless a template shows it; labels, where a text has one of
+    them, stand beside the messages for teachers that tell the probability of each.
 
     Args:
         path: `.jsonl`, `.csv` or `.parquet`.
@@ -109,6 +110,7 @@ def _prompt(task: Task, raw: Any, schema: str | None) -> Prompt:
         group=None if group in (None, "") else _text(raw, "group"),
         output_schema=schema,
         reference=_reference(task, raw),
+        labels=() if task.multiple else task.labels,
     )
 
 

@@ -22,12 +22,13 @@ from stillhouse.teachers._fake import FakeOptions, FakeTeacher, ScriptedAnswer
 from stillhouse.teachers._prices import PriceTable, price_table, read_prices
 from stillhouse.teachers._reading import read_answer
 from stillhouse.teachers._replay import ReplayTeacher
-from stillhouse.teachers._spec import open_teacher
+from stillhouse.teachers._spec import may_read_labels, open_teacher
 from stillhouse.teachers._weights import check_has_weights, open_weights
 
 __all__ = [
     "open_teacher",
     "open_weights",
+    "may_read_labels",
     "check_has_weights",
     "Access",
     "GateOf",

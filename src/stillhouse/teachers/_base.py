@@ -34,6 +34,8 @@ class TeacherInfo:
         max_top_logprobs: The largest `Sampling.top_logprobs` it can give; 0 means none.
         tokenizer_sha256: Fingerprint of its id-to-bytes map, where it gives token ids.
         chat_template_sha256: Hash of its chat template, where known.
+        reads_labels: Whether it chooses among a prompt's labels, and tells the probability of each;
+            to any other they are no part of what it is asked.
     """
 
     id: str
@@ -42,6 +44,7 @@ class TeacherInfo:
     max_top_logprobs: int = 0
     tokenizer_sha256: str | None = None
     chat_template_sha256: str | None = None
+    reads_labels: bool = False
 
 
 @dataclass(frozen=True)

@@ -318,6 +318,8 @@ class Caller:
         dialect = self.endpoint.dialect
         try:
             facts = dialect.outcome(body)
+            if request.labels:  # one that names none of them is no answer, and asked for again
+                dialect.completion(body, request)
             if request.sampling.top_logprobs and not self._has_shown_logprobs:
                 # Once, on the first answer: going on without them would be another experiment.
                 self._has_shown_logprobs = dialect.completion(body, request).logprobs is not None

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import Literal
 
 from stillhouse.chat import ChatTokenizer
 from stillhouse.errors import RecordError
@@ -20,22 +21,37 @@ from stillhouse.records import Completion, ItemError, Request, TokenLogprobs, Us
 from stillhouse.runlog import Answer
 from stillhouse.teachers._answers import answer_of, failed
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
+from stillhouse.teachers._local_labels import LabelChooser, is_choice
+from stillhouse.teachers._options import Options, split_options
 
 _REVISION_DIGITS = 12
+_CHOICES_AT_ONCE = 64  # as many answers are recorded together; not tuned
+
+
+class LocalOptions(Options):
+    """Options of `local:`."""
+
+    answers: Literal["labels", "text"] = "labels"
+    """What a prompt with labels is answered with: one of them, and the probability of each; or
+    what the model writes, as any other prompt is."""
 
 
 class LocalTeacher(Teacher):
     """Weights on this machine behind the teacher protocol.
 
-    What it is (`info`) is read from files; the weights are loaded when it is first asked.
+    What it is (`info`) is read from files; the weights are loaded when it is first asked. A request
+    with labels is answered with one of them and the probability of each, unless the options or
+    `top_logprobs` say that it writes.
 
     Args:
         source: `""` for the embedded SmolLM2-135M-Instruct, a model folder, a `.gguf` file or a
             hub name.
+        options: How it answers.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, options: LocalOptions | None = None) -> None:
         self._folder = locate_model(source)
+        self._options = options or LocalOptions()
         self._model: LanguageModel | None = None
 
     @cached_property
@@ -55,6 +71,7 @@ class LocalTeacher(Teacher):
             max_top_logprobs=len(self.chat.tokenizer),
             tokenizer_sha256=self.chat.vocabulary_sha256,
             chat_template_sha256=self.chat.template_sha256,
+            reads_labels=self._options.answers == "labels",
         )
 
     @property
@@ -66,6 +83,14 @@ class LocalTeacher(Teacher):
 
     def stream(self, pull: Pull) -> Iterator[list[Answer]]:
         """Answer everything that `pull` hands out; see `Teacher.stream`."""
+        queue, chooser = _Queue(pull), LabelChooser(self.model)
+        while queue.has_more():
+            if choices := queue.take_choices(_CHOICES_AT_ONCE):
+                yield chooser.answers(choices)
+            else:
+                yield from self._written(queue.pull)
+
+    def _written(self, pull: Pull) -> Iterator[list[Answer]]:
         feed = _Feed(self.model, pull)
         for group in generate(self.model, feed.pull):
             yield feed.take_failed() + [feed.answer(generated) for generated in group]
@@ -77,9 +102,47 @@ class LocalTeacher(Teacher):
         self._model = None
 
 
-def open_local_teacher(source: str) -> LocalTeacher:
-    """A local teacher; see `LocalTeacher`."""
-    return LocalTeacher(source)
+def open_local_teacher(rest: str) -> LocalTeacher:
+    """The teacher of `local:[PATH][?answers=text]`; see `LocalTeacher`.
+
+    Raises:
+        ConfigError: an option is wrong, or there is no such model.
+    """
+    source, options = split_options(rest, LocalOptions, scheme="local")
+    return LocalTeacher(source, options)
+
+
+class _Queue:
+    """Hands out requests for text, and keeps those for labels apart."""
+
+    def __init__(self, pull: Pull) -> None:
+        self._pull = pull
+        self._texts: list[Request] = []
+        self._choices: list[Request] = []
+
+    def has_more(self) -> bool:
+        """Whether anything is there to answer."""
+        if not self._texts and not self._choices:
+            self._fill(1)
+        return bool(self._texts or self._choices)
+
+    def take_choices(self, limit: int) -> list[Request]:
+        """Up to `limit` requests for labels, where one is there already."""
+        if self._choices and len(self._choices) < limit:
+            self._fill(limit - len(self._choices))
+        taken, self._choices = self._choices[:limit], self._choices[limit:]
+        return taken
+
+    def pull(self, limit: int) -> list[Request]:
+        """Up to `limit` requests for text; none where one for a label is next, or none is left."""
+        if not self._choices and len(self._texts) < limit:
+            self._fill(limit - len(self._texts))
+        taken, self._texts = self._texts[:limit], self._texts[limit:]
+        return taken
+
+    def _fill(self, limit: int) -> None:
+        for request in self._pull(limit):
+            (self._choices if is_choice(request) else self._texts).append(request)
 
 
 @dataclass(frozen=True)

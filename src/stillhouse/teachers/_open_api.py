@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,7 +15,7 @@ from stillhouse.teachers._base import Allowance, TeacherInfo
 from stillhouse.teachers._batch._client import WIRES, BatchClient
 from stillhouse.teachers._caller import Caller
 from stillhouse.teachers._costs import FREE, Price, Tier, cost_usd, worst_cost_usd
-from stillhouse.teachers._dialects import DIALECTS, Quirks
+from stillhouse.teachers._dialects import DECISIONS, DIALECTS, Dialect, Quirks
 from stillhouse.teachers._endpoint import CostOf, Endpoint, WorstCostOf
 from stillhouse.teachers._gate import gate_for
 from stillhouse.teachers._options import Options, split_options
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 KEY_VARIABLE = "STILLHOUSE_API_KEY"
 """Key of an endpoint that is given by its URL."""
 
+_URL_FORM = "http(s)://host[:port]/v1#model"
 _URL_CONCURRENCY = 16  # of an endpoint that nothing is known about; not tuned
 _APIS = {"chat": "openai_chat", "responses": "openai_responses"}
 
@@ -83,29 +85,58 @@ def open_url_teacher(spec: str, access: Access) -> ApiTeacher:
     Raises:
         ConfigError: the URL has another form, or the key cannot be a header.
     """
+    endpoint = _endpoint_at(spec, DIALECTS["openai_chat"], access, form=_URL_FORM)
+    info = TeacherInfo(
+        id=f"http:{endpoint.model}@{_place_of(endpoint)}",
+        provider="http",
+        max_top_logprobs=Quirks().max_top_logprobs,
+    )
+    return api_teacher(endpoint, info, access, concurrency=_URL_CONCURRENCY, is_free=False)
+
+
+def open_decisions_teacher(url: str, access: Access) -> ApiTeacher:
+    """The teacher of `decisions:http(s)://host[:port]/v1#model`, its key in `STILLHOUSE_API_KEY`.
+
+    It chooses among the labels of each prompt, and tells the probability of each. Nothing is sent
+    before the first request, and an answer always comes in one piece.
+
+    Raises:
+        ConfigError: the URL has another form, or the key cannot be a header.
+    """
+    access = replace(access, is_streamed=False)
+    endpoint = _endpoint_at(url, DECISIONS, access, form=f"decisions:{_URL_FORM}")
+    info = TeacherInfo(
+        id=f"decisions:{endpoint.model}@{_place_of(endpoint)}",
+        provider="decisions",
+        reads_labels=True,
+    )
+    return api_teacher(endpoint, info, access, concurrency=_URL_CONCURRENCY, is_free=False)
+
+
+def _endpoint_at(spec: str, dialect: Dialect, access: Access, *, form: str) -> Endpoint:
+    """An endpoint of which nothing is known but its URL."""
     url = urlsplit(spec)
-    base_url = _checked_base_url(spec, url)
+    base_url = _checked_base_url(spec, url, form)
     key = _url_key(os.environ)
     host = url.hostname or ""
     if key and url.scheme == "http" and not is_loopback(host):
         logger.warning("The key in %s goes to %s unencrypted; use https.", KEY_VARIABLE, host)
-    endpoint = Endpoint(
+    return Endpoint(
         provider=host,
         base_url=base_url,
         model=url.fragment,
-        dialect=DIALECTS["openai_chat"],
+        dialect=dialect,
         api_key=key,
         key_variable=KEY_VARIABLE,
         is_streamed=access.is_streamed,
         timeouts=Timeouts(total_s=access.timeout_s),
         deadline_s=access.deadline_s,
     )
-    info = TeacherInfo(
-        id=f"http:{url.fragment}@{'localhost' if is_loopback(host) else host}",
-        provider="http",
-        max_top_logprobs=Quirks().max_top_logprobs,
-    )
-    return api_teacher(endpoint, info, access, concurrency=_URL_CONCURRENCY, is_free=False)
+
+
+def _place_of(endpoint: Endpoint) -> str:
+    """The host as ids have it: no port, and one name for this machine."""
+    return "localhost" if is_loopback(endpoint.provider) else endpoint.provider
 
 
 def api_teacher(
@@ -157,8 +188,10 @@ def _costs(price: Price | None, tier: Tier) -> tuple[CostOf, WorstCostOf]:
     return cost_of, worst_cost_of
 
 
-def _checked_base_url(spec: str, url: SplitResult) -> str:
-    form = "Give http(s)://host[:port]/v1#model."
+def _checked_base_url(spec: str, url: SplitResult, form: str) -> str:
+    form = f"Give {form}."
+    if url.scheme not in ("http", "https"):
+        raise ConfigError(f"Teacher {spec!r} is no address of a server. {form}")
     if url.username is not None or url.password is not None:
         raise ConfigError(f"The teacher's URL holds a user or password; set {KEY_VARIABLE}. {form}")
     if url.query:

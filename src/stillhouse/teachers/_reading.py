@@ -6,7 +6,9 @@ from stillhouse.errors import IntegrityError
 from stillhouse.records import Completion, Request
 from stillhouse.runlog import Answer
 from stillhouse.teachers._answers import OWN_DIALECT, read_own
-from stillhouse.teachers._dialects import DIALECTS
+from stillhouse.teachers._dialects import DECISIONS, DIALECTS
+
+_READABLE = {**DIALECTS, DECISIONS.name: DECISIONS}
 
 
 def read_answer(answer: Answer, request: Request) -> Completion:
@@ -35,11 +37,11 @@ def read_answer(answer: Answer, request: Request) -> Completion:
 def _completion(answer: Answer, request: Request) -> Completion:
     if answer.dialect == OWN_DIALECT:
         return read_own(answer.body, request)
-    dialect = DIALECTS.get(answer.dialect)
+    dialect = _READABLE.get(answer.dialect)
     if dialect is None:
         raise IntegrityError(
             f"The recorded answer to request {request.id[:16]} is in the dialect "
-            f"{answer.dialect!r}; this version knows {', '.join((OWN_DIALECT, *DIALECTS))}. "
+            f"{answer.dialect!r}; this version knows {', '.join((OWN_DIALECT, *_READABLE))}. "
             "Use the version that recorded it, or a newer one."
         )
     return dialect.completion(answer.body, request)

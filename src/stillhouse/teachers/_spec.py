@@ -9,7 +9,8 @@ from stillhouse.teachers._base import Teacher
 from stillhouse.teachers._providers import PROVIDERS
 
 _FORMS = (
-    "fake:, replay:DIR, local:[PATH], gguf:[PATH], PROVIDER:MODEL, http(s)://host[:port]/v1#model"
+    "fake:, replay:DIR, local:[PATH], gguf:[PATH], PROVIDER:MODEL, http(s)://host[:port]/v1#model, "
+    "decisions:http(s)://host[:port]/v1#model"
 )
 
 # What a teacher needs (aiohttp, torch, native code) is imported when one of its kind is opened.
@@ -46,7 +47,8 @@ LOCAL_SCHEMES: dict[str, Callable[[str], Teacher]] = {
     "gguf": _open_gguf,
 }
 _URL_SCHEMES = ("http", "https")
-SCHEMES = (*LOCAL_SCHEMES, *_URL_SCHEMES, *PROVIDERS)
+DECISIONS_SCHEME = "decisions"
+SCHEMES = (*LOCAL_SCHEMES, *_URL_SCHEMES, DECISIONS_SCHEME, *PROVIDERS)
 """What a spec can begin with."""
 
 
@@ -55,8 +57,8 @@ def open_teacher(spec: str, access: Access | None = None) -> Teacher:
 
     Args:
         spec: `fake:`, `fake:SCRIPT.jsonl`, `replay:DIR`, `local:` (the embedded default),
-            `local:PATH`, `gguf:`, `gguf:PATH`, `PROVIDER:MODEL` or
-            `http(s)://host[:port]/v1#model`.
+            `local:PATH`, `gguf:`, `gguf:PATH`, `PROVIDER:MODEL`, `http(s)://host[:port]/v1#model`
+            or `decisions:http(s)://host[:port]/v1#model`.
         access: How an API teacher is asked.
 
     Raises:
@@ -71,11 +73,20 @@ def open_teacher(spec: str, access: Access | None = None) -> Teacher:
         from stillhouse.teachers._open_api import open_url_teacher
 
         return open_url_teacher(spec, access or Access())
+    if colon and scheme == DECISIONS_SCHEME:
+        from stillhouse.teachers._open_api import open_decisions_teacher
+
+        return open_decisions_teacher(rest, access or Access())
     if colon and scheme in PROVIDERS:
         from stillhouse.teachers._open_api import open_provider_teacher
 
         return open_provider_teacher(scheme, rest, access or Access())
     raise ConfigError(f"Teacher {spec!r} is not one of {_FORMS}.{_hint(spec, scheme)}")
+
+
+def may_read_labels(spec: str) -> bool:
+    """Whether the teacher that `spec` names may choose among the labels of a prompt."""
+    return spec.partition(":")[0] in ("local", DECISIONS_SCHEME)
 
 
 def _hint(spec: str, scheme: str) -> str:

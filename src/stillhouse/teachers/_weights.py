@@ -24,9 +24,9 @@ def open_weights(spec: str, *, dataset: Artifact | None) -> "LocalTeacher":
     scheme, colon, source = spec.partition(":")
     if scheme != "local" or not colon:
         open_teacher(spec).close()  # raises, and knows best what is wrong with the spec
-    from stillhouse.teachers._local import LocalTeacher
+    from stillhouse.teachers._local import open_local_teacher
 
-    teacher = LocalTeacher(source)
+    teacher = open_local_teacher(source)
     if dataset is not None:
         _check_wrote(teacher, dataset)
     return teacher

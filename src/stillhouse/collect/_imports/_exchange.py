@@ -64,6 +64,7 @@ class Exchange:
         dialect: Whose words `body` is in, a key of `DIALECTS`.
         tools: What the teacher might call.
         output_schema: JSON Schema that the answer had to follow, as JSON text.
+        labels: What the teacher was to choose from.
         seconds: How long the call took, 0 where the row does not say.
         split: Which side of the split the row is on.
         group: What the prompt is about.
@@ -76,6 +77,7 @@ class Exchange:
     dialect: str = "openai_chat"
     tools: tuple[Tool, ...] = ()
     output_schema: str | None = None
+    labels: tuple[str, ...] = ()
     seconds: float = 0.0
     split: Split = "train"
     group: str | None = None

@@ -41,6 +41,7 @@ def read_recorded(row: ReadRow) -> list[Exchange]:
             body={},
             tools=prompt.tools,
             output_schema=prompt.output_schema,
+            labels=prompt.labels,
             kept=Kept(answer, recorded.request.teacher, sampling),
         )
         for answer in _one_by_one(recorded.answer)
@@ -56,6 +57,7 @@ def _asked(recorded: Recorded) -> tuple[Prompt, Sampling]:
             messages=request.messages,
             tools=request.tools,
             output_schema=request.output_schema,
+            labels=request.labels,
         )
         return prompt, request.sampling
     model = request.teacher.partition(":")[2]

@@ -207,6 +207,7 @@ class _Import:
             group=exchange.group,
             tools=exchange.tools,
             output_schema=exchange.output_schema,
+            labels=exchange.labels,
             reference=exchange.reference,
         )
         completion = self._answer(exchange, prompt)

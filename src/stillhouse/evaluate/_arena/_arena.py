@@ -29,7 +29,7 @@ from stillhouse.evaluate._arena._report import render_arena_report
 from stillhouse.evaluate._arena._results import ArenaResults
 from stillhouse.evaluate._history import History
 from stillhouse.graders import read_judge_template
-from stillhouse.records import Prompt, Usage, content_hash
+from stillhouse.records import Prompt, Usage, content_hash, prompt_content
 from stillhouse.runlog import Listener, ignore_progress
 from stillhouse.teachers import TeacherInfo, open_teacher
 
@@ -179,7 +179,9 @@ def _resolved(
     judge_info = _info(judge.spec)
     return {
         **config.model_dump(mode="json", exclude={"judge_template"}),
-        "prompts_sha256": content_hash([content_hash(prompt) for prompt in chosen.prompts]),
+        "prompts_sha256": content_hash(
+            [content_hash(prompt_content(prompt)) for prompt in chosen.prompts]
+        ),
         "models": {name: _identity(info) for name, info in infos.items()},
         "judge": {**_identity(judge_info), "template_sha256": judge.template.sha256},
         "gold_sha256": content_hash([content_hash(row) for row in labels.rows]) if labels else None,

@@ -4,6 +4,7 @@ A dialect opens no connection, waits for nothing and keeps no state.
 """
 
 from stillhouse.teachers._dialects._anthropic import Anthropic
+from stillhouse.teachers._dialects._decisions import Decisions
 from stillhouse.teachers._dialects._gemini import Gemini
 from stillhouse.teachers._dialects._openai_chat import OpenAIChat
 from stillhouse.teachers._dialects._openai_responses import OpenAIResponses
@@ -25,10 +26,14 @@ from stillhouse.teachers._dialects._sse import SseParser
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect for dialect in (OpenAIChat(), OpenAIResponses(), Anthropic(), Gemini())
 }
-"""Every dialect by its name."""
+"""Every dialect of completions by its name: what applications speak."""
+
+DECISIONS = Decisions()
+"""The dialect of endpoints that choose among labels."""
 
 __all__ = [
     "DIALECTS",
+    "DECISIONS",
     "Dialect",
     "Quirks",
     "Outcome",

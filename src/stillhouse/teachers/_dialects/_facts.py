@@ -26,6 +26,7 @@ class Reading:
 
     Attributes:
         created: When it was made, as the endpoint wrote it; in seconds since 1970 if it is a time.
+        label_probabilities: Of the labels to choose from, where it tells them.
     """
 
     finish_reason: FinishReason
@@ -36,6 +37,7 @@ class Reading:
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     created: Any = None
+    label_probabilities: dict[str, float] | None = None
 
 
 def read_with_usage(
@@ -85,6 +87,7 @@ def completion_of(
         reasoning=reading.reasoning or None,
         tool_calls=reading.tool_calls,
         teacher=request.teacher,
+        label_probabilities=reading.label_probabilities,
     )
 
 

@@ -39,7 +39,7 @@ _USD_PER_TICK = 1e-10  # xAI
 
 def read_chat(data: dict[str, Any]) -> Reading:
     """The answer in a chat completion, all but its log-probabilities."""
-    return read_with_usage(data, "usage", _usage, _reading)
+    return read_with_usage(data, "usage", chat_usage, _reading)
 
 
 def _reading(data: dict[str, Any], usage: Usage) -> Reading:
@@ -142,7 +142,8 @@ def _tool_call(call_id: str, function: dict[str, Any]) -> ToolCall:
     )
 
 
-def _usage(usage: dict[str, Any]) -> Usage:
+def chat_usage(usage: dict[str, Any]) -> Usage:
+    """Tokens, and the cost where it is stated, in the terms of chat completions."""
     if not usage:
         return Usage()
     prompt = object_in(usage.get("prompt_tokens_details"), "usage.prompt_tokens_details")
