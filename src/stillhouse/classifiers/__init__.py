@@ -19,7 +19,7 @@ from stillhouse.classifiers._classifier import (
     probabilities,
 )
 from stillhouse.classifiers._configs import EmbeddingConfig, EncoderConfig, NgramConfig
-from stillhouse.classifiers._files import load_classifier, save_classifier
+from stillhouse.classifiers._files import is_classifier_folder, load_classifier, save_classifier
 from stillhouse.classifiers._folds import folds_of
 from stillhouse.classifiers._linear import Features, LinearHead, fit_linear
 from stillhouse.classifiers._ngram import NgramClassifier, fit_ngram
@@ -59,6 +59,7 @@ __all__ = [
     "fit_linear",
     "save_classifier",
     "load_classifier",
+    "is_classifier_folder",
 ]
 
 _LOADED_LATER = {

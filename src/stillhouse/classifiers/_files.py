@@ -83,6 +83,11 @@ def save_classifier(
     return [HEADER_NAME, WEIGHTS_NAME, *stored.texts]
 
 
+def is_classifier_folder(folder: Path) -> bool:
+    """Whether a folder holds a classifier, sound or not."""
+    return (folder / HEADER_NAME).is_file()
+
+
 def load_classifier(folder: Path) -> Classifier:
     """The classifier in a folder; its logits are those of the one that was saved.
 

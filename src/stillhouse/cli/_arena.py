@@ -16,6 +16,7 @@ from stillhouse.cli._options import (
     PromptsArgument,
     QuietOption,
     SetOption,
+    TaskOption,
 )
 from stillhouse.cli._output import Output, artifact_document, table_text
 from stillhouse.cli._settings import stage_settings
@@ -42,6 +43,7 @@ def arena(
         ),
     ],
     out: OutOption = Path("arena"),
+    task: TaskOption = None,
     gold: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Pairs that people compared: prompt, a, b, winner."),
@@ -69,8 +71,8 @@ def arena(
     Each pair of answers is judged in both orders. Writes results.json and report.html: ranks and
     differences that hold together with 95 % confidence, as judged and at equal length, and how far
     the judge is to be trusted. A stopped arena goes on where it was, and pays for nothing twice.
+    With --task, PROMPTS holds the inputs of the task, and students that fit made can take part.
     """
-    from stillhouse.collect import read_prompts
     from stillhouse.evaluate import ArenaConfig, read_arena_results
     from stillhouse.evaluate import arena as hold
     from stillhouse.pipeline import ledger_asking
@@ -87,7 +89,8 @@ def arena(
     config = check_settings(ArenaConfig, asked, where="settings")
     access = _access(given.get("access", {}))
     entrants = named_models(models)
-    rows = read_prompts(prompts)
+    rows = _asked(prompts, task)
+    options = {"judge": judge, "task": task, "out": out, "gold": gold, "title": title}
     book = ledger or out / "ledger.sqlite"
     _check_prices(rows, (judge, *entrants.values()), access, book)
     output = Output(is_json=json, is_quiet=quiet)
@@ -101,7 +104,7 @@ def arena(
             config=config,
             gold=gold,
             title=title,
-            command=_command(prompts, models, judge, given, out=out, gold=gold, title=title),
+            command=_command(prompts, models, given, options),
             config_given=given,
             replace=force,
             on_progress=listener,
@@ -182,22 +185,29 @@ def _check_prices(
         forecast(prompts[:1], teacher=spec, config=config, ledger=ledger)
 
 
+def _asked(prompts: Path, task: Path | None) -> "list[Prompt]":
+    from stillhouse.collect import check_prompts, read_prompts
+    from stillhouse.tasks import read_task, read_task_prompts
+
+    if task is None:
+        return read_prompts(prompts)
+    rows = list(read_task_prompts(prompts, read_task(task)))
+    check_prompts(rows, where=str(prompts))
+    return rows
+
+
 def _command(
     prompts: Path,
     models: Sequence[str],
-    judge: str,
     given: Mapping[str, Any],
-    *,
-    out: Path,
-    gold: Path | None,
-    title: str,
+    options: Mapping[str, Path | str | None],
 ) -> str:
     """The command line that reproduces the arena, for its report."""
     words = ["stillhouse", "arena", str(prompts)]
     words += [word for model in models for word in ("--model", model)]
-    words += ["--judge", judge, "--out", str(out), "--title", title]
-    if gold is not None:
-        words += ["--gold", str(gold)]
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name}", str(value)]
     words += [word for assignment in _assignments(given) for word in ("--set", assignment)]
     return shlex.join(words)
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from pydantic import ConfigDict, Field
 
-from stillhouse.records import Completion, Prompt, Record, Split
+from stillhouse.records import Completion, Prompt, Record, Request, Split
 from stillhouse.tasks._logprobs import label_probabilities
 from stillhouse.tasks._parse import Answer, parse_answer
 from stillhouse.tasks._task import Task
@@ -140,7 +140,7 @@ class AnswerTally:
         return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))
 
 
-def last_user_text(prompt: Prompt) -> str:
+def last_user_text(asked: Prompt | Request) -> str:
     """The last message of the user; the last one of all where the user said nothing."""
-    said = [message.content for message in prompt.messages if message.role == "user"]
-    return said[-1] if said else prompt.messages[-1].content
+    said = [message.content for message in asked.messages if message.role == "user"]
+    return said[-1] if said else asked.messages[-1].content

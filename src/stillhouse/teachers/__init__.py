@@ -5,7 +5,7 @@ loads neither torch nor native code.
 """
 
 from stillhouse.teachers._access import Access, GateOf
-from stillhouse.teachers._answers import check_top_logprobs
+from stillhouse.teachers._answers import check_labels, check_top_logprobs
 from stillhouse.teachers._base import NOT_SENT, Pull, Teacher, TeacherInfo
 from stillhouse.teachers._batch import (
     QUEUE_FULL,
@@ -49,6 +49,7 @@ __all__ = [
     "BatchRefusedError",
     "BatchUnclearError",
     "BatchMissingError",
+    "check_labels",
     "check_top_logprobs",
     "FakeTeacher",
     "FakeOptions",

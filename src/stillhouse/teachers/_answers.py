@@ -2,7 +2,7 @@
 
 from pydantic import ValidationError
 
-from stillhouse.errors import IntegrityError, LogprobsUnavailableError
+from stillhouse.errors import ConfigError, IntegrityError, LogprobsUnavailableError
 from stillhouse.records import Completion, ItemError, Request, Sampling, canonical_json
 from stillhouse.runlog import Answer
 from stillhouse.teachers._base import TeacherInfo
@@ -57,6 +57,37 @@ def read_own(body: bytes, request: Request) -> Completion:
             "teacher": request.teacher,
         }
     )
+
+
+def check_labels(info: TeacherInfo, labels: tuple[str, ...], *, prompt_id: str) -> None:
+    """Refuse to ask a teacher that only chooses among labels for anything else.
+
+    Args:
+        info: Of the teacher.
+        labels: Of a prompt.
+        prompt_id: The prompt, for the message.
+
+    Raises:
+        ConfigError: the prompt has no labels, or others than the teacher's.
+    """
+    if not info.needs_labels:
+        return
+    if not labels:
+        raise ConfigError(
+            f"{info.id} answers with one of a task's labels, and prompt {prompt_id!r} has none. "
+            "Give a classification with one label a text (--task), or prompts with 'labels'."
+        )
+    if not info.labels or set(info.labels) == set(labels):
+        return
+    for what, some in (
+        ("has", set(labels).difference(info.labels)),
+        ("lacks", set(info.labels).difference(labels)),
+    ):
+        if some:
+            raise ConfigError(
+                f"{info.id} was fitted for other labels than those of prompt {prompt_id!r}, which "
+                f"{what} {min(some)!r}. Give the task that it was fitted for, or fit it again."
+            )
 
 
 def check_top_logprobs(info: TeacherInfo, sampling: Sampling) -> None:

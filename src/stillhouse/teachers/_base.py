@@ -36,6 +36,8 @@ class TeacherInfo:
         chat_template_sha256: Hash of its chat template, where known.
         reads_labels: Whether it chooses among a prompt's labels, and tells the probability of each;
             to any other they are no part of what it is asked.
+        needs_labels: Whether it answers no other prompts.
+        labels: The only ones that it chooses among, in any order; empty where any will do.
     """
 
     id: str
@@ -45,6 +47,8 @@ class TeacherInfo:
     tokenizer_sha256: str | None = None
     chat_template_sha256: str | None = None
     reads_labels: bool = False
+    needs_labels: bool = False
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

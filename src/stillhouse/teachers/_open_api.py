@@ -109,6 +109,7 @@ def open_decisions_teacher(url: str, access: Access) -> ApiTeacher:
         id=f"decisions:{endpoint.model}@{_place_of(endpoint)}",
         provider="decisions",
         reads_labels=True,
+        needs_labels=True,
     )
     return api_teacher(endpoint, info, access, concurrency=_URL_CONCURRENCY, is_free=False)
 

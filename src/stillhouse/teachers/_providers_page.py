@@ -47,7 +47,7 @@ _PAGE_TAIL = (
     "## Teachers that choose among labels",
     "",
     "A prompt with `labels`, as those of a classification task have where a text has one label,",
-    "asks for one of them. Two kinds of teacher answer with that label alone and tell how probable",
+    "asks for one of them. These teachers answer with that label alone and tell how probable",
     "they hold each; it is kept in `label_probabilities` of the completion, and `curate --task`",
     "makes soft labels of it. Temperature and samples do not matter to them. To all other",
     "teachers labels are no part of what they are asked.",
@@ -63,6 +63,8 @@ _PAGE_TAIL = (
     "- `local:` reads all labels in one pass. A label's probability is that of ending up with it",
     "  when nothing but labels may be written. With `local:PATH?answers=text`, or `top_logprobs`",
     "  above 0, it writes as for any other prompt.",
+    "- `local:FOLDER` of a student that `fit` made answers with its likeliest label and its own",
+    "  calibrated probabilities. It answers nothing else, and no other labels.",
 )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from pathlib import Path
 
 from stillhouse.errors import ConfigError
 from stillhouse.teachers._access import Access
@@ -29,6 +30,13 @@ def _open_replay(rest: str) -> Teacher:
 
 
 def _open_local(rest: str) -> Teacher:
+    from stillhouse.classifiers import is_classifier_folder
+
+    folder = Path(rest)
+    if rest and is_classifier_folder(folder):
+        from stillhouse.teachers._classifier import ClassifierTeacher
+
+        return ClassifierTeacher(folder)  # without torch
     from stillhouse.teachers._local import open_local_teacher
 
     return open_local_teacher(rest)
@@ -57,7 +65,7 @@ def open_teacher(spec: str, access: Access | None = None) -> Teacher:
 
     Args:
         spec: `fake:`, `fake:SCRIPT.jsonl`, `replay:DIR`, `local:` (the embedded default),
-            `local:PATH`, `gguf:`, `gguf:PATH`, `PROVIDER:MODEL`, `http(s)://host[:port]/v1#model`
+            `local:PATH` (a model, or a student of `fit`), `gguf:`, `gguf:PATH`, `PROVIDER:MODEL`, `http(s)://host[:port]/v1#model`
             or `decisions:http(s)://host[:port]/v1#model`.
         access: How an API teacher is asked.
 

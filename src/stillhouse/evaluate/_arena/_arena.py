@@ -31,7 +31,7 @@ from stillhouse.evaluate._history import History
 from stillhouse.graders import read_judge_template
 from stillhouse.records import Prompt, Usage, content_hash, prompt_content
 from stillhouse.runlog import Listener, ignore_progress
-from stillhouse.teachers import TeacherInfo, open_teacher
+from stillhouse.teachers import TeacherInfo, check_labels, open_teacher
 
 _STAGE = "arena"
 _EVALUATION = "evaluation"
@@ -59,7 +59,8 @@ def arena(
     the ledger of `ask` holds is not asked again, so a stopped arena goes on where it was.
 
     Args:
-        prompts: What the models are asked; those with a reference show it to the judge.
+        prompts: What the models are asked; those with a reference show it to the judge. Students
+            that answer with labels need those of a task.
         out: Gets `answers/NAME`, `judgements`, `labelled` where there is gold, and `evaluation`.
         models: Teacher specs by the names that the report shows; a name becomes a folder.
         judge: Spec of the judge, any teacher.
@@ -78,8 +79,8 @@ def arena(
         `results.json` and `report.html`.
 
     Raises:
-        ConfigError: fewer than two models, a name or spec is wrong, two models are the same, or
-            `out` holds another arena.
+        ConfigError: fewer than two models, a name or spec is wrong, two models are the same, one
+            answers with labels and the prompts have none or others, or `out` holds another arena.
         DataError: the prompts are of fewer than 10 groups, or there is nothing to judge.
         TooManyFailuresError: too many requests failed, or the judge gives no verdicts.
         TeacherError: a teacher cannot answer any further request, or the budget is spent.
@@ -176,6 +177,8 @@ def _resolved(
             raise ConfigError(
                 f"Models {twin!r} and {name!r} are both {info.id!r}. Give each model once."
             )
+        for prompt in chosen.prompts:
+            check_labels(info, prompt.labels, prompt_id=prompt.id)
     judge_info = _info(judge.spec)
     return {
         **config.model_dump(mode="json", exclude={"judge_template"}),

@@ -44,7 +44,7 @@ def partial_to(
 
 def _taught_by(spec: str) -> set[str]:
     """Ids of the teachers in the lineage of a student's folder; none of any other model."""
-    folder = Path(spec.removeprefix(_LOCAL))
+    folder = Path(spec.removeprefix(_LOCAL).partition("?")[0])
     if not spec.startswith(_LOCAL) or not (folder / _MANIFEST).is_file():
         return set()
     try:

@@ -53,7 +53,7 @@ class Decisions:
         if not request.labels:
             raise ConfigError(
                 f"A decisions: teacher chooses among labels, and prompt {request.prompt_id!r} has "
-                "none. Give a classification task with one label a text (--task), or prompts with "
+                "none. Give a classification with one label a text (--task), or prompts with "
                 "'labels'."
             )
         if request.tools or request.output_schema is not None:
