@@ -56,3 +56,35 @@ def test_what_is_wrong_is_said_in_one_line(
     ran = run_alone(capsys, scan, log, "--target", "1.5")
     assert ran.code == 2
     assert "target" in ran.err
+
+
+def odd_one_out(num_other: int) -> list[dict[str, object]]:
+    return rows(400, answer=lambda number, topic: "spam" if number < num_other else "ham")
+
+
+@pytest.mark.parametrize(("num_other", "share"), [(0, "100.0%"), (4, "99.0%")])
+def test_answers_that_are_nearly_all_the_same_are_warned_of(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, num_other: int, share: str
+) -> None:
+    log = write_log(tmp_path / "log.jsonl", odd_one_out(num_other))
+    out = tmp_path / "out"
+    ran = run_alone(capsys, scan, log, *QUICK, "--out", out)
+    assert ran.code == 0
+    (note,) = [line for line in ran.out.splitlines() if line.startswith("note: ")]
+    said = f"{400 - num_other} of 400 prompts ({share}) have the same answer, 'ham'."
+    assert said in note
+    assert "Check that this is the right log" in note
+    page = (out / "scan.html").read_text()
+    assert f"{400 - num_other} of 400 prompts" in page
+    (part,) = run_alone(capsys, scan, log, *QUICK, "--json").json()["parts"]
+    assert any(said in one for one in part["notes"])
+
+
+@pytest.mark.parametrize(("count", "num_other"), [(400, 5), (9, 0)])
+def test_answers_that_differ_or_are_very_few_are_not_warned_of(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, count: int, num_other: int
+) -> None:
+    log = write_log(tmp_path / "log.jsonl", odd_one_out(num_other)[:count])
+    ran = run_alone(capsys, scan, log, *QUICK)
+    assert ran.code == 0
+    assert "have the same answer" not in ran.out

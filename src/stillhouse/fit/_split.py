@@ -44,7 +44,8 @@ def parted(rows: TaskRows, dropped: Counter[str], *, fraction: float) -> Parts:
         fraction: Of the groups and lone rows to set aside, on average.
 
     Raises:
-        DataError: there are too few rows, or all are of one group or repeat one text.
+        DataError: there are too few rows, all are of one group or repeat one text, or those to
+            learn from have one label only.
     """
     if len(rows) < _FEWEST_ROWS:
         lost = f" ({dropped.total()} others were dropped)" if dropped else ""
@@ -63,10 +64,33 @@ def parted(rows: TaskRows, dropped: Counter[str], *, fraction: float) -> Parts:
             "that nothing could be measured on them. Give other texts, or a larger "
             "validation_fraction."
         )
+    _check_contrast(rows, learn)
     found = dropped.copy()
     if is_repeated_N.any():
         found["repeats_training_text"] = int(is_repeated_N.sum())
     return Parts(learn, aside, found)
+
+
+def _check_contrast(rows: TaskRows, learn: TaskRows) -> None:
+    """Refuse rows that all have the same label."""
+    if (num_seen := _num_to_tell_apart(learn)) > 1 or (num_seen and rows.task.multiple):
+        return
+    if _num_to_tell_apart(rows) == num_seen:
+        whose, then = f"All {len(rows)} training rows", "Give rows of other labels."
+    else:
+        whose = f"All {len(learn)} rows to learn from"
+        then = "The few others were set aside: give more of them."
+    answer = learn.answers[0] or "none"
+    raise DataError(
+        f"{whose} have the same label ({answer!r}): there is nothing to tell apart. {then}"
+    )
+
+
+def _num_to_tell_apart(rows: TaskRows) -> int:
+    """Labels that some row has; of several a text, those that not every row has."""
+    mass_L = rows.targets_NL.sum(axis=0)
+    room = len(rows) - 1e-9 if rows.task.multiple else np.inf
+    return int(np.count_nonzero((mass_L > 0) & (mass_L < room)))
 
 
 def validation_flags(rows: Sequence[TaskAnswer], fraction: float) -> Flags:

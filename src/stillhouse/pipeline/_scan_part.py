@@ -21,6 +21,7 @@ from stillhouse.pipeline._scan_results import Forecast, PartResult, Promise
 from stillhouse.pipeline._scan_rows import LoggedPrompt
 from stillhouse.pipeline._scan_split import TaskRows, read_answers, split_rows, task_rows
 from stillhouse.pipeline._scan_student import Answering
+from stillhouse.pipeline._scan_words import sameness_note
 from stillhouse.statistics import Interval, clustered_bootstrap, fraction_interval
 from stillhouse.tasks import Task, TaskAnswer
 
@@ -72,6 +73,8 @@ class PartScan:
         measured = self._measure(chosen_on)
         certified = None if measured is None else self._certify(measured, tested_on)
         most_frequent = _most_frequent(self._rows)
+        if most_frequent is not None and (note := sameness_note(*most_frequent)) is not None:
+            self._notes.insert(0, note)
         curve = () if measured is None else measured.curve()
         drawn_on, prompts_to_learn = forecast(curve, target=self._config.target)
         refusal, needed = None, None

@@ -3,6 +3,11 @@
 from collections.abc import Sequence
 
 from stillhouse.pipeline._scan_results import PartResult
+from stillhouse.statistics import Interval
+
+_NEARLY_ALL = 0.99  # of the prompts
+_FEWEST_TO_SAY = 10  # prompts: a few that are answered alike are no surprise
+_MAX_ANSWER_CHARS = 40
 
 
 def verdict_of(parts: Sequence[PartResult], *, target: float, confidence: float) -> str:
@@ -40,6 +45,20 @@ def promise_text(part: PartResult) -> str:
         return text
     return (
         f"{text}; saves ${saving.value:.4g} [{saving.low:.4g}, {saving.high:.4g}] per 1,000 calls"
+    )
+
+
+def sameness_note(answer: str, share: Interval) -> str | None:
+    """What to know of a part whose answers are nearly all the same; None where they are not."""
+    if share.value < _NEARLY_ALL or share.n < _FEWEST_TO_SAY:
+        return None
+    times = round(share.value * share.n)
+    return (
+        f"{times:,} of {share.n:,} prompts ({share.value:.1%}) have the same answer, "
+        f"{answer[:_MAX_ANSWER_CHARS]!r}. Always saying it agrees as often, so no figure here says "
+        "whether a student would find the others. Check that this is the right log and that its "
+        "prompts ask what you mean. If so, no model is needed for them; or scan a log with more "
+        "of the other answers."
     )
 
 
