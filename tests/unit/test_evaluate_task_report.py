@@ -13,6 +13,9 @@ from report_checks import CHROMIUM, Page, browser_complaints, contrast, drawings
 
 from stillhouse.errors import IntegrityError
 from stillhouse.evaluate._task import RunFacts, TaskResults, read_task_results, render_task_report
+from stillhouse.evaluate._task._records import TaskEstimate
+from stillhouse.evaluate._task._report._cells import money_text
+from stillhouse.evaluate._task._report._page import in_two
 from stillhouse.evaluate._task._report._scatter import Mark, frontier
 from stillhouse.evaluate._task._results import ContaminationFacts
 from stillhouse.pages import CountRow, LineageNode, StageCost
@@ -173,9 +176,38 @@ def test_hostile_text_is_shown_as_it_was_written() -> None:
 def test_the_verdict_is_the_first_thing_said_and_the_rule_of_choice_is_told() -> None:
     words = plain(pages()["labels"])
     found = results()
-    assert words.index(found.verdict) < words.index("Side by side")
+    claim, figures = in_two(found.verdict)
+    assert words.index(f"{claim} {figures}") < words.index("Side by side")
     assert found.recommendation.rule in words
     assert "held-out messages had no say" in words
+
+
+def test_a_verdict_is_a_claim_and_the_figures_behind_it() -> None:
+    claim, figures = in_two("s is worse than the teacher: right on 70 % of 90; it takes 2 ms.")
+    assert claim == "s is worse than the teacher."
+    assert figures == "Right on 70 % of 90; it takes 2 ms."
+    assert in_two("s gives the answer on 3 %; whether it is right is not known.") == (
+        "s gives the answer on 3 %.",
+        "Whether it is right is not known.",
+    )
+    assert in_two("Nothing was measured.") == ("Nothing was measured.", "")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "interval"),
+    [
+        (1.3e-6, 1.5e-6, "$0.0000013 to 0.0000015"),
+        (0.006083, 0.006094, "$0.00608 to 0.00609"),
+        (12.341, 12.344, "$12.341 to 12.344"),
+        (2.0, 3.5, "$2.00 to 3.50"),
+        (0.5, 0.5, "$0.50000 to 0.50000"),
+    ],
+)
+def test_the_ends_of_an_amount_are_told_apart(low: float, high: float, interval: str) -> None:
+    one = TaskEstimate(
+        value=(low + high) / 2, low=low, high=high, n=9, num_clusters=9, method="formula"
+    )
+    assert money_text(one)[1] == interval
 
 
 def test_what_is_always_shown_is_there_or_said_to_be_missing() -> None:

@@ -149,6 +149,7 @@ def test_labels_break_at_spaces_before_hyphens() -> None:
         (numbers.money(None), "unknown"),
         (numbers.money(0.0), "$0"),
         (numbers.money(0.0123), "$0.012"),
+        (numbers.money(1.4e-6), "$0.0000014"),
         (numbers.money(1234.5), "$1,234.50"),
         (numbers.percent(0.004), f"<{NBSP}1{NBSP}%"),
         (numbers.times(1.8605), "1.9\N{MULTIPLICATION SIGN}"),

@@ -8,6 +8,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 UNKNOWN = "unknown"
 
 _MAX_DECIMALS = 4
+_MOST_ZEROS = 8  # behind the point: a small model's answer costs millionths of a cent
 
 
 class Measured(Protocol):
@@ -43,7 +44,7 @@ def significant(value: float, digits: int = 3) -> str:
     # Rounding first: 9.996 has one digit before the point, what is shown of it has two.
     rounded = float(f"{value:.{digits - 1}e}")
     decimals = digits - 1 - math.floor(math.log10(abs(rounded)))
-    return fixed(value, min(max(decimals, 0), digits + _MAX_DECIMALS))
+    return fixed(value, min(max(decimals, 0), digits + _MOST_ZEROS))
 
 
 def decimals_of(estimate: Measured, scale: float = 1.0) -> int:

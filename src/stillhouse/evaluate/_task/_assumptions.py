@@ -52,9 +52,10 @@ def _assumptions(
     )
     threads = max((one.latency.num_threads or 0 for one in systems if one.latency), default=0)
     if threads:
+        on = "one thread" if threads == 1 else f"up to {threads} threads"
         yield (
-            f"Times are of this machine, with up to {threads} threads, from text to answer, one "
-            "message after another. Their intervals say nothing about other machines."
+            f"Times are of this machine, on {on}, from text to answer, one message after another. "
+            "Their intervals say nothing about other machines."
         )
     if any(one.latency and one.latency.is_logged for one in systems):
         yield (

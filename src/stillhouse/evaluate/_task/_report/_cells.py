@@ -12,6 +12,8 @@ from stillhouse.evaluate._task._report._words import (
 from stillhouse.evaluate._task._results import TaskResults
 from stillhouse.pages import decimals_of, duration, fixed, significant
 
+_MOST_DIGITS = 5  # of the ends of a narrow interval: enough to tell them apart
+
 
 def share_text(one: TaskEstimate) -> tuple[str, str]:
     """A fraction, in percent, and its interval."""
@@ -43,7 +45,12 @@ def money_text(one: TaskEstimate) -> tuple[str, str]:
     """Dollars, and their interval where they were measured."""
     if one.method == "price":
         return dollars(one.value), "given"
-    return dollars(one.value), f"{dollars(one.low)} to {dollars(one.high)}"
+    ends = dollars(one.low), dollars(one.high)
+    for num_digits in range(3, _MOST_DIGITS + 1):
+        if ends[0] != ends[1]:
+            break
+        ends = (f"${significant(one.low, num_digits)}", f"${significant(one.high, num_digits)}")
+    return dollars(one.value), f"{ends[0]} to {ends[1].removeprefix('$')}"
 
 
 def validation_cell(one: SystemResult) -> Cell:

@@ -40,6 +40,7 @@ from stillhouse.pages import (
     utc_text,
 )
 
+_END_OF_CLAIM = re.compile("[:;] ")
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=%|ms\b|points\b)")
 
 
@@ -74,12 +75,15 @@ def render_task_report(results: TaskResults, run: RunFacts) -> str:
     """
     colors = system_colors(results)
     student = results.student
+    claim, figures = in_two(results.verdict)
     environment = page_environment("stillhouse.evaluate", "_task/_report")
     environment.filters["together"] = _together
     environment.filters["breakable"] = _breakable
     page = environment.get_template("task.html.jinja")
     return page.render(
         results=results,
+        claim=claim,
+        figures=figures,
         student=student,
         colors=colors,
         roles=ROLES,
@@ -111,6 +115,15 @@ def render_task_report(results: TaskResults, run: RunFacts) -> str:
         command=run.command,
         environment=run.environment or {},
     )
+
+
+def in_two(verdict: str) -> tuple[str, str]:
+    """What a verdict claims, as a sentence, and the figures behind it; those may be none."""
+    found = _END_OF_CLAIM.search(verdict)
+    if found is None:
+        return verdict, ""
+    figures = verdict[found.end() :]
+    return f"{verdict[: found.start()]}.", figures[:1].upper() + figures[1:]
 
 
 def _together(text: str) -> str:
