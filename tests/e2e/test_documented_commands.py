@@ -99,6 +99,16 @@ def test_every_command_that_is_shown_is_one_that_the_command_line_takes(document
             check_settings(STAGE_SETTINGS[name], stage_settings({}, assignments), where=name)
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_pictures_are_there_and_said_in_words(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for words, target in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", text):
+        assert len(words.split()) >= 5, target
+        picture = document.parent / target
+        assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n", target
+        assert picture.stat().st_size < 250_000, target
+
+
 def test_commands_are_found_however_they_are_shown(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
