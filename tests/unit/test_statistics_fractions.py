@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from stillhouse.errors import ConfigError, DataError, ShapeError
 from stillhouse.statistics import (
+    betting_upper_bound,
     fixed_sequence,
+    fixed_sequence_graded,
     fraction_interval,
     fraction_lower_bound,
     fraction_upper_bound,
     rows_to_certify,
+    rows_to_certify_graded,
     wilson_interval,
 )
 
@@ -138,6 +141,64 @@ def test_certified_thresholds_seldom_exceed_the_target() -> None:
         breaches += place is not None and true_risk[place] > 0.02
     assert certified > 1_000
     assert breaches / 2_000 <= 0.05
+
+
+def test_graded_losses_are_certified_like_errors_but_with_more_rows() -> None:
+    rng = np.random.default_rng(1)
+    order = rng.random(3_000)  # a row is let through from its own threshold on
+    graded = np.where(rng.random(3_000) < 0.2 * order, rng.random(3_000), 0.0)
+    grid = np.linspace(0.02, 1.0, 50)
+    losses = [np.where(order <= share, graded, 0.0) for share in grid]
+    place = fixed_sequence_graded(losses, target=0.03)
+    assert place is not None
+    assert betting_upper_bound(losses[place]) <= 0.03 < betting_upper_bound(losses[place + 1])
+    errors = [int((one > 0).sum()) for one in losses]
+    exact = fixed_sequence(errors, [3_000] * 50, target=0.06)
+    betting = fixed_sequence_graded([one > 0 for one in losses], target=0.06)
+    assert exact is not None
+    assert betting is not None
+    assert exact - 5 <= betting <= exact
+    assert fixed_sequence_graded([graded[:30]], target=0.03) is None
+
+
+def test_certified_graded_losses_seldom_exceed_the_target() -> None:
+    rng = np.random.default_rng(5)
+    chances = np.linspace(0.0, 0.12, 12)  # of a loss, in the twelfth that each threshold adds
+    true_risk = np.cumsum(chances * 0.5) / 12
+    breaches = certified = 0
+    for _ in range(400):
+        parts = rng.integers(0, 12, 720)
+        losses = np.where(rng.random(720) < chances[parts], rng.random(720), 0.0)
+        place = fixed_sequence_graded(
+            [np.where(parts <= last, losses, 0.0) for last in range(12)], target=0.02
+        )
+        certified += place is not None
+        breaches += place is not None and true_risk[place] > 0.02
+    assert certified > 390
+    assert breaches / 400 <= 0.05
+
+
+def test_rows_for_graded_losses_are_of_the_order_that_certifies_them() -> None:
+    rng = np.random.default_rng(3)
+    losses = np.where(rng.random(100_000) < 0.04, rng.random(100_000), 0.0)
+    mean, variance = float(losses.mean()), float(losses.var())
+    needed = rows_to_certify_graded(0.03, mean=mean, variance=variance)
+    found = [
+        fixed_sequence_graded([rng.choice(losses, 2 * needed)], target=0.03) == 0 for _ in range(40)
+    ]
+    assert np.mean(found) > 0.8
+    few = [
+        fixed_sequence_graded([rng.choice(losses, needed // 4)], target=0.03) == 0
+        for _ in range(40)
+    ]
+    assert np.mean(few) < 0.5
+    assert rows_to_certify_graded(0.03, mean=0.0, variance=0.0) == 102
+    with pytest.raises(ConfigError, match="larger target"):
+        rows_to_certify_graded(0.03, mean=0.03, variance=0.1)
+    with pytest.raises(ConfigError, match="over 1,000,000"):
+        rows_to_certify_graded(0.03, mean=0.02999, variance=0.1)
+    with pytest.raises(DataError, match="at least one"):
+        fixed_sequence_graded([], target=0.03)
 
 
 def test_a_grid_that_is_none_is_refused() -> None:

@@ -33,9 +33,21 @@ from stillhouse.statistics._calibration import (
     expected_calibration_error,
     reliability,
 )
-from stillhouse.statistics._certify import fixed_sequence, rows_to_certify
+from stillhouse.statistics._certify import (
+    fixed_sequence,
+    fixed_sequence_graded,
+    rows_to_certify,
+    rows_to_certify_graded,
+)
+from stillhouse.statistics._change import (
+    BreachDetector,
+    BreachState,
+    EDetector,
+    expected_breach_delay,
+)
 from stillhouse.statistics._compare import bounded_mean, compare_paired, compare_paired_binary
 from stillhouse.statistics._curve import CallsFor, YieldCurve, fit_yield_curve
+from stillhouse.statistics._drift import DriftDetector, DriftState
 from stillhouse.statistics._fractions import (
     fraction_interval,
     fraction_lower_bound,
@@ -99,10 +111,12 @@ __all__ = [
     "holm",
     # Fractions, and what is certified about them
     "fixed_sequence",
+    "fixed_sequence_graded",
     "fraction_interval",
     "fraction_lower_bound",
     "fraction_upper_bound",
     "rows_to_certify",
+    "rows_to_certify_graded",
     "wilson_interval",
     # Graded scores without assumptions
     "ConfidenceSequence",
@@ -112,6 +126,13 @@ __all__ = [
     "betting_lower_bound",
     "betting_sequence",
     "betting_upper_bound",
+    # Change
+    "BreachDetector",
+    "BreachState",
+    "DriftDetector",
+    "DriftState",
+    "EDetector",
+    "expected_breach_delay",
     # Power
     "detectable_difference",
     "paired_power",

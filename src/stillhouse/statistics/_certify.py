@@ -1,14 +1,17 @@
 """Thresholds whose error is certified from a calibration set, and the rows that this takes.
 
-Letters: G thresholds of an ordered grid.
+Letters: G thresholds of an ordered grid, N rows.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import betainc, ndtri
 
 from stillhouse.errors import ConfigError, DataError, ShapeError
+from stillhouse.statistics._betting import betting_upper_bound
 from stillhouse.statistics._fractions import fraction_upper_bound
 from stillhouse.statistics._interval import Floats, Integers, check_between, check_confidence
 
@@ -59,6 +62,73 @@ def fixed_sequence(
             break
         certified = place
     return certified
+
+
+def fixed_sequence_graded(
+    losses_GN: Iterable[npt.ArrayLike], *, target: float, confidence: float = 0.95, seed: int = 0
+) -> int | None:
+    """Place of the last threshold before the first whose mean loss may exceed the target.
+
+    As `fixed_sequence`, for losses in [0, 1], with the betting bound of each threshold as its
+    test. It needs more rows than the exact bound where losses are 0 and 1.
+
+    Args:
+        losses_GN: For each threshold, safest first, the losses of the same independent rows; 0
+            where it does not let a row through. The order must not come from these losses.
+        target: Greatest tolerated mean loss, in (0, 1).
+        seed: Of the order in which rows are bet on.
+
+    Returns:
+        Place in the grid, or None where no threshold is certified.
+
+    Raises:
+        DataError: there is no threshold, or losses are missing or outside [0, 1].
+        ShapeError: the losses of a threshold are not one-dimensional.
+        ConfigError: target or confidence is out of range.
+    """
+    check_between("target", target, 0.0, 1.0)
+    certified, place = None, -1
+    for place, losses_N in enumerate(losses_GN):
+        if betting_upper_bound(losses_N, confidence=confidence, seed=seed) > target:
+            break
+        certified = place
+    if place < 0:
+        raise DataError("There is no threshold. Give a grid of at least one.")
+    return certified
+
+
+def rows_to_certify_graded(
+    target: float, *, mean: float, variance: float, confidence: float = 0.95
+) -> int:
+    """About how many rows the betting bound needs for graded losses such as these.
+
+    That is 2 ln(1 / (1 - confidence)) times the variance over the squared gap to the target, the
+    length of a Bernstein interval to first order, and no less than what losses of 0 would need.
+
+    Args:
+        target: Greatest tolerated mean loss, in (0, 1).
+        mean: Of the losses that are expected.
+        variance: Of these.
+
+    Raises:
+        ConfigError: a setting is out of range, the mean is not below the target, or more than a
+            million rows are needed.
+    """
+    check_between("target", target, 0.0, 1.0)
+    check_confidence(confidence)
+    if not 0 <= mean < target or not 0 <= variance <= 0.25:
+        raise ConfigError(
+            f"mean={mean} and variance={variance} of losses cannot be certified at target="
+            f"{target}. Give a larger target."
+        )
+    needed = -math.log(1 - confidence)
+    about = 2 * needed * variance / (target - mean) ** 2
+    if about > _MAX_ROWS:
+        raise ConfigError(
+            f"mean={mean} is so close to target={target} that over {_MAX_ROWS:,} rows are needed. "
+            "Give a larger target."
+        )
+    return max(math.ceil(about), math.ceil(needed / math.log1p(target)))
 
 
 def rows_to_certify(target: float, confidence: float = 0.95, expected: float = 0.0) -> int:
