@@ -24,7 +24,16 @@ WORK_NAME = ".work"
 LOCK_NAME = f"{WORK_NAME}/lock"
 NAMES_NAME = f"{WORK_NAME}/names"
 
-Kind = Literal["completions", "dataset", "signal", "student", "classifier", "evaluation", "export"]
+Kind = Literal[
+    "completions",
+    "dataset",
+    "signal",
+    "student",
+    "classifier",
+    "evaluation",
+    "export",
+    "cascade",
+]
 
 _SHA256 = r"^[0-9a-f]{64}$"
 _SELF = "self_sha256"

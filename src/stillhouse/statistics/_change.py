@@ -60,9 +60,14 @@ class EDetector:
         return highest + math.log(float(np.exp(self._log_sums_K - highest).mean()))
 
     @property
+    def log_needed(self) -> float:
+        """The level: the logarithm of the average run length."""
+        return math.log(self.average_run_length)
+
+    @property
     def is_alarm(self) -> bool:
         """Whether the evidence has reached the level now."""
-        return self.log_evidence >= math.log(self.average_run_length)
+        return self.log_evidence >= self.log_needed
 
     def log_sums(self) -> list[float | None]:
         """Its state as plain data; None stands for the logarithm of nothing."""
@@ -143,8 +148,13 @@ class BreachDetector:
 
     @property
     def log_evidence(self) -> float:
-        """How much so, in nats; the alarm is at the logarithm of the average run length."""
+        """How much so, in nats."""
         return self._detector.log_evidence
+
+    @property
+    def log_needed(self) -> float:
+        """The evidence at which there is an alarm, in nats."""
+        return self._detector.log_needed
 
     def state(self) -> BreachState:
         """What to keep over a restart."""

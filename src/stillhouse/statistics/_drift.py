@@ -107,8 +107,13 @@ class DriftDetector:
 
     @property
     def log_evidence(self) -> float:
-        """How much so, in nats; the alarm is at the logarithm of the average run length."""
+        """How much so, in nats."""
         return self._detector.log_evidence
+
+    @property
+    def log_needed(self) -> float:
+        """The evidence at which there is an alarm, in nats."""
+        return self._detector.log_needed
 
     def state(self) -> DriftState:
         """What to keep over a restart."""
