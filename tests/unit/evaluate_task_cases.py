@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from stillhouse.answers import Given
 from stillhouse.evaluate._task import (
     LearningPoint,
     RunFacts,
@@ -21,7 +22,7 @@ from stillhouse.evaluate._task._measure._measured import Measured
 from stillhouse.evaluate._task._measure._scores import score
 from stillhouse.evaluate._task._records import Validation
 from stillhouse.evaluate._task._results import ContaminationFacts, CountFacts
-from stillhouse.evaluate._task._systems._answers import Given, SystemFacts
+from stillhouse.evaluate._task._systems._answers import SystemFacts
 from stillhouse.evaluate._task._validation import ValidationRows
 from stillhouse.pages import CountRow, LineageNode, StageCost
 from stillhouse.records import canonical_json

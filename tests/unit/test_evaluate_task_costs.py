@@ -7,6 +7,7 @@ import evaluate_task_cases as cases
 import pytest
 from task_cases import collected, completion, prompt
 
+from stillhouse.answers import Given, Question
 from stillhouse.artifacts import open_artifact
 from stillhouse.collect import CollectConfig, collect
 from stillhouse.evaluate._task import TaskEvaluateConfig
@@ -25,7 +26,6 @@ from stillhouse.evaluate._task._measure._timing import (
     time_alone,
 )
 from stillhouse.evaluate._task._records import TaskEstimate
-from stillhouse.evaluate._task._systems._answers import Given, Question
 from stillhouse.records import Usage
 
 CONFIG = TaskEvaluateConfig(usd_per_core_hour=0.36)

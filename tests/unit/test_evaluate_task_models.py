@@ -8,6 +8,7 @@ import pytest
 import task_cases
 from encoder_cases import make_encoder
 
+from stillhouse.answers import Given, LabelTrieAnswerer, Question, WritingAnswerer
 from stillhouse.artifacts import Artifact, Counts, begin_artifact, open_artifact
 from stillhouse.classifiers import EmbeddingConfig, fit_embedding, save_classifier
 from stillhouse.curate import CurateConfig, curate
@@ -19,12 +20,7 @@ from stillhouse.evaluate._task import (
     evaluate_task,
     read_task_results,
 )
-from stillhouse.evaluate._task._systems._answers import Given, Question
 from stillhouse.evaluate._task._systems._base import name_text, nearest_name
-from stillhouse.evaluate._task._systems._language_model import (
-    LabelTrieAnswerer,
-    WritingAnswerer,
-)
 from stillhouse.models import label_logprobs, load_model, trie_logprobs
 from stillhouse.records import Example, Message, Prompt
 from stillhouse.tasks import Task, TaskAnswer, parse_answer, task_of

@@ -6,6 +6,7 @@ import evaluate_task_cases as cases
 import numpy as np
 import pytest
 
+from stillhouse.answers import Given, most_likely, require_confidences
 from stillhouse.errors import ConfigError, IntegrityError
 from stillhouse.evaluate._task._failures import failures_of
 from stillhouse.evaluate._task._measure._estimates import Estimator
@@ -15,14 +16,10 @@ from stillhouse.evaluate._task._measure._labels import (
     label_counts,
     worst_labels,
 )
-from stillhouse.evaluate._task._measure._scores import agreement_grader, score, score_teacher
+from stillhouse.evaluate._task._measure._scores import score, score_teacher
 from stillhouse.evaluate._task._measure._self_agreement import repeated_answers
 from stillhouse.evaluate._task._predictions import prediction_rows
-from stillhouse.evaluate._task._systems._answers import (
-    Given,
-    most_likely,
-    require_confidences,
-)
+from stillhouse.graders import agreement_grader
 from stillhouse.tasks import Task, TaskAnswer
 
 

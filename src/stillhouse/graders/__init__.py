@@ -27,13 +27,14 @@ from stillhouse.graders._judge_verdict import (
 )
 from stillhouse.graders._labels import label, label_jaccard
 from stillhouse.graders._numeric import numeric
-from stillhouse.graders._table import GRADERS, Grader, grade, grader_of
+from stillhouse.graders._table import GRADERS, Grader, agreement_grader, grade, grader_of
 from stillhouse.graders._texts import edit, exact, text, tokens
 
 __all__ = [
     "Grader",
     "GRADERS",
     "grader_of",
+    "agreement_grader",
     "grade",
     "label",
     "label_jaccard",

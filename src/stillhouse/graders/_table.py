@@ -53,6 +53,24 @@ def grader_of(task: Task) -> Grader:
     return GRADERS[task.grader_name]
 
 
+def agreement_grader(task: Task) -> Grader:
+    """How an answer is compared with the teacher's.
+
+    The tests that grade code are no answer of the teacher's, so programs are compared as texts.
+
+    Raises:
+        ConfigError: the task's grader asks a judge, who compares two answers and scores none.
+    """
+    if task.grader_name == "code":
+        return GRADERS["exact"]
+    if task.grader_name == "judge":
+        raise ConfigError(
+            f"Task {task.name!r} is graded by a judge, who compares systems in pairs: run an "
+            "arena. For figures beside it, set the task's grader to text, tokens, edit or exact."
+        )
+    return grader_of(task)
+
+
 def grade(
     grader: Grader, answers: Sequence[str | None], expected: Sequence[str]
 ) -> tuple[float, ...]:

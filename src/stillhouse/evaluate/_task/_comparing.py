@@ -7,10 +7,10 @@ from stillhouse.evaluate._task._choice import Choice
 from stillhouse.evaluate._task._held_out import HeldOut
 from stillhouse.evaluate._task._measure._analysis import TEACHER
 from stillhouse.evaluate._task._measure._compare import Comparer, Pair
-from stillhouse.evaluate._task._measure._scores import Floats, Scored, agreement_grader
+from stillhouse.evaluate._task._measure._scores import Floats, Scored
 from stillhouse.evaluate._task._measure._self_agreement import Repeated
 from stillhouse.evaluate._task._records import Metric, SystemResult, TaskComparison
-from stillhouse.graders import grader_of
+from stillhouse.graders import agreement_grader, grader_of
 
 
 def compare_all(

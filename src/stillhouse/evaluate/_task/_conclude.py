@@ -12,7 +12,7 @@ from stillhouse.evaluate._task._failures import failures_of
 from stillhouse.evaluate._task._measure._analysis import TEACHER, Analyst
 from stillhouse.evaluate._task._measure._costs import break_even, fixed_cost
 from stillhouse.evaluate._task._measure._measured import Measured
-from stillhouse.evaluate._task._measure._scores import Scored, agreement_grader
+from stillhouse.evaluate._task._measure._scores import Scored
 from stillhouse.evaluate._task._measure._self_agreement import (
     HOW_TO_MEASURE,
     Repeated,
@@ -34,7 +34,7 @@ from stillhouse.evaluate._task._results import (
 )
 from stillhouse.evaluate._task._validation import ValidationRows
 from stillhouse.evaluate._task._verdict import Found, verdict_sentence
-from stillhouse.graders import grader_of
+from stillhouse.graders import agreement_grader, grader_of
 from stillhouse.tasks import Task
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from stillhouse.answers import Question, questions_of
 from stillhouse.artifacts import (
     Artifact,
     ArtifactWriter,
@@ -23,15 +24,13 @@ from stillhouse.evaluate._task._lineup import Entry, check_names, lineup
 from stillhouse.evaluate._task._measure._analysis import Analyst
 from stillhouse.evaluate._task._measure._costs import logged_calls
 from stillhouse.evaluate._task._measure._measured import Measured, measure_system
-from stillhouse.evaluate._task._measure._scores import agreement_grader
 from stillhouse.evaluate._task._predictions import PredictionRow, prediction_rows
-from stillhouse.evaluate._task._questions import questions_of
 from stillhouse.evaluate._task._records import LearningPoint
 from stillhouse.evaluate._task._report import RunFacts, render_task_report
 from stillhouse.evaluate._task._results import ContaminationFacts, CountFacts, TaskResults
-from stillhouse.evaluate._task._systems._answers import Question
 from stillhouse.evaluate._task._systems._open import is_classifier, require_students
 from stillhouse.evaluate._task._validation import read_validation
+from stillhouse.graders import agreement_grader
 from stillhouse.provenance import lineage
 from stillhouse.records import Usage
 from stillhouse.runlog import Listener, Ticker, ignore_progress
@@ -161,7 +160,7 @@ class _Judging:
         self, entries: Sequence[Entry], on_progress: Listener
     ) -> tuple[list[Measured], dict[str, str]]:
         needs_messages = not all(is_classifier(one) for one in self.students.values())
-        questions = questions_of(self.held_out, self.dataset, needs_messages=needs_messages)
+        questions = questions_of(self.held_out.rows, self.dataset, needs_messages=needs_messages)
         total = len(entries) * len(questions)
         ticker = Ticker(on_progress, stage=_STAGE, total=total, unit="answers")
         measured: list[Measured] = []

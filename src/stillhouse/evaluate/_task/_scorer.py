@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stillhouse.answers import Question, questions_of
 from stillhouse.artifacts import Artifact
 from stillhouse.evaluate._task._config import TaskEvaluateConfig
 from stillhouse.evaluate._task._held_out import HeldOut
 from stillhouse.evaluate._task._measure._scores import Scored, score
-from stillhouse.evaluate._task._questions import questions_of
-from stillhouse.evaluate._task._systems._answers import Question
 from stillhouse.evaluate._task._systems._open import Workshop
 
 
@@ -40,7 +39,7 @@ class TaskScorer:
                 one is not in its lineage.
         """
         held_out = HeldOut.of(dataset, config)
-        questions = questions_of(held_out, dataset, needs_messages=needs_messages)
+        questions = questions_of(held_out.rows, dataset, needs_messages=needs_messages)
         return cls(held_out, questions, Workshop(held_out.task, dataset, config))
 
     def score(self, name: str, student: Artifact) -> Scored:

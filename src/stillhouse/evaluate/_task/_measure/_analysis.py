@@ -30,16 +30,11 @@ from stillhouse.evaluate._task._measure._labels import (
     worst_labels,
 )
 from stillhouse.evaluate._task._measure._measured import Measured
-from stillhouse.evaluate._task._measure._scores import (
-    Floats,
-    Scored,
-    agreement_grader,
-    score_teacher,
-)
+from stillhouse.evaluate._task._measure._scores import Floats, Scored, score_teacher
 from stillhouse.evaluate._task._measure._texts import text_result
 from stillhouse.evaluate._task._measure._timing import latency_of, throughput_of
 from stillhouse.evaluate._task._records import Calibration, SystemResult, TaskEstimate
-from stillhouse.graders import grader_of
+from stillhouse.graders import agreement_grader, grader_of
 from stillhouse.statistics import cohen_kappa
 
 TEACHER = "teacher"

@@ -3,16 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from stillhouse.answers import Question, require_confidences
 from stillhouse.evaluate._task._config import TaskEvaluateConfig
 from stillhouse.evaluate._task._held_out import HeldOut
 from stillhouse.evaluate._task._measure._scores import Scored, score
 from stillhouse.evaluate._task._measure._timing import answer_in_batches, time_alone
-from stillhouse.evaluate._task._systems._answers import (
-    Question,
-    System,
-    SystemFacts,
-    require_confidences,
-)
+from stillhouse.evaluate._task._systems._answers import System, SystemFacts
 
 
 @dataclass(frozen=True)

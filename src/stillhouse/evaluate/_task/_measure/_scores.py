@@ -10,11 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stillhouse.errors import ConfigError
+from stillhouse.answers import Given
 from stillhouse.evaluate._task._held_out import HeldOut
-from stillhouse.evaluate._task._systems._answers import Given
-from stillhouse.graders import GRADERS, Grader, grader_of
-from stillhouse.tasks import Task
+from stillhouse.graders import Grader, agreement_grader, grader_of
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -56,24 +54,6 @@ class Scored:
         """Invalid answers by what is wrong with them, the most frequent first."""
         found = Counter(str(one.problem) for one in self.given if one.text is None)
         return dict(found.most_common())
-
-
-def agreement_grader(task: Task) -> Grader:
-    """How an answer is compared with the teacher's.
-
-    The tests that grade code are no answer of the teacher's, so programs are compared as texts.
-
-    Raises:
-        ConfigError: the task's grader asks a judge, who compares two answers and scores none.
-    """
-    if task.grader_name == "code":
-        return GRADERS["exact"]
-    if task.grader_name == "judge":
-        raise ConfigError(
-            f"Task {task.name!r} is graded by a judge, who compares systems in pairs: run an "
-            "arena. For figures beside it, set the task's grader to text, tokens, edit or exact."
-        )
-    return grader_of(task)
 
 
 def score(held_out: HeldOut, given: Sequence[Given]) -> Scored:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from stillhouse.errors import DataError
 from stillhouse.evaluate._task._held_out import HeldOut
-from stillhouse.evaluate._task._measure._scores import Scored, agreement_grader
-from stillhouse.graders import self_agreement
+from stillhouse.evaluate._task._measure._scores import Scored
+from stillhouse.graders import agreement_grader, self_agreement
 
 Floats = npt.NDArray[np.float64]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from stillhouse.answers import Answerer, Given, Question
 from stillhouse.evaluate._task._measure._estimates import estimate, mean_of_calls, quantile
 from stillhouse.evaluate._task._records import Latency, TaskEstimate
-from stillhouse.evaluate._task._systems._answers import Answerer, Given, Question
 from stillhouse.statistics import clustered_bootstrap
 
 Clock = Callable[[], float]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stillhouse.answers import Given, Question
 from stillhouse.artifacts import Artifact
 from stillhouse.errors import IntegrityError
-from stillhouse.evaluate._task._systems._answers import Given, Question
 from stillhouse.models import LanguageModel, StudentStart, load_model, locate_model
 from stillhouse.tasks import Task
 

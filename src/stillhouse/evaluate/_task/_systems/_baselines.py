@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from stillhouse.answers import ClassifierAnswerer, Given, Question
 from stillhouse.classifiers import fit_ngram
 from stillhouse.errors import DataError
-from stillhouse.evaluate._task._systems._answers import Given, Question, System, SystemFacts
-from stillhouse.evaluate._task._systems._classifier import ClassifierAnswerer
+from stillhouse.evaluate._task._systems._answers import System, SystemFacts
 from stillhouse.runlog import Listener
 from stillhouse.tasks import Task, TaskAnswer, answer_labels, parse_answer
 

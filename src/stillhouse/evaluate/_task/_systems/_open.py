@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from stillhouse.answers import ClassifierAnswerer, language_model_answerer, require_same_labels
 from stillhouse.artifacts import Artifact
 from stillhouse.classifiers import load_classifier
 from stillhouse.errors import ConfigError, DataError
@@ -15,11 +16,6 @@ from stillhouse.evaluate._task._config import TaskEvaluateConfig
 from stillhouse.evaluate._task._records import SystemRole, Validation
 from stillhouse.evaluate._task._systems._answers import System, SystemFacts
 from stillhouse.evaluate._task._systems._base import nearest_name, untuned_model
-from stillhouse.evaluate._task._systems._classifier import (
-    ClassifierAnswerer,
-    require_same_labels,
-)
-from stillhouse.evaluate._task._systems._language_model import language_model_answerer
 from stillhouse.models import LanguageModel, load_model
 from stillhouse.provenance import lineage
 from stillhouse.tasks import Task

@@ -5,15 +5,18 @@ Letters: N messages, L labels, T tokens.
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from stillhouse.answers._given import Given, Question, most_likely
 from stillhouse.errors import RecordError
-from stillhouse.evaluate._task._records import AnsweredBy
-from stillhouse.evaluate._task._systems._answers import Given, Question, most_likely
 from stillhouse.models import LanguageModel
 from stillhouse.tasks import Task, parse_answer
+
+Held = Literal["label_trie", "constrained_labels", "json", "text"]
+"""How a language model is made to answer: by the probabilities that it writes each label; with the
+label that it ends up with when it may write nothing else; in JSON of the schema; as it likes."""
 
 _UNREADABLE = Given(None, 0.0, "error")
 
@@ -123,7 +126,7 @@ def _readable(
 
 def language_model_answerer(
     task: Task, model: LanguageModel, *, max_tokens: int, is_held: bool, is_trained: bool = True
-) -> tuple[LabelTrieAnswerer | WritingAnswerer, AnsweredBy]:
+) -> tuple[LabelTrieAnswerer | WritingAnswerer, Held]:
     """How a language model answers `task`, and what that is called.
 
     Args:
@@ -134,7 +137,7 @@ def language_model_answerer(
         is_trained: Whether it has learnt to.
     """
     if is_held and task.kind == "classification" and not task.multiple:
-        how: AnsweredBy = "label_trie" if is_trained else "constrained_labels"
+        how: Held = "label_trie" if is_trained else "constrained_labels"
         return LabelTrieAnswerer(task, model, is_trained=is_trained), how
     if is_held and task.kind == "extraction":
         from stillhouse.models import json_grammar

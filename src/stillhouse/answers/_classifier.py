@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stillhouse.answers._given import Given, Question, most_likely
 from stillhouse.classifiers import Classifier, probabilities
 from stillhouse.errors import ConfigError
-from stillhouse.evaluate._task._systems._answers import Given, Question, most_likely
 from stillhouse.tasks import Task
 
 _MAX_SHOWN = 5
