@@ -22,7 +22,7 @@ from stillhouse.classifiers import (
     probabilities,
     save_classifier,
 )
-from stillhouse.errors import IntegrityError
+from stillhouse.errors import IntegrityError, ShapeError
 
 TEXTS = ["red car", "blue sky", "my card", "red", "sky", "card lost"] * 3
 TARGETS = np.eye(4)[[0, 1, 2] * 6]
@@ -64,6 +64,22 @@ def saved(student: Classifier, folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     save_classifier(student, folder)
     return folder
+
+
+def test_texts_that_were_read_once_need_not_be_read_again(student: Classifier) -> None:
+    texts = [*TEXTS[:4], "", "something else"]
+    states_ND = student.states(texts)
+    assert (states_ND is None) == (student.kind == "ngram")
+    if states_ND is None:
+        return
+    assert states_ND.shape == (6, 32)
+    given = probabilities(student, texts, states_ND=states_ND)
+    np.testing.assert_array_equal(given, probabilities(student, texts))
+    other = probabilities(student, texts, states_ND=states_ND[[1, 0, 2, 3, 4, 5]])
+    if not getattr(student, "companion", None):
+        np.testing.assert_array_equal(other[[1, 0]], given[:2])
+    with pytest.raises(ShapeError, match="6 states for 1 texts"):
+        probabilities(student, ["red"], states_ND=states_ND)
 
 
 def test_what_is_read_gives_identical_answers(student: Classifier, tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ import numpy.typing as npt
 from stillhouse.classifiers._calibration import Calibration, fit_calibration
 from stillhouse.classifiers._labels import Floats, LabelSpace, checked_targets
 from stillhouse.classifiers._texts import is_blank
-from stillhouse.errors import DataError
+from stillhouse.errors import DataError, ShapeError
 from stillhouse.records import Record
 
 Kind = Literal["ngram", "embedding", "encoder"]
+States = npt.NDArray[np.float32]
 
 
 class FitReport(Record):
@@ -99,12 +100,20 @@ class Classifier(Protocol):
     def num_parameters(self) -> int:
         """Weights that an answer may use."""
 
-    def logits(self, texts: Sequence[str]) -> Floats:
+    def logits(self, texts: Sequence[str], states_ND: States | None = None) -> Floats:
         """(N, L) float64, before calibration.
 
         A text does not change what another one gets. Texts that say nothing, empty ones among
         them, get the logarithm of the prior.
+
+        Args:
+            texts: N texts.
+            states_ND: What `states` gave for them, so that they are not read again.
         """
+
+    def states(self, texts: Sequence[str]) -> States | None:
+        """(N, D) float32 states of the texts in its encoder; None where it has none."""
+        return None
 
     def stored(self) -> Stored:
         """What to write to disk."""
@@ -142,15 +151,29 @@ class Classifier(Protocol):
 C = TypeVar("C", bound=Classifier)
 
 
-def probabilities(classifier: Classifier, texts: Sequence[str]) -> Floats:
+def probabilities(
+    classifier: Classifier, texts: Sequence[str], *, states_ND: States | None = None
+) -> Floats:
     """(N, L) calibrated probabilities; rows sum to 1 unless a text may have several labels.
 
     A blank text gets how frequent the labels were in training, and so does each text for labels
     that training had no row of.
+
+    Args:
+        classifier: A student.
+        texts: N texts.
+        states_ND: What `classifier.states` gave for them, for who needs both and reads once.
+
+    Raises:
+        ShapeError: there is not one state a text.
     """
+    if states_ND is not None and len(states_ND) != len(texts):
+        raise ShapeError(
+            f"{len(states_ND)} states for {len(texts)} texts. Give those of these very texts."
+        )
     space = classifier.common.space
     learnt_NS = classifier.calibration.probabilities(
-        classifier.logits(texts)[:, space.is_learnt_L], is_multiple=space.is_multiple
+        classifier.logits(texts, states_ND)[:, space.is_learnt_L], is_multiple=space.is_multiple
     )
     given_NL = space.spread(learnt_NS)
     blank_N = [is_blank(text) for text in texts]

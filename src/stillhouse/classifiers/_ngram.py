@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from stillhouse.classifiers._classifier import Classifier, Common, Stored
+from stillhouse.classifiers._classifier import Classifier, Common, States, Stored
 from stillhouse.classifiers._configs import NgramConfig
 from stillhouse.classifiers._head import HeadFit, fit_head
 from stillhouse.classifiers._labels import Floats, LabelledRows, labelled_rows
@@ -47,7 +47,7 @@ class NgramClassifier(Classifier):
         """Weights of the head."""
         return self.head.weights_FL.size + self.head.bias_L.size
 
-    def logits(self, texts: Sequence[str]) -> Floats:
+    def logits(self, texts: Sequence[str], states_ND: States | None = None) -> Floats:
         """(N, L) float64, before calibration; the prior's where no n-gram is known."""
         # One by one, also in batches: sums of another order would differ in their last digits.
         space = self.common.space

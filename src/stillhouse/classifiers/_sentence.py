@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from stillhouse.classifiers._calibration import Calibration
-from stillhouse.classifiers._classifier import Classifier, Common, Stored
+from stillhouse.classifiers._classifier import Classifier, Common, States, Stored
 from stillhouse.classifiers._configs import EmbeddingConfig, EncoderConfig
 from stillhouse.classifiers._frozen import FrozenEncoder
 from stillhouse.classifiers._labels import Floats
@@ -62,13 +62,13 @@ class SentenceClassifier(Classifier):
         of_ngrams = self.companion.ngram.num_parameters if self.companion else 0
         return self.encoder.num_parameters + of_head + of_ngrams
 
-    def logits(self, texts: Sequence[str]) -> Floats:
+    def logits(self, texts: Sequence[str], states_ND: States | None = None) -> Floats:
         """(N, L) float64, before calibration; the prior's for blank texts."""
         space = self.common.space
         is_read_N = np.array([not is_blank(text) for text in texts], dtype=np.bool_)
         logits_NL = np.tile(space.prior_logits_L, (len(texts), 1))
         read = [text for text in texts if not is_blank(text)]
-        states_RD = self.encoder.states(read)
+        states_RD = self.encoder.states(read) if states_ND is None else states_ND[is_read_N]
         # One by one, as the encoder does: a product of several rows may sum in another order.
         for row, text, state_D in zip(np.flatnonzero(is_read_N), read, states_RD, strict=True):
             logits_1S = self.head.logits(state_D[None])
@@ -76,6 +76,10 @@ class SentenceClassifier(Classifier):
                 logits_1S = self.companion.mixed(logits_1S, self.companion.logits([text]))
             logits_NL[row] = space.complete(logits_1S)
         return logits_NL
+
+    def states(self, texts: Sequence[str]) -> States:
+        """(N, D) float32 states of the texts."""
+        return self.encoder.states(texts)
 
     def stored(self) -> Stored:
         """What to write to disk."""
