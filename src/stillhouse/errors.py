@@ -14,6 +14,7 @@
     |   +-- LogprobsUnavailableError
     |   +-- VocabularyMismatchError
     +-- TooManyFailuresError (RuntimeError)   more items failed than allowed
+    +-- NotCertifiedError (RuntimeError)      the rows do not certify what was asked for
     +-- TrainingError (RuntimeError)
     |   +-- PreflightError                  what would be learnt is not what was asked for
     |   +-- NonFiniteLossError
@@ -47,6 +48,7 @@ __all__ = [
     "LogprobsUnavailableError",
     "VocabularyMismatchError",
     "TooManyFailuresError",
+    "NotCertifiedError",
     "TrainingError",
     "PreflightError",
     "NonFiniteLossError",
@@ -123,6 +125,10 @@ class TooManyFailuresError(StillhouseError, RuntimeError):
     """More items of a stage failed than `max_failure_fraction` allows."""
 
     exit_code = 3
+
+
+class NotCertifiedError(StillhouseError, RuntimeError):
+    """The rows do not certify what was asked for; the message says which would."""
 
 
 class TrainingError(StillhouseError, RuntimeError):

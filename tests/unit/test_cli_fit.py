@@ -168,3 +168,22 @@ def test_other_labels_that_were_all_set_aside_are_asked_for(tmp_path: Path) -> N
         fit(tmp_path / "dataset", tmp_path / "student", config=FitConfig())
     assert f"All {int((~is_aside_N).sum())} rows to learn from" in str(caught.value)
     assert not (tmp_path / "student").exists()
+
+
+def test_a_certificate_is_printed_or_refused_with_what_would_do(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student, out = tmp_path / "student", tmp_path / "cascade"
+    assert run_here(capsys, "fit", str(dataset), "--out", str(student), "--quiet").code == 0
+    certify = ("certify", str(student), str(dataset), "--out", str(out))
+    ran = run_here(capsys, *certify)
+    assert ran.code == 2
+    assert "error: 24 rows do not certify 0.97 agreement at 0.95 confidence" in ran.err
+    assert "about 99 independent rows would do" in ran.err
+    assert not out.exists()
+    ran = run_here(capsys, *certify, "--target", "0.8", "--confidence", "0.9")
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("80 % agreement certified at 90 % confidence: the student answers")
+    assert f"cascade in {out}: 24 of 24 used" in ran.out
+    ran = run_here(capsys, *certify, "--target", "0.8", "--confidence", "0.9", "--json")
+    assert json.loads(ran.out)["results"]["n"] == 24

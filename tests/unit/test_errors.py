@@ -62,6 +62,7 @@ def test_a_message_can_be_written_as_utf8(error: type[errors.StillhouseError]) -
         (errors.TeacherError, RuntimeError),
         (errors.TrainingError, RuntimeError),
         (errors.TooManyFailuresError, RuntimeError),
+        (errors.NotCertifiedError, RuntimeError),
         (errors.MissingDependencyError, ImportError),
     ],
 )

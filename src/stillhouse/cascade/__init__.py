@@ -7,7 +7,14 @@ guarantee is and is not.
 """
 
 from stillhouse.cascade._gate import Gate, GateConfig, fit_gate, load_gate, save_gate
-from stillhouse.cascade._open import ROWS_STEM, RULE_NAME, Cascade, CascadeRow, open_cascade
+from stillhouse.cascade._open import (
+    ROWS_STEM,
+    RULE_NAME,
+    Cascade,
+    CascadeRow,
+    open_cascade,
+    task_novelty,
+)
 from stillhouse.cascade._rule import (
     CascadeRule,
     Certificate,
@@ -54,4 +61,5 @@ __all__ = [
     "ROWS_STEM",
     "RULE_NAME",
     "open_cascade",
+    "task_novelty",
 ]

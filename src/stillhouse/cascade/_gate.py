@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from stillhouse.cascade._text_states import DIMENSIONS, text_states
 from stillhouse.errors import DataError, IntegrityError, ShapeError
@@ -35,6 +35,8 @@ _PART = 1_000  # rows whose cosines are held at once
 
 class GateConfig(Record):
     """How strict the gate is, and how large."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     refused_fraction: float = Field(default=0.01, gt=0.0, lt=0.5)
     """Share of requests like the training texts that are taken for strange."""

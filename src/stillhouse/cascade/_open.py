@@ -1,5 +1,6 @@
 """A certified cascade on disk: what a server needs of it, checked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from stillhouse.cascade._rule import CascadeRule, Route
 from stillhouse.cascade._watch import CascadeWatch, WatchConfig, WatchSnapshot
 from stillhouse.errors import IntegrityError
 from stillhouse.records import Record
+from stillhouse.tasks import Task, input_text, task_of
 
 RULE_NAME = "rule.json"
 ROWS_STEM = "rows"
@@ -47,6 +49,7 @@ class Cascade:
 
     Attributes:
         artifact: Its folder.
+        task: What is asked.
         rule: Who answers.
         gate: Tells unfamiliar texts.
         student: Folder of the student that it was certified for, as it was then.
@@ -55,11 +58,24 @@ class Cascade:
     """
 
     artifact: Artifact
+    task: Task
     rule: CascadeRule
     gate: Gate
     student: Artifact
     confidences_N: Floats
     novelties_N: Floats
+
+    def novelty(self, texts: Sequence[str], states_ND: npt.ArrayLike | None = None) -> Floats:
+        """(N,) how unlike the training texts each text is, in [0, 1].
+
+        Args:
+            texts: N messages of the user, as students read them.
+            states_ND: The student's own states of them, where `gate.needs_states`.
+
+        Raises:
+            ShapeError: states are missing or of another shape.
+        """
+        return task_novelty(self.task, self.gate, texts, states_ND)
 
     def watch(
         self, config: WatchConfig | None = None, snapshot: WatchSnapshot | None = None
@@ -80,6 +96,18 @@ class Cascade:
         return watch
 
 
+def task_novelty(
+    task: Task, gate: Gate, texts: Sequence[str], states_ND: npt.ArrayLike | None = None
+) -> Floats:
+    """(N,) novelties of messages of a task; a gate of texts reads the inputs in them alone.
+
+    Fixed words of the task's template would make all messages alike.
+    """
+    if gate.needs_states:
+        return gate.novelty(texts, states_ND)
+    return gate.novelty([input_text(task, text) for text in texts])
+
+
 def open_cascade(path: Path) -> Cascade:
     """The cascade in a folder, with the student that it was certified for.
 
@@ -88,6 +116,7 @@ def open_cascade(path: Path) -> Cascade:
 
     Raises:
         ConfigError: the folder is of another kind.
+        DataError: its manifest names no task.
         IntegrityError: files are missing or damaged, or the student is gone or another one.
     """
     artifact = open_artifact(path, kind="cascade")
@@ -102,6 +131,7 @@ def open_cascade(path: Path) -> Cascade:
     rows = list(artifact.rows(ROWS_STEM, CascadeRow))
     return Cascade(
         artifact=artifact,
+        task=task_of(artifact.manifest.results),
         rule=rule,
         gate=gate,
         student=_student(artifact),

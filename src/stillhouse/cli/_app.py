@@ -13,6 +13,7 @@ from stillhouse import __version__
 from stillhouse.cli._arena import arena
 from stillhouse.cli._bakeoff import bakeoff
 from stillhouse.cli._benchmarks import benchmarks
+from stillhouse.cli._certify import certify
 from stillhouse.cli._chat import chat
 from stillhouse.cli._estimate import estimate
 from stillhouse.cli._export import export
@@ -45,6 +46,7 @@ _COMMANDS = (
     train,
     fit,
     evaluate,
+    certify,
     export,
     yield_,
     arena,

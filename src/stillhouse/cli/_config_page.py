@@ -119,6 +119,8 @@ def _inner_sections(outer: _Section, command: str, known: set[str]) -> Iterator[
 
 def _commands() -> list[tuple[str, type]]:
     """The settings that commands take, in the order of the commands."""
+    from stillhouse.cascade import WatchConfig
+    from stillhouse.certify import CertifyConfig
     from stillhouse.collect import ImportConfig, ProxyConfig
     from stillhouse.evaluate import ArenaConfig, BenchmarksConfig, TaskEvaluateConfig
     from stillhouse.export import ExportConfig
@@ -133,6 +135,8 @@ def _commands() -> list[tuple[str, type]]:
         ("`stillhouse import`", ImportConfig),
         ("`stillhouse fit`", FitConfig),
         ("`stillhouse evaluate` of a task", TaskEvaluateConfig),
+        ("`stillhouse certify`", CertifyConfig),
+        ("a cascade in service (`Cascade.watch`)", WatchConfig),
         ("`stillhouse export`", ExportConfig),
         ("`stillhouse yield`", YieldConfig),
         ("`stillhouse arena`", ArenaConfig),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stillhouse.runlog import Listener
 
 _WIDTH_WITHOUT_TERMINAL = 160
+_OF_USED_ROWS = ("student", "classifier", "evaluation", "cascade")
 
 
 class Output:
@@ -87,7 +88,7 @@ def artifact_document(artifact: "Artifact") -> dict[str, Any]:
 def artifact_text(artifact: "Artifact") -> str:
     """An artefact for people, in one line."""
     counts, usage = artifact.manifest.counts, artifact.manifest.usage
-    verb = "used" if artifact.manifest.kind in ("student", "classifier", "evaluation") else "kept"
+    verb = "used" if artifact.manifest.kind in _OF_USED_ROWS else "kept"
     parts = [f"{counts.kept:,} of {counts.num_in:,} {verb}"]
     parts += [f"{number:,} {reason}" for reason, number in counts.dropped.items()]
     if usage.completion_tokens:
