@@ -16,7 +16,9 @@ from serve_cases import RunningServer
 from stillhouse.classifiers import NgramConfig, load_classifier, probabilities
 from stillhouse.errors import ConfigError, IntegrityError
 from stillhouse.fit import FitConfig, fit
+from stillhouse.records import Message, Prompt, Request, Sampling
 from stillhouse.serve import ServeConfig, open_engine
+from stillhouse.teachers import open_teacher, read_answer
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +151,16 @@ def test_the_command_serves_until_it_is_told_to_stop_and_loads_no_torch(student:
         process.kill()
     assert process.returncode == 0
     assert " torch" not in told
+
+
+def test_a_teacher_of_decisions_asks_it(server: RunningServer) -> None:
+    text = texts(1)[0]
+    told = server.ask("/v1/decisions", input=text)
+    prompt = Prompt(id="one", messages=(Message(role="user", content=text),), labels=LABELS)
+    with open_teacher(f"decisions:{server.url}/v1#student") as teacher:
+        request = Request.of(prompt, teacher=teacher.info.id, sampling=Sampling())
+        asked = [request]
+        ((answer,),) = teacher.stream(lambda limit: [asked.pop()] if asked else [])
+    completion = read_answer(answer, request)
+    assert completion.text == told["choice"]
+    assert completion.label_probabilities == pytest.approx(told["probabilities"])
