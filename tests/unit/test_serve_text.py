@@ -168,7 +168,7 @@ def test_other_protocols_say_the_same(server: RunningServer, model: LanguageMode
         ("/v1/responses", {"input": "x", "previous_response_id": "r"}, 400, "remembers"),
         ("/v1/messages", {"messages": ASKED["messages"]}, 400, "max_tokens"),
         ("/v1/completions", {"prompt": ""}, 400, "empty"),
-        ("/v1/decisions", {"input": "x"}, 404, "writes text"),
+        ("/v1/decisions", {"input": "x"}, 404, "decides nothing"),
         ("/v1/nothing", {}, 404, "There is no"),
     ],
 )

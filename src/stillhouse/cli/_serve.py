@@ -1,6 +1,7 @@
 """The `serve` command: a student behind the protocols that clients already speak."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,10 +20,21 @@ def serve(
         str,
         typer.Argument(
             metavar="STUDENT",
-            help="Folder that train or fit wrote, a model folder, a .gguf file or the address "
-            "http(s)://HOST/v1#MODEL; 'local:' is the embedded SmolLM2.",
+            help="Folder that train, fit or certify wrote, a model folder, a .gguf file or the "
+            "address http(s)://HOST/v1#MODEL; 'local:' is the embedded SmolLM2.",
         ),
     ],
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Of a cascade: the address http(s)://HOST/v1#MODEL that answers the others.",
+        ),
+    ] = None,
+    memory: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of a cascade: where its watch is kept."),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 8470,
     slots: Annotated[int, typer.Option(help="Answers generated together; others wait.")] = 16,
@@ -39,10 +51,11 @@ def serve(
     """Serve a student over HTTP.
 
     It speaks OpenAI's Chat Completions, Completions and Responses and Anthropic's Messages; a
-    student that answers with labels gives typed decisions too. Set the address that it prints as
-    the base URL of your client. Keys that callers must show are read from STILLHOUSE_SERVE_KEYS,
-    separated by commas; without any, only this machine may ask. Stop it with Ctrl-C: requests
-    under way may end first.
+    student that answers with labels gives typed decisions too. What certify wrote is served as a
+    cascade: the student answers where its rule lets it, the teacher otherwise. Set the address that
+    it prints as the base URL of your client. Keys that callers must show are read from
+    STILLHOUSE_SERVE_KEYS, separated by commas; without any, only this machine may ask. Stop it with
+    Ctrl-C: requests under way may end first.
     """
     from stillhouse.serve import ServeConfig, open_engine
     from stillhouse.serve import serve as run
@@ -59,7 +72,9 @@ def serve(
         grace_s=grace,
     )
     output.say(f"loading {student}")
-    engine = open_engine("" if student == "local:" else student, config)
+    engine = open_engine(
+        "" if student == "local:" else student, config, teacher=teacher, memory=memory
+    )
     run(engine, config, on_ready=lambda server: _greet(output, server))
 
 

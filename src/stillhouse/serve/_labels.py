@@ -4,7 +4,7 @@ Requests that come while a batch is computed are answered together in the next o
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError
 from stillhouse.tasks import Task, input_text, likeliest_answers
 
 Floats = npt.NDArray[np.float64]
+Novelty = Callable[[Sequence[str], npt.ArrayLike | None], Floats]
 
 _MAX_BATCH = 64
 
@@ -28,11 +29,13 @@ class Decision:
         answer: In the canonical form of the task.
         confidence: Calibrated probability that this is what the teacher answers.
         probabilities: Of each label.
+        novelty: How unlike the training texts the text is, where a gate tells it; else 0.
     """
 
     answer: str
     confidence: float
     probabilities: dict[str, float]
+    novelty: float = 0.0
 
 
 class LabelEngine:
@@ -42,14 +45,19 @@ class LabelEngine:
         classifier: The student.
         task: What it was fitted to.
         name: What it is called.
+        novelty: (N,) how unlike the training texts N texts are, by the texts and the (N, D) states
+            of the classifier's encoder, if it has one.
     """
 
-    def __init__(self, classifier: Classifier, task: Task, *, name: str) -> None:
+    def __init__(
+        self, classifier: Classifier, task: Task, *, name: str, novelty: Novelty | None = None
+    ) -> None:
         self.name = name
+        self._novelty = novelty
         self._classifier = classifier
         self._task = task
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="labels")
-        self._waiting: list[tuple[str, asyncio.Future[Floats]]] = []
+        self._waiting: list[tuple[str, asyncio.Future[tuple[Floats, float]]]] = []
         self._batching: asyncio.Task[None] | None = None
 
     @property
@@ -64,11 +72,11 @@ class LabelEngine:
 
     async def decide(self, text: str) -> Decision:
         """The student's decision on one text."""
-        row_L = await self._row(text)
+        row_L, novelty = await self._row(text)
         labels = self._classifier.labels
         answers, confidences_N = likeliest_answers(self._task, row_L[None], labels)
         shares = dict(zip(labels, row_L.tolist(), strict=True))
-        return Decision(str(answers[0]), float(confidences_N[0]), shares)
+        return Decision(str(answers[0]), float(confidences_N[0]), shares, novelty)
 
     async def open(self, ask: Ask) -> Answering:
         """Answer a conversation with the label of its last message; see `Engine.open`."""
@@ -81,7 +89,7 @@ class LabelEngine:
             )
         decision = await self.decide(self.text_of(ask))
         headers = {"x-stillhouse-confidence": f"{decision.confidence:.4f}"}
-        return Answering(0, _pieces(decision.answer, ask.num_choices), headers)
+        return Answering(0, label_pieces(decision.answer, ask.num_choices), headers)
 
     def text_of(self, ask: Ask) -> str:
         """The text that a conversation asks to label."""
@@ -96,9 +104,18 @@ class LabelEngine:
         """End the thread."""
         self._worker.shutdown(wait=True)
 
-    async def _row(self, text: str) -> Floats:
+    def _computed(self, texts: list[str]) -> list[tuple[Floats, float]]:
+        """The probabilities of each text, and its novelty; in the worker's thread."""
+        states_ND = self._classifier.states(texts) if self._novelty is not None else None
+        rows_NL = probabilities(self._classifier, texts, states_ND=states_ND)
+        novelties = [0.0] * len(texts)
+        if self._novelty is not None:
+            novelties = self._novelty(texts, states_ND).tolist()
+        return list(zip(rows_NL, novelties, strict=True))
+
+    async def _row(self, text: str) -> tuple[Floats, float]:
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Floats] = loop.create_future()
+        future: asyncio.Future[tuple[Floats, float]] = loop.create_future()
         self._waiting.append((text, future))
         if self._batching is None:
             self._batching = loop.create_task(self._batches())
@@ -111,21 +128,20 @@ class LabelEngine:
                 batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
                 texts = [text for text, _ in batch]
                 try:
-                    rows_NL = await loop.run_in_executor(
-                        self._worker, probabilities, self._classifier, texts
-                    )
+                    rows = await loop.run_in_executor(self._worker, self._computed, texts)
                 except Exception as err:
                     for _, future in batch:
                         if not future.done():
                             future.set_exception(err)
                     continue
-                for (_, future), row_L in zip(batch, rows_NL, strict=True):
+                for (_, future), row in zip(batch, rows, strict=True):
                     if not future.done():
-                        future.set_result(row_L)
+                        future.set_result(row)
         finally:
             self._batching = None
 
 
-async def _pieces(said: str, num_choices: int) -> AsyncIterator[Piece]:
+async def label_pieces(said: str, num_choices: int) -> AsyncIterator[Piece]:
+    """A label as the answer to a chat."""
     for index in range(num_choices):
         yield Piece(index, said, (), "stop", 1)

@@ -202,7 +202,7 @@ class Server:
     async def _decide(self, fields: dict[str, Any], name: str) -> web.Response:
         if not isinstance(self.engine, LabelEngine):
             raise RefusedError(
-                404, f"{self.engine.name} writes text. Ask it at /v1/chat/completions."
+                404, f"{self.engine.name} decides nothing here. Ask it at /v1/chat/completions."
             )
         document, headers = await decided(fields, self.engine, name)
         return _json(200, document, headers)

@@ -21,7 +21,9 @@ _UPSTREAM_KEY = "STILLHOUSE_API_KEY"  # as for teachers that are given by their 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def open_engine(student: str, config: ServeConfig) -> Engine:
+def open_engine(
+    student: str, config: ServeConfig, *, teacher: str | None = None, memory: Path | None = None
+) -> Engine:
     """What answers for a student.
 
     An artefact's files are held to their hashes first, so that what is served is what was made.
@@ -31,19 +33,31 @@ def open_engine(student: str, config: ServeConfig) -> Engine:
             the address `http(s)://host/v1#model` of a server that runs it, or `""` for the embedded
             SmolLM2-135M-Instruct.
         config: How it is served.
+        teacher: Of a cascade: the address `http(s)://host/v1#model` that answers what the student
+            may not.
+        memory: Of a cascade: where its watch is kept; None for a file beside its folder.
 
     Raises:
-        ConfigError: nothing is there that can be served.
+        ConfigError: nothing is there that can be served, or a cascade and its teacher do not come
+            together.
         IntegrityError: the files are damaged.
         MissingDependencyError: torch or an encoder's packages are not installed.
     """
+    folder = Path(student)
+    if student and (folder / "manifest.json").is_file():
+        artifact = open_artifact(folder)
+        if artifact.manifest.kind == "cascade":
+            return _cascade(folder, config, teacher, memory)
+    if teacher is not None:
+        raise ConfigError(
+            f"{student} is no cascade, so that nothing says when the teacher answers. Run "
+            "stillhouse certify first and serve what it writes, or leave --teacher out."
+        )
     if student.startswith(("http://", "https://")):
         return _remote(student, config)
-    folder = Path(student)
     if folder.suffix == ".gguf":
         return _llamacpp(folder, config)
     if student and (folder / "manifest.json").is_file():
-        artifact = open_artifact(folder)
         check_files(artifact)
         if artifact.manifest.kind == "classifier":
             from stillhouse.classifiers import load_classifier
@@ -62,6 +76,33 @@ def open_engine(student: str, config: ServeConfig) -> Engine:
 
     model = load_model(student)
     return LocalEngine(model, slots=config.slots, max_tokens=config.max_tokens)
+
+
+def _cascade(folder: Path, config: ServeConfig, teacher: str | None, memory: Path | None) -> Engine:
+    from stillhouse.cascade import open_cascade
+    from stillhouse.classifiers import load_classifier
+    from stillhouse.serve._cascade import CascadeEngine
+    from stillhouse.serve._labels import LabelEngine
+
+    if teacher is None or not teacher.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"{folder} is a cascade, and its teacher is {teacher}. Give --teacher "
+            "http(s)://HOST/v1#MODEL; for a provider, the address that stillhouse proxy prints."
+        )
+    cascade = open_cascade(folder)
+    if cascade.student.manifest.kind != "classifier":
+        raise ConfigError(
+            f"The student of {folder} writes text; cascades are served for students that fit made. "
+            "Route with stillhouse.cascade in your own program."
+        )
+    labels = LabelEngine(
+        load_classifier(cascade.student.path),
+        cascade.task,
+        name=cascade.student.path.resolve().name,
+        novelty=cascade.novelty,
+    )
+    kept = memory or folder.with_name(f"{folder.resolve().name}.watch.json")
+    return CascadeEngine(cascade, labels, _remote(teacher, config), memory=kept)
 
 
 def _llamacpp(path: Path, config: ServeConfig) -> Engine:
