@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.cascade_cases import topic_texts
+from cascade_cases import topic_texts
 
 from stillhouse.cascade import GateConfig, fit_gate, load_gate, save_gate, text_states
 from stillhouse.errors import DataError, IntegrityError, ShapeError

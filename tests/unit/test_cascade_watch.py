@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from tests.unit.cascade_cases import rule
+from cascade_cases import rule
 
 from stillhouse.cascade import CascadeWatch, WatchConfig, WatchSnapshot, answer_confidence
 from stillhouse.errors import ConfigError, DataError

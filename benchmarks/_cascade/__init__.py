@@ -1,0 +1,1 @@
+"""The guarantee of the cascade, on real data."""
