@@ -35,6 +35,15 @@ from stillhouse.statistics import fraction_interval
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
+_COUNTS = (
+    "splits",
+    "refused",
+    "exceeded",
+    "naive_exceeded",
+    "half_exceeded",
+    "naive_half_exceeded",
+    "coverage_interval_held",
+)
 _ANYTHING = 0.001  # a target that every student keeps, to have the rows of all
 
 
@@ -82,16 +91,14 @@ class Outcome:
 def splits_part(options: Options) -> dict[str, Any]:
     """Every task, and all of them together."""
     tasks = {name: _task(name, options) for name in TASKS}
-    totals = {
-        key: sum(found[key] for found in tasks.values())
-        for key in ("splits", "exceeded", "naive_exceeded", "half_exceeded", "naive_half_exceeded")
-    }
+    totals = {key: sum(found[key] for found in tasks.values()) for key in _COUNTS}
+    certified = totals["splits"] - totals["refused"]
     return {
         **totals,
         "tasks": tasks,
         "num_tasks": len(tasks),
         "rounds": options.rounds,
-        "exceeded_fraction": totals["exceeded"] / totals["splits"],
+        "exceeded_fraction": totals["exceeded"] / certified if certified else None,
         "worst_task_exceeded_fraction": max(
             found["exceeded"] / found["splits"] for found in tasks.values()
         ),

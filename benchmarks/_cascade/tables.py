@@ -113,6 +113,7 @@ def _splits_table(entry: dict[str, Any]) -> str:
         "naive rule",
         "other half",
         "naive, other half",
+        "interval of answered held",
     )
     rows = []
     for name, found in entry.get("tasks", {}).items():
@@ -129,6 +130,7 @@ def _splits_table(entry: dict[str, Any]) -> str:
                 f"{found['naive_exceeded']}{of}",
                 f"{found['half_exceeded']}{of}",
                 f"{found['naive_half_exceeded']}{of}",
+                f"{found['coverage_interval_held']}{of}",
             )
         )
     return markdown_table(header, rows)
