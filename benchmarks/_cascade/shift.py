@@ -1,13 +1,13 @@
 """What happens when ten intents arrive that the student never saw, and when nothing happens.
 
 The student is fitted and certified without ten intents of Banking77. It serves requests like its
-own first, then those of the ten intents alone. The watch sees confidences and novelties, and of 2 %
-of the requests whether the answer differs from the recorded teacher's.
+own first, then those of the ten intents, alone or among its own. The watch sees confidences and
+novelties, and of 2 % of the requests whether the answer differs from the recorded teacher's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ _NUM_INTENTS = 10
 _TARGET = 0.97
 _BEFORE = 400  # requests like the training rows, before the shift
 _AFTER = 300  # requests in which it has to be noticed
+_SHARES = (1.0, 0.3, 0.1)  # of shifted requests, after the shift
+_AFTER_MIXED = 900  # requests in which a smaller share is looked for
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,36 @@ class Requests:
         return len(self.losses)
 
 
+class Request(NamedTuple):
+    """One of them."""
+
+    confidence: float
+    novelty: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Requests in an order."""
+
+    requests: Requests
+    order: Order
+
+    def __iter__(self) -> Iterator[Request]:
+        found = self.requests
+        for row in self.order.tolist():
+            yield Request(found.confidences[row], found.novelties[row], found.losses[row])
+
+
 @dataclass(frozen=True)
 class Run:
     """One stream of requests.
 
     Attributes:
-        false_after: Requests like the training rows until a fall-back; None where it kept on.
-        delay: Shifted requests until the fall-back; None where it never came.
+        false_after: Requests before the shift until a fall-back; None where it kept on.
+        delay: Requests after the shift until the fall-back; None where it never came.
         cause: What found it.
-        wrong: Shifted requests that the student answered unlike the teacher until then.
+        wrong: Requests after the shift that the student answered unlike the teacher until then.
     """
 
     false_after: int | None
@@ -76,6 +99,7 @@ def shift_part(options: Options) -> dict[str, Any]:
     return {
         "target": _TARGET,
         "before": _BEFORE,
+        "after_mixed": _AFTER_MIXED,
         "after": _AFTER,
         "students": students,
         "worst_missed": max(one["missed"] for one in students.values()),
@@ -86,7 +110,7 @@ def shift_part(options: Options) -> dict[str, Any]:
 
 
 def _student(kind: str, found: LabelSet, options: Options) -> dict[str, Any]:
-    runs: list[Run] = []
+    runs: dict[float, list[Run]] = {share: [] for share in _SHARES}
     quiet_alarms = quiet_requests = 0
     coverages = []
     for draw in range(options.draws):
@@ -95,13 +119,17 @@ def _student(kind: str, found: LabelSet, options: Options) -> dict[str, Any]:
         for seed in range(options.orders):
             rng = np.random.default_rng(seed)
             order, new = rng.permutation(len(like)), rng.permutation(len(shifted))
-            runs.append(stream(cascade, (like, order[:_BEFORE]), (shifted, new[:_AFTER]), seed))
-            quiet = stream(cascade, (like, order), (shifted, new[:0]), seed)
+            before, rest = Stream(like, order[:_BEFORE]), Stream(like, order[_BEFORE:])
+            for share in _SHARES:
+                after = mixed(rest, Stream(shifted, new), share, seed)
+                runs[share].append(serve(cascade, before, after, seed))
+            quiet = serve(cascade, Stream(like, order), [], seed)
             quiet_alarms += quiet.false_after is not None
             quiet_requests += quiet.false_after or len(like)
-    print(f"{kind}: {len(runs)} streams", flush=True)
+    print(f"{kind}: {len(runs[1.0])} streams", flush=True)
     return {
-        **summary(runs),
+        **summary(runs[1.0]),
+        "mixed": {f"{share:g}": summary(runs[share]) for share in _SHARES[1:]},
         "coverage": round(float(np.mean(coverages)), 4),
         "quiet_alarms": quiet_alarms,
         "quiet_requests": quiet_requests,
@@ -171,38 +199,36 @@ def _requests(
     )
 
 
-def stream(
-    cascade: Cascade, before: tuple[Requests, Order], after: tuple[Requests, Order], seed: int
-) -> Run:
+def mixed(rest: Stream, shifted: Stream, share: float, seed: int) -> list[Request]:
+    """Requests after the shift, each of which is a shifted one with this chance."""
+    if share == 1.0:
+        return list(shifted)[:_AFTER]
+    rng = np.random.default_rng([seed, 1])
+    own, new = iter(rest), iter(shifted)
+    drawn = (next(new if rng.random() < share else own, None) for _ in range(_AFTER_MIXED))
+    return [request for request in drawn if request is not None]
+
+
+def serve(cascade: Cascade, before: Iterable[Request], after: Iterable[Request], seed: int) -> Run:
     """Serve requests one after the other until the watch falls back or none are left."""
     watch = cascade.watch()
-    wrong = 0
-    for number, (is_shifted, confidence, novelty, loss) in enumerate(_chained(before, after), 1):
-        decision = watch.decide(confidence, novelty)
-        is_ours = decision.route == "student"
-        wrong += is_shifted and is_ours and loss > 0
-        watch.observe_request(confidence, decision.route, novelty=novelty)
-        if watch.is_audited(f"{seed}-{number}"):
-            watch.observe_audit(loss if is_ours else 0.0)
-        if watch.state == "fallen_back":
-            cause = watch.status().cause
-            if not is_shifted:
+    number = num_before = wrong = 0
+    for is_after, requests in enumerate((before, after)):
+        for request in requests:
+            number += 1
+            decision = watch.decide(request.confidence, request.novelty)
+            loss = request.loss if decision.route == "student" else 0.0
+            wrong += bool(is_after) and loss > 0
+            watch.observe_request(request.confidence, decision.route, novelty=request.novelty)
+            if watch.is_audited(f"{seed}-{number}"):
+                watch.observe_audit(loss)
+            if watch.state == "fallen_back":
+                cause = watch.status().cause
+                if is_after:
+                    return Run(None, number - num_before, cause, wrong)
                 return Run(number, None, cause, 0)
-            return Run(None, number - len(before[1]), cause, int(wrong))
-    return Run(None, None, None, int(wrong))
-
-
-def _chained(
-    *parts: tuple[Requests, Order],
-) -> Iterator[tuple[bool, float, float, float]]:
-    for place, (requests, order) in enumerate(parts):
-        for row in order.tolist():
-            yield (
-                place > 0,
-                requests.confidences[row],
-                requests.novelties[row],
-                requests.losses[row],
-            )
+        num_before = number
+    return Run(None, None, None, wrong)
 
 
 def summary(runs: Sequence[Run]) -> dict[str, Any]:

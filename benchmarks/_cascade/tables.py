@@ -139,29 +139,37 @@ def _splits_table(entry: dict[str, Any]) -> str:
 def _shift_table(entry: dict[str, Any]) -> str:
     header = (
         "student",
-        "answered",
+        "shifted",
         "streams",
         "unnoticed",
         "requests to the fall-back",
         "answered wrongly until then",
-        "false alarms",
     )
     rows = []
     for kind, found in entry.get("students", {}).items():
-        delay = found["delay"]
-        rows.append(
-            (
-                _KIND_WORDS[kind],
-                _percent(found["coverage"]),
-                str(found["runs"]),
-                str(found["missed"]),
-                f"{delay['median']:.0f} at the median, {delay['p95']:.0f} in one of twenty, "
-                f"{delay['most']:.0f} at most",
-                f"{found['wrong_until_then']:.1f}",
-                f"{found['quiet_alarms']} in {found['quiet_requests']:,} requests without a shift",
+        for share, one in {"1": found, **found["mixed"]}.items():
+            rows.append(
+                (
+                    _KIND_WORDS[kind],
+                    _percent(float(share), 0),
+                    str(one["runs"]),
+                    str(one["missed"]),
+                    _delay(one["delay"]),
+                    f"{one['wrong_until_then']:.1f}",
+                )
             )
-        )
+        quiet = f"{found['quiet_alarms']} false alarms in {found['quiet_requests']:,} requests"
+        rows.append((_KIND_WORDS[kind], "0 %", str(found["runs"]), "", quiet, ""))
     return markdown_table(header, rows)
+
+
+def _delay(delay: dict[str, float | None]) -> str:
+    if delay["median"] is None:
+        return "never"
+    return (
+        f"{delay['median']:.0f} at the median, {delay['p95']:.0f} in one of twenty, "
+        f"{delay['most']:.0f} at most"
+    )
 
 
 def _percent(value: float, digits: int = 1) -> str:

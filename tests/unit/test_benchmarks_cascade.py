@@ -75,24 +75,27 @@ def requests(seed: int, *, shifted: bool = False, number: int = 300) -> shift.Re
 
 def test_a_stream_ends_where_the_watch_falls_back() -> None:
     cascade, order = a_cascade(WatchConfig()), np.arange(300)
-    like, strange = requests(1), requests(2, shifted=True)
-    found = shift.stream(cascade, (like, order), (strange, order), 0)
+    like, strange = shift.Stream(requests(1), order), shift.Stream(requests(2, shifted=True), order)
+    found = shift.serve(cascade, like, strange, 0)
     assert found.false_after is None
     assert found.delay is not None
     assert 3 < found.delay < 60
     assert found.cause == "drift"
-    answered = [
-        c >= 0.6 and n <= 0.3 for c, n in zip(strange.confidences, strange.novelties, strict=True)
-    ]
-    expected = sum(
-        is_ours and loss > 0
-        for is_ours, loss in zip(
-            answered[: found.delay], strange.losses[: found.delay], strict=True
-        )
+    served = list(strange)[: found.delay]
+    assert found.wrong == sum(
+        one.confidence >= 0.6 and one.novelty <= 0.3 and one.loss > 0 for one in served
     )
-    assert found.wrong == expected
-    quiet = shift.stream(cascade, (like, order), (strange, order[:0]), 0)
-    assert quiet == shift.Run(None, None, None, 0)
+    assert shift.serve(cascade, like, [], 0) == shift.Run(None, None, None, 0)
+
+
+def test_shifted_requests_come_alone_or_among_others() -> None:
+    like = shift.Stream(requests(1, number=1_000), np.arange(1_000))
+    strange = shift.Stream(requests(2, shifted=True, number=1_000), np.arange(1_000))
+    assert shift.mixed(like, strange, 1.0, 0) == list(strange)[:300]
+    found = shift.mixed(like, strange, 0.3, 0)
+    assert len(found) == 900
+    assert len(set(found) & set(strange)) / 900 == pytest.approx(0.3, abs=0.05)
+    assert set(found) <= set(strange) | set(like)
 
 
 def test_streams_are_counted_by_how_they_end() -> None:
@@ -151,6 +154,14 @@ def _document(escalation: float, exceeded: int) -> dict[str, Any]:
         "coverage": 0.7,
         "delay": {"least": 3.0, "median": 20.0, "p95": 50.0, "most": 80.0},
         "wrong_until_then": 1.5,
+        "mixed": {
+            "0.1": {
+                "runs": 100,
+                "missed": 100,
+                "delay": {"least": None, "median": None, "p95": None, "most": None},
+                "wrong_until_then": 9.0,
+            }
+        },
         "quiet_alarms": 0,
         "quiet_requests": 130_000,
     }
@@ -196,7 +207,8 @@ def test_tables_say_what_was_measured() -> None:
         "| banking77 (graded) | 3,000 | 88.0 % | 94.0 % | 80.0 % | 0 | 3 of 100 |" in made["splits"]
     )
     assert "20 at the median, 50 in one of twenty, 80 at most" in made["shift"]
-    assert "0 in 130,000 requests without a shift" in made["shift"]
+    assert "| n-grams | 10 % | 100 | 100 | never | 9.0 |" in made["shift"]
+    assert "0 false alarms in 130,000 requests" in made["shift"]
 
 
 def test_options_reach_the_readers_of_data_sets(tmp_path: Any) -> None:
