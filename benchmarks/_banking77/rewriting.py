@@ -34,11 +34,8 @@ _STUDENT = "SmolLM2-135M"
 def rewriting_part(options: Options) -> dict[str, Any]:
     """The student, its base untrained, and the question as it was, on the same test rows."""
     folder = options.work / "disfl_qa"
-    dataset = _dataset(options, folder)
-    config = TrainConfig(objective="sft", epochs=2.0, batch_size=8, learning_rate=3e-4)
-    started_s = perf_counter()
-    student = train(dataset.path, folder / "student", config=config, replace=True)
-    print(f"disfl_qa: language model: {perf_counter() - started_s:.0f} s")
+    dataset = rewriting_dataset(options, folder)
+    student = rewriter(dataset, folder)
     evaluation = evaluate_task(
         dataset.path,
         folder / "evaluation",
@@ -54,7 +51,17 @@ def rewriting_part(options: Options) -> dict[str, Any]:
     }
 
 
-def _dataset(options: Options, folder: Path) -> Artifact:
+def rewriter(dataset: Artifact, folder: Path) -> Artifact:
+    """The student that learns the dataset's rewrites, or what an earlier run left of it."""
+    config = TrainConfig(objective="sft", epochs=2.0, batch_size=8, learning_rate=3e-4)
+    started_s = perf_counter()
+    student = train(dataset.path, folder / "student", config=config, replace=True)
+    print(f"disfl_qa: language model: {perf_counter() - started_s:.0f} s", flush=True)
+    return student
+
+
+def rewriting_dataset(options: Options, folder: Path) -> Artifact:
+    """So many questions with their rewrites, of both sides."""
     folder.mkdir(parents=True, exist_ok=True)
     export = folder / "export.jsonl"
     rows = [
