@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
@@ -15,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 from aiohttp import web
 
-from stillhouse.errors import ConfigError
+from stillhouse.listening import HttpHost
 from stillhouse.serve import _chat, _completions, _messages, _responses
 from stillhouse.serve._ask import Answering, Ask, Engine, RefusedError
 from stillhouse.serve._config import LOOPBACK, ServeConfig
@@ -24,13 +23,17 @@ from stillhouse.serve._fields import flag, read_object
 from stillhouse.serve._labels import LabelEngine
 from stillhouse.serve._metrics import Metrics
 from stillhouse.serve._openai_common import error_body
+from stillhouse.serve._sse import event
 
 logger = logging.getLogger(__name__)
 
-_BACKLOG = 1024
-_CLOSE_S = 1.0
 _MODELS = "/v1/models"
 _DECISIONS = "/v1/decisions"
+_EVENT_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class _Wire:
     answer: Callable[[Answering, Ask, str], Awaitable[dict[str, Any]]]
     stream: Callable[[Answering, Ask, str, dict[str, Any]], AsyncIterator[bytes]]
     error: Callable[[RefusedError], dict[str, Any]] = error_body
+    names_errors: bool = False
+    """Whether an error in a stream is an event of that name."""
 
 
 _WIRES = {
@@ -48,7 +53,7 @@ _WIRES = {
     "/v1/completions": _Wire(_completions.read_ask, _completions.answer, _completions.stream),
     "/v1/responses": _Wire(_responses.read_ask, _responses.answer, _responses.stream),
     "/v1/messages": _Wire(
-        _messages.read_ask, _messages.answer, _messages.stream, _messages.error_body
+        _messages.read_ask, _messages.answer, _messages.stream, _messages.error_body, True
     ),
 }
 
@@ -66,17 +71,18 @@ class Server:
         self.metrics = Metrics()
         self._config = config
         self._keys = [_digest(key) for key in config.keys]
-        self._runner: web.ServerRunner | None = None
-        self._under_way: set[asyncio.Task[object]] = set()
-        self._is_stopping = False
-        self._is_over = asyncio.Event()
+        self._host = HttpHost(
+            self._handle,
+            what="The server",
+            host=config.host,
+            port=config.port,
+            grace_s=config.grace_s,
+        )
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        assert self._runner is not None
-        host, port = self._runner.addresses[0][:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self._host.url
 
     async def __aenter__(self) -> Self:
         """Listen.
@@ -84,18 +90,11 @@ class Server:
         Raises:
             ConfigError: the address is taken, or is none.
         """
-        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
-        self._runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_S)
-        config = self._config
-        await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, config.host, config.port, backlog=_BACKLOG).start()
-        except OSError as err:
+            await self._host.open()
+        except BaseException:
             await self.close()
-            raise ConfigError(
-                f"The server cannot listen at {config.host}:{config.port} "
-                f"({err.strerror or err}). Give another --port; 0 takes a free one."
-            ) from err
+            raise
         return self
 
     async def __aexit__(
@@ -108,96 +107,121 @@ class Server:
 
     def hurry(self) -> None:
         """Wait no longer for requests under way."""
-        self._is_over.set()
+        self._host.hurry()
 
     async def close(self) -> None:
         """Take no more requests, let those under way end, and let the student go.
 
         May be called twice.
         """
-        self._is_stopping = True
-        if self._runner is not None:
-            for site in list(self._runner.sites):
-                await site.stop()
-            if self._under_way:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._config.grace_s):
-                        await self._is_over.wait()
-            cut = list(self._under_way)
-            for task in cut:
-                task.cancel()
-            await asyncio.gather(*cut, return_exceptions=True)
-            await self._runner.cleanup()
-        await asyncio.to_thread(self.engine.close)
+        await self._host.close()
+        await self.engine.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        task = asyncio.current_task()
-        assert task is not None
-        self._under_way.add(task)
         started_s, path = monotonic(), request.path
         wire = _WIRES.get(path)
         # Paths that callers make up are no names of metrics.
         known = path if wire or path in (_DECISIONS, _MODELS) else "other"
         try:
-            async with asyncio.timeout(self._config.deadline_s):
-                response = await self._take(request, path, wire)
-        except RefusedError as err:
-            response = _refusal(err, wire)
-        except TimeoutError:
-            message = f"no answer within {self._config.deadline_s:g} s. Ask for fewer tokens."
-            response = _refusal(RefusedError(504, message), wire)
+            response = await self._take(request, path, wire)
         except (ConnectionError, asyncio.CancelledError):
             self.metrics.count(known, "left", monotonic() - started_s)
             raise
-        except Exception:
-            logger.exception("a request to %s failed", path)
-            response = _refusal(RefusedError(500, "an error of the server; it is logged."), wire)
-        finally:
-            self._under_way.discard(task)
-            if self._is_stopping and not self._under_way:
-                self._is_over.set()
+        except Exception as err:
+            response = _refusal(self._refused(err, path), wire)
         self.metrics.count(known, str(response.status), monotonic() - started_s)
         return response
+
+    def _refused(self, err: Exception, path: str) -> RefusedError:
+        """What an error is to the caller; what is not meant for callers is logged."""
+        if isinstance(err, RefusedError):
+            return err
+        if isinstance(err, TimeoutError):
+            message = f"no answer within {self._config.deadline_s:g} s. Ask for fewer tokens."
+            return RefusedError(504, message)
+        logger.error("a request to %s failed", path, exc_info=err)
+        return RefusedError(500, "an error of the server; it is logged.")
 
     async def _take(
         self, request: web.BaseRequest, path: str, wire: _Wire | None
     ) -> web.StreamResponse:
-        if path in ("/health", "/metrics"):
+        if path == "/health":  # who only asks whether it lives has no key
             return self._told(request, path)
         self._check_key(request)
+        if path == "/metrics":
+            return self._told(request, path)
         if request.method == "GET" and (path == _MODELS or path.startswith(f"{_MODELS}/")):
             return _json(200, self._models(request.raw_path))
         if wire is None and path != _DECISIONS:
             raise RefusedError(404, f"There is no {path} here.")
         if request.method != "POST":
             raise RefusedError(405, f"{path} takes POST, and this is {request.method}.")
-        if self._is_stopping:
+        if self._host.is_stopping:
             raise RefusedError(503, "the server is being stopped. Try another.", retry_after_s=5)
-        if len(self._under_way) > self._config.max_waiting:
+        if self._host.num_under_way > self._config.max_waiting:
             raise RefusedError(
                 429, f"{self._config.max_waiting} requests are under way.", retry_after_s=1
             )
         fields = read_object(await self._body(request))
         model = fields.get("model")
         name = model if isinstance(model, str) and model else self.engine.name
+        deadline_s = asyncio.get_running_loop().time() + self._config.deadline_s
         if wire is None:
-            return await self._decide(fields, name)
-        return await self._answer(request, wire, fields, name)
+            async with asyncio.timeout_at(deadline_s):
+                return await self._decide(fields, name)
+        return await self._answer(request, wire, fields, name, deadline_s)
 
     async def _answer(
-        self, request: web.BaseRequest, wire: _Wire, fields: dict[str, Any], name: str
+        self,
+        request: web.BaseRequest,
+        wire: _Wire,
+        fields: dict[str, Any],
+        name: str,
+        deadline_s: float,
     ) -> web.StreamResponse:
         is_streamed = flag(fields, "stream")
         ask = wire.read(fields)
-        answering = await self.engine.open(ask)
+        async with asyncio.timeout_at(deadline_s):
+            answering = await self.engine.open(ask)
         try:
-            if not is_streamed:
+            if is_streamed:
+                events = wire.stream(answering, ask, name, fields)
+                return await self._send(request, wire, events, answering.headers, deadline_s)
+            async with asyncio.timeout_at(deadline_s):
                 document = await wire.answer(answering, ask, name)
-                return _json(200, document, answering.headers)
-            events = wire.stream(answering, ask, name, fields)
-            return await _send_events(request, events, answering.headers, wire)
+            return _json(200, document, answering.headers)
         finally:
             answering.stop()
+
+    async def _send(
+        self,
+        request: web.BaseRequest,
+        wire: _Wire,
+        events: AsyncIterator[bytes],
+        headers: dict[str, str],
+        deadline_s: float,
+    ) -> web.StreamResponse:
+        """Send events as they come.
+
+        An error before the first one is an ordinary refusal. After it there is no other status to
+        give: the error is an event, and nothing that would end the answer follows.
+        """
+        async with asyncio.timeout_at(deadline_s):
+            first = await anext(events)
+        response = web.StreamResponse(headers={**_EVENT_HEADERS, **headers})
+        await response.prepare(request)
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                await response.write(first)
+                async for piece in events:
+                    await response.write(piece)
+        except ConnectionError:
+            raise
+        except Exception as err:
+            told = wire.error(self._refused(err, request.path))
+            await response.write(event(told, "error" if wire.names_errors else None))
+        await response.write_eof()
+        return response
 
     async def _decide(self, fields: dict[str, Any], name: str) -> web.Response:
         if not isinstance(self.engine, LabelEngine):
@@ -265,8 +289,8 @@ class Server:
         if request.method != "GET":
             raise RefusedError(405, f"{path} takes GET, and this is {request.method}.")
         if path == "/health":
-            status = 503 if self._is_stopping else 200
-            return _json(status, {"status": "stopping" if self._is_stopping else "ok"})
+            status = 503 if self._host.is_stopping else 200
+            return _json(status, {"status": "stopping" if self._host.is_stopping else "ok"})
         text = self.metrics.page(self.engine.num_running)
         return web.Response(body=text.encode(), content_type="text/plain", charset="utf-8")
 
@@ -285,30 +309,6 @@ def _check_origin(request: web.BaseRequest) -> None:
             "Without keys only programs of this machine may ask. Set STILLHOUSE_SERVE_KEYS, and "
             "send one of them.",
         )
-
-
-async def _send_events(
-    request: web.BaseRequest, events: AsyncIterator[bytes], headers: dict[str, str], wire: _Wire
-) -> web.StreamResponse:
-    """Send events as they come; an error before the first one is an ordinary refusal."""
-    first = await anext(events)
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": "text/event-stream; charset=utf-8",
-            "Cache-Control": "no-store",
-            "X-Accel-Buffering": "no",
-            **headers,
-        }
-    )
-    await response.prepare(request)
-    await response.write(first)
-    try:
-        async for piece in events:
-            await response.write(piece)
-    except RefusedError as err:
-        await response.write(b"data: " + orjson.dumps(wire.error(err)) + b"\n\n")
-    await response.write_eof()
-    return response
 
 
 def _refusal(err: RefusedError, wire: _Wire | None) -> web.Response:

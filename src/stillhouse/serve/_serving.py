@@ -3,12 +3,11 @@
 import asyncio
 import os
 import secrets
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillhouse.artifacts import check_files, open_artifact
+from stillhouse.artifacts import Artifact, check_files, open_artifact
 from stillhouse.errors import ConfigError
 from stillhouse.serve._ask import Engine
 from stillhouse.serve._config import ServeConfig
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 _GGUF_CONTEXT = 2048  # tokens of a slot, at most; not tuned
 _UPSTREAM_KEY = "STILLHOUSE_API_KEY"  # as for teachers that are given by their address
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def open_engine(
@@ -44,38 +42,43 @@ def open_engine(
         MissingDependencyError: torch or an encoder's packages are not installed.
     """
     folder = Path(student)
+    artifact = None
     if student and (folder / "manifest.json").is_file():
         artifact = open_artifact(folder)
-        if artifact.manifest.kind == "cascade":
-            return _cascade(folder, config, teacher, memory)
+    if artifact is not None and artifact.manifest.kind == "cascade":
+        return _cascade(folder, config, teacher, memory)
     if teacher is not None:
         raise ConfigError(
             f"{student} is no cascade, so that nothing says when the teacher answers. Run "
             "stillhouse certify first and serve what it writes, or leave --teacher out."
         )
+    if artifact is not None:
+        check_files(artifact)
+        if artifact.manifest.kind == "classifier":
+            return _labels(artifact)
+        if artifact.manifest.kind != "student":
+            raise ConfigError(
+                f"{folder} holds a {artifact.manifest.kind}, not a student. Give the folder that "
+                "train, fit or certify wrote."
+            )
     if student.startswith(("http://", "https://")):
         return _remote(student, config)
     if folder.suffix == ".gguf":
         return _llamacpp(folder, config)
-    if student and (folder / "manifest.json").is_file():
-        check_files(artifact)
-        if artifact.manifest.kind == "classifier":
-            from stillhouse.classifiers import load_classifier
-            from stillhouse.serve._labels import LabelEngine
-            from stillhouse.tasks import task_of
-
-            task = task_of(artifact.manifest.results)
-            return LabelEngine(load_classifier(folder), task, name=folder.resolve().name)
-        if artifact.manifest.kind != "student":
-            raise ConfigError(
-                f"{folder} holds a {artifact.manifest.kind}, not a student. Give the folder that "
-                "train or fit wrote."
-            )
     from stillhouse.models import load_model
     from stillhouse.serve._local import LocalEngine
 
-    model = load_model(student)
-    return LocalEngine(model, slots=config.slots, max_tokens=config.max_tokens)
+    return LocalEngine(load_model(student), slots=config.slots, max_tokens=config.max_tokens)
+
+
+def _labels(artifact: Artifact) -> Engine:
+    from stillhouse.classifiers import load_classifier
+    from stillhouse.serve._labels import LabelEngine
+    from stillhouse.tasks import task_of
+
+    task = task_of(artifact.manifest.results)
+    name = artifact.path.resolve().name
+    return LabelEngine(load_classifier(artifact.path), task, name=name)
 
 
 def _cascade(folder: Path, config: ServeConfig, teacher: str | None, memory: Path | None) -> Engine:
@@ -158,23 +161,10 @@ def serve(engine: Engine, config: ServeConfig, *, on_ready: "Callable[[Server], 
 
 
 async def _serve(engine: Engine, config: ServeConfig, on_ready: "Callable[[Server], None]") -> None:
+    from stillhouse.listening import until_signalled
     from stillhouse.serve._server import Server
 
-    stop = asyncio.Event()
     async with Server(engine, config) as server:
-
-        def on_signal() -> None:
-            if stop.is_set():
-                server.hurry()
-            stop.set()
-
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, on_signal)
-        try:
-            on_ready(server)
-            await stop.wait()
-            await server.close()
-        finally:
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
+        await until_signalled(
+            on_ready=lambda: on_ready(server), on_second=server.hurry, close=server.close
+        )

@@ -5,7 +5,6 @@ import logging
 import os
 import random
 from collections.abc import Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +29,7 @@ from stillhouse.collect._proxy._relay import (
 )
 from stillhouse.collect._proxy._upstream import RefusedError, Route, Upstream
 from stillhouse.errors import ConfigError
+from stillhouse.listening import HttpHost
 from stillhouse.records import Usage
 from stillhouse.runlog import OpenCall
 from stillhouse.teachers import read_prices
@@ -37,9 +37,6 @@ from stillhouse.teachers._costs import cost_usd
 from stillhouse.teachers._prices import price_of
 
 logger = logging.getLogger(__name__)
-
-_BACKLOG = 1024
-_CLOSE_S = 1.0  # for connections, once their requests have ended
 
 
 class Proxy:
@@ -66,18 +63,22 @@ class Proxy:
         )
         self._recorder = Recorder(config.ledger, self.counts, _cost_of(config, self.upstream))
         self._session: aiohttp.ClientSession | None = None
-        self._runner: web.ServerRunner | None = None
+        self._host = HttpHost(
+            self._handle,
+            what="The proxy",
+            host=config.host,
+            port=config.port,
+            grace_s=config.grace_s,
+            auto_decompress=False,
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+        )
         self._random = random.Random()
-        self._under_way: set[asyncio.Task[object]] = set()
-        self._is_stopping = False
-        self._is_over = asyncio.Event()
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        assert self._runner is not None
-        host, port = self._runner.addresses[0][:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return self._host.url
 
     async def __aenter__(self) -> Self:
         """Open the ledger and listen.
@@ -88,9 +89,9 @@ class Proxy:
         loop = asyncio.get_running_loop()
         self.orphans = await loop.run_in_executor(None, self._recorder.open)
         self._session = open_session()
-        self._runner = web.ServerRunner(self._server(), shutdown_timeout=_CLOSE_S)
         try:
-            await self._listen(self._runner)
+            await self._host.open()
+            self._refuse_own_address()
         except BaseException:
             await self.close()
             raise
@@ -106,66 +107,27 @@ class Proxy:
 
     def hurry(self) -> None:
         """Wait no longer for requests under way."""
-        self._is_over.set()
+        self._host.hurry()
 
     async def close(self) -> None:
         """Take no more requests, let those under way end, and write what is left.
 
         May be called twice.
         """
-        self._is_stopping = True
-        if self._runner is not None:
-            for site in list(self._runner.sites):
-                await site.stop()
-            await self._let_end()
-            await self._runner.cleanup()
+        await self._host.close()
         if self._session is not None:
             await self._session.close()
         await asyncio.get_running_loop().run_in_executor(None, self._recorder.close)
 
-    async def _let_end(self) -> None:
-        """Wait for the requests under way, and cut those that take longer than the grace."""
-        if self._under_way:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._config.grace_s):
-                    await self._is_over.wait()
-        cut = list(self._under_way)
-        for task in cut:
-            task.cancel()
-        await asyncio.gather(*cut, return_exceptions=True)
-
-    async def _listen(self, runner: web.ServerRunner) -> None:
-        config = self._config
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG).start()
-        except OSError as err:
-            raise ConfigError(
-                f"The proxy cannot listen at {config.host}:{config.port} "
-                f"({err.strerror or err}). Give another --port; 0 takes a free one."
-            ) from err
-        if self.upstream.is_at(config.host, runner.addresses[0][1]):
+    def _refuse_own_address(self) -> None:
+        if self.upstream.is_at(self._config.host, self._host.port):
             raise ConfigError(
                 f"{self.upstream.provider.base_url_variable} is this proxy's own address "
                 f"({self.url}). Set it for your application only, not for the proxy."
             )
 
-    def _server(self) -> web.Server:
-        # A handler whose caller went away is cancelled: the provider is to see that too.
-        return web.Server(
-            self._handle,
-            handler_cancellation=True,
-            access_log=None,
-            auto_decompress=False,
-            max_line_size=LONGEST_LINE,
-            max_field_size=LONGEST_LINE,
-        )
-
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.counts.num_calls += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._under_way.add(task)
         try:
             return await self._take(request)
         except RefusedError as err:
@@ -176,10 +138,6 @@ class Proxy:
             return _error(502, str(err))
         except CallerLeftError:
             return web.Response()  # nobody reads it
-        finally:
-            self._under_way.discard(task)
-            if self._is_stopping and not self._under_way:
-                self._is_over.set()
 
     async def _take(self, request: web.BaseRequest) -> web.StreamResponse:
         route = self.upstream.route(request.raw_path)
@@ -204,7 +162,7 @@ class Proxy:
             call.end("connection", str(err))
             raise
         except (CallerLeftError, asyncio.CancelledError):
-            call.end("proxy_stopped" if self._is_stopping else "client_left")
+            call.end("proxy_stopped" if self._host.is_stopping else "client_left")
             raise
         finally:
             self._recorder.end(call)
@@ -226,7 +184,7 @@ class Proxy:
             response.release() if response.content.is_eof() else response.close()
 
     def _check(self, request: web.BaseRequest, route: Route) -> None:
-        if self._is_stopping:
+        if self._host.is_stopping:
             raise RefusedError(503, "the proxy is being stopped")
         if "upgrade" in request.headers:
             raise RefusedError(501, "the proxy passes on HTTP only, no upgrade to another protocol")

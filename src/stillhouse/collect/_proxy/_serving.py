@@ -1,10 +1,8 @@
 """The proxy as a command: listen until told to stop."""
 
 import asyncio
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from stillhouse.collect._proxy._config import ProxyConfig, ProxyCounts
@@ -12,7 +10,6 @@ from stillhouse.collect._proxy._config import ProxyConfig, ProxyCounts
 if TYPE_CHECKING:
     from stillhouse.collect._proxy._server import Proxy
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # The recorder's thread gives way to calls under way this often; Python's default is 5 ms.
 _SWITCH_INTERVAL_S = 0.0005
 
@@ -39,34 +36,12 @@ def serve_proxy(config: ProxyConfig, *, on_ready: "Callable[[Proxy], None]") -> 
 
 
 async def _serve(config: ProxyConfig, on_ready: "Callable[[Proxy], None]") -> ProxyCounts:
-    from stillhouse.collect._proxy._server import Proxy  # here: few commands need a web server
+    # Here: few commands need a web server.
+    from stillhouse.collect._proxy._server import Proxy
+    from stillhouse.listening import until_signalled
 
-    stop = asyncio.Event()
     async with Proxy(config) as proxy:
-
-        def on_signal() -> None:
-            if stop.is_set():
-                proxy.hurry()
-            stop.set()
-
-        with _signals_to(on_signal):
-            on_ready(proxy)
-            await stop.wait()
-            await proxy.close()
+        await until_signalled(
+            on_ready=lambda: on_ready(proxy), on_second=proxy.hurry, close=proxy.close
+        )
     return proxy.counts
-
-
-@contextmanager
-def _signals_to(listener: Callable[[], None]) -> Iterator[None]:
-    """Have `listener` called in the running loop for each signal, instead of an exception."""
-    loop = asyncio.get_running_loop()
-
-    def handle(number: int, frame: object) -> None:
-        loop.call_soon_threadsafe(listener)
-
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,0 +1,9 @@
+"""An HTTP server that lets requests under way end before it stops.
+
+What the recording proxy and the server of students have in common; neither knows the other.
+"""
+
+from stillhouse.listening._host import HttpHost
+from stillhouse.listening._signals import until_signalled
+
+__all__ = ["HttpHost", "until_signalled"]
