@@ -7,6 +7,7 @@ import pytest
 from cascade_cases import topic_texts
 
 from stillhouse.cascade import GateConfig, fit_gate, load_gate, save_gate, text_states
+from stillhouse.cascade._text_states import _of_word
 from stillhouse.errors import DataError, IntegrityError, ShapeError
 
 
@@ -124,3 +125,9 @@ def test_states_that_do_not_fit_are_refused() -> None:
         fit_gate(np.zeros((0, 4)), np.ones((3, 4)), reads="states")
     with pytest.raises(ShapeError, match="8 and 4 wide"):
         fit_gate(np.ones((2, 8)), np.ones((3, 4)), reads="states")
+
+
+def test_a_word_without_end_costs_no_more_than_a_long_one() -> None:
+    endless, long = text_states(["x" * 1_000_000, "x" * 64])
+    assert np.array_equal(endless, long)
+    assert len(_of_word("y" * 64)) < 300  # of what is kept of it

@@ -1,5 +1,6 @@
 """A certified cascade behind HTTP: who answers what, audits, falling back, and restarts."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -42,7 +43,7 @@ class FixedTeacher:
     async def _pieces(self, said: str) -> AsyncIterator[Piece]:
         yield Piece(0, said, (), "stop", 1)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         return
 
 
@@ -153,7 +154,7 @@ def test_a_cascade_and_its_teacher_come_together(cascade: Path, tmp_path: Path) 
     engine = open_engine(
         str(cascade), ServeConfig(), teacher="http://localhost:1/v1#m", memory=memory
     )
-    engine.close()
+    asyncio.run(engine.close())
     assert memory.is_file()
     memory.write_text("{}")
     with pytest.raises(Exception, match="no memory of a watch"):

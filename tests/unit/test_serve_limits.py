@@ -42,8 +42,24 @@ class EchoEngine:
     def _stop(self) -> None:
         self.num_running -= 1
 
-    def close(self) -> None:
+    async def close(self) -> None:
         return
+
+
+class StallingEngine(EchoEngine):
+    """Says one word and no more."""
+
+    async def _pieces(self, ask: Ask) -> AsyncIterator[Piece]:
+        yield Piece(0, "word")
+        await asyncio.sleep(30)
+
+
+class FailingEngine(EchoEngine):
+    """Says one word and fails."""
+
+    async def _pieces(self, ask: Ask) -> AsyncIterator[Piece]:
+        yield Piece(0, "word")
+        raise ValueError("an inner secret")
 
 
 def test_a_server_that_others_reach_needs_keys() -> None:
@@ -69,6 +85,7 @@ def test_a_key_is_asked_for(headers: dict[str, str], status: int) -> None:
         got, _, body = server.send(CHAT, ASKED, headers=headers)
         assert got == status
         assert server.send("/v1/models", headers=headers)[0] == status
+        assert server.send("/metrics", headers=headers)[0] == status
         assert server.send("/health")[0] == 200
         if status == 401:
             assert json.loads(body)["error"]["code"] == "invalid_api_key"
@@ -122,6 +139,26 @@ def test_an_answer_that_takes_too_long_is_given_up() -> None:
         status, _, body = server.send(CHAT, ASKED)
         assert status == 504
         assert "0.1 s" in json.loads(body)["error"]["message"]
+        assert engine.num_running == 0
+
+
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [(StallingEngine(), "no answer within 0.3 s"), (FailingEngine(), "an error of the server")],
+)
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/v1/responses"])
+def test_an_error_in_a_stream_is_its_last_event(engine: Any, told: str, path: str) -> None:
+    asked = {**ASKED, "input": "hello", "max_tokens": 5, "stream": True}
+    with RunningServer(engine, deadline_s=0.3) as server:
+        status, _, body = server.send(path, asked)
+        assert status == 200
+        assert b"HTTP/1.1" not in body  # no second answer behind the first
+        assert b"secret" not in body
+        *_, last, rest = body.decode().split("\n\n")
+        assert rest == ""
+        assert told in last
+        assert last.startswith("event: error\n") == (path == "/v1/messages")
+        assert "[DONE]" not in body.decode()
         assert engine.num_running == 0
 
 

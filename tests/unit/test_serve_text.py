@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 import small_models
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from serve_cases import RunningServer
+from test_serve_limits import PATHS, REQUESTS
 
 from stillhouse.models import GenerationJob, LanguageModel, generate
 from stillhouse.records import Message
@@ -34,6 +37,13 @@ def model(tiny_folder: Path) -> LanguageModel:
 @pytest.fixture(scope="module")
 def server(model: LanguageModel) -> Iterator[RunningServer]:
     with RunningServer(LocalEngine(model, slots=4, max_tokens=200)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def fuzzed(model: LanguageModel) -> Iterator[RunningServer]:
+    """A server for requests of any kind."""
+    with RunningServer(LocalEngine(model, slots=4, max_tokens=3)) as server:
         yield server
 
 
@@ -94,6 +104,27 @@ def test_several_answers_differ_and_come_again_with_their_seed(server: RunningSe
     assert len(set(texts)) == 3
     unseeded = {content(server.ask(CHAT, **ASKED)) for _ in range(3)}
     assert len(unseeded) > 1
+
+
+@pytest.mark.parametrize("seed", [-1, 0, -(2**63) + 1, 2**63 - 1])
+def test_every_seed_of_a_client_is_a_seed(server: RunningServer, seed: int) -> None:
+    first = content(server.ask(CHAT, **ASKED, seed=seed, n=2), 1)
+    assert first == content(server.ask(CHAT, **ASKED, seed=seed, n=2), 1)
+
+
+def test_a_nucleus_of_nothing_is_the_likeliest_token(server: RunningServer) -> None:
+    greedy = content(server.ask(CHAT, **ASKED, temperature=0))
+    assert content(server.ask(CHAT, **ASKED, top_p=0)) == greedy
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(path=st.sampled_from(PATHS[:4]), fields=REQUESTS)
+def test_no_request_fails_what_is_generated_beside_it(
+    fuzzed: RunningServer, path: str, fields: dict[str, Any]
+) -> None:
+    asked = {**ASKED, "prompt": "x", "input": "x", "max_tokens": 3}
+    status, _, body = fuzzed.send(path, {**asked, **fields, "max_tokens": 3})
+    assert status in (200, 400), body
 
 
 def test_an_answer_ends_before_a_stop(server: RunningServer) -> None:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 DIMENSIONS = 512
 _LENGTHS = range(2, 6)
 _MAX_WORDS = 1_000  # what comes after adds little but time
+_MAX_CHARS = 64  # of a word; longer ones are no words, and their n-grams would fill the memory
 _WORD = re.compile(r"\w+")
 
 Floats32 = npt.NDArray[np.float32]
@@ -41,7 +42,8 @@ def text_states(texts: Sequence[str]) -> Floats32:
 
 def _features(text: str) -> list[tuple[int, int]]:
     readable = text.encode("utf-8", "replace").decode("utf-8")  # half surrogates have no bytes
-    words = _WORD.findall(unicodedata.normalize("NFKC", readable).casefold())[:_MAX_WORDS]
+    found_words = _WORD.findall(unicodedata.normalize("NFKC", readable).casefold())
+    words = [word[:_MAX_CHARS] for word in found_words[:_MAX_WORDS]]
     found: list[tuple[int, int]] = []
     for word in dict.fromkeys(words):
         found += _of_word(word)

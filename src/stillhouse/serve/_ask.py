@@ -146,6 +146,6 @@ class Engine(Protocol):
         """
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Release threads and weights; may be called twice."""
         ...

@@ -4,17 +4,20 @@ import asyncio
 import logging
 import os
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 from stillhouse.cascade import Cascade, CascadeWatch, Route, WatchConfig, WatchSnapshot
-from stillhouse.errors import StillhouseError
-from stillhouse.serve._ask import Answering, Ask, Engine, RefusedError
-from stillhouse.serve._labels import LabelEngine, label_pieces
+from stillhouse.errors import DataError
+from stillhouse.graders import agreement_grader, grade
+from stillhouse.serve._ask import Answering, Ask, Engine
+from stillhouse.serve._labels import LabelEngine, answer_in, confidence_header, label_pieces
 from stillhouse.serve._replies import whole
-from stillhouse.tasks import Answer, parse_answer
+from stillhouse.tasks import parse_answer
 
 logger = logging.getLogger(__name__)
 
+_AUDITS_S = 5.0  # that closing waits for audits
 _SAVE_EVERY = 200  # requests between two writings of what the watch remembers
 
 
@@ -48,6 +51,7 @@ class CascadeEngine:
         self.name = student.name
         self.student = student
         self._cascade = cascade
+        self._grader = agreement_grader(cascade.task)
         self._teacher = teacher
         self._memory = memory
         self.watch: CascadeWatch = cascade.watch(config=config, snapshot=_remembered(memory))
@@ -72,25 +76,28 @@ class CascadeEngine:
         is_audited = self.watch.is_audited(secrets.token_hex(16))
         before = self.watch.state
         self.watch.observe_request(decision.confidence, chosen.route, novelty=decision.novelty)
-        headers = {
-            "x-stillhouse-confidence": f"{decision.confidence:.4f}",
-            "x-stillhouse-reason": chosen.reason,
-        }
+        headers = confidence_header(decision.confidence)
+        headers["x-stillhouse-reason"] = chosen.reason
         self._note(before)
         if chosen.route == "student":
+            answer = answer_in(decision)
             if is_audited:
-                self._begin_audit(ask, decision.answer)
+                self._begin_audit(ask, answer)
             headers |= self._headers("student")
-            return Answering(0, label_pieces(decision.answer, ask.num_choices), headers)
+            return Answering(0, label_pieces(answer, ask.num_choices), headers)
         if is_audited:
             self.watch.observe_audit(0.0)
         return await self._by_teacher(ask, headers)
 
-    def close(self) -> None:
-        """Write what the watch remembers, and close both."""
+    async def close(self) -> None:
+        """Wait a little for audits, write what the watch remembers, and close both."""
+        if self._audits:
+            await asyncio.wait(self._audits, timeout=_AUDITS_S)
+        for audit in self._audits:
+            audit.cancel()
         self._save()
-        self.student.close()
-        self._teacher.close()
+        await self.student.close()
+        await self._teacher.close()
 
     async def _by_teacher(self, ask: Ask, headers: dict[str, str]) -> Answering:
         answering = await self._teacher.open(ask)
@@ -107,19 +114,21 @@ class CascadeEngine:
         task.add_done_callback(self._audits.discard)
 
     async def _audit(self, ask: Ask, given: str) -> None:
+        ask = replace(ask, num_choices=1)
         try:
             answering = await self._teacher.open(ask)
             try:
-                replies = await whole(answering, ask)
+                (reply,) = await whole(answering, ask)
             finally:
                 answering.stop()
-        except RefusedError as err:
+        except Exception as err:  # nobody waits for it, and it must not end the server
             logger.warning("an audit was not answered: %s", err)
             return
-        told = parse_answer(self._cascade.task, replies[0].text)
+        told = parse_answer(self._cascade.task, reply.text).text
         before = self.watch.state
-        is_same = isinstance(told, Answer) and str(told) == given
-        self.watch.observe_audit(0.0 if is_same else 1.0)
+        # What the teacher may not answer differs from whatever the student says, as in certify.
+        loss = 1.0 if told is None else 1.0 - grade(self._grader, [given], [told])[0]
+        self.watch.observe_audit(loss)
         self._note(before)
 
     def _note(self, before: str) -> None:
@@ -148,6 +157,6 @@ def _remembered(memory: Path) -> WatchSnapshot | None:
     try:
         return WatchSnapshot.model_validate_json(memory.read_text(encoding="utf-8"))
     except ValueError as err:
-        raise StillhouseError(
+        raise DataError(
             f"{memory} is no memory of a watch. Remove it to begin without one."
         ) from err

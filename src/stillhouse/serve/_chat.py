@@ -19,6 +19,7 @@ from stillhouse.serve._openai_common import (
     read_choice,
     read_message,
     read_role,
+    read_top_p,
     schema_of,
     score_fields,
 )
@@ -51,7 +52,7 @@ def read_ask(fields: dict[str, Any]) -> Ask:
         num_choices=whole_number(fields, "n", 1, 1, MAX_CHOICES) or 1,
         max_tokens=whole_number(fields, "max_completion_tokens", limit, 1, MAX_TOKENS),
         temperature=number(fields, "temperature", 1.0, 0.0, 2.0),
-        top_p=number(fields, "top_p", 1.0, 1e-6, 1.0),
+        top_p=read_top_p(fields),
         seed=whole_number(fields, "seed", None, -MAX_SEED, MAX_SEED),
         top_logprobs=_top_logprobs(fields),
         stop=texts(fields, "stop", MAX_STOPS),

@@ -7,7 +7,14 @@ from typing import Any
 from stillhouse.serve._ask import Answering, Ask, TokenScore
 from stillhouse.serve._chat import usage
 from stillhouse.serve._fields import flag, number, part, texts, whole_number, wrong
-from stillhouse.serve._openai_common import MAX_CHOICES, MAX_SEED, MAX_STOPS, MAX_TOKENS, new_id
+from stillhouse.serve._openai_common import (
+    MAX_CHOICES,
+    MAX_SEED,
+    MAX_STOPS,
+    MAX_TOKENS,
+    new_id,
+    read_top_p,
+)
 from stillhouse.serve._replies import deltas, whole
 from stillhouse.serve._sse import event
 
@@ -35,7 +42,7 @@ def read_ask(fields: dict[str, Any]) -> Ask:
         num_choices=whole_number(fields, "n", 1, 1, MAX_CHOICES) or 1,
         max_tokens=whole_number(fields, "max_tokens", _DEFAULT_TOKENS, 1, MAX_TOKENS),
         temperature=number(fields, "temperature", 1.0, 0.0, 2.0),
-        top_p=number(fields, "top_p", 1.0, 1e-6, 1.0),
+        top_p=read_top_p(fields),
         seed=whole_number(fields, "seed", None, -MAX_SEED, MAX_SEED),
         top_logprobs=whole_number(fields, "logprobs", None, 0, _MOST_LOGPROBS),
         stop=texts(fields, "stop", MAX_STOPS),

@@ -7,7 +7,7 @@ from stillhouse.records import Message
 from stillhouse.serve._ask import Ask, RefusedError
 from stillhouse.serve._chat import read_ask as read_chat_ask
 from stillhouse.serve._fields import texts, wrong
-from stillhouse.serve._labels import Decision, LabelEngine
+from stillhouse.serve._labels import Decision, LabelEngine, answer_in, confidence_header
 from stillhouse.serve._openai_common import new_id
 
 _MOST_OPTIONS = 10_000
@@ -50,10 +50,20 @@ async def decided(
             "options out for all of its labels.",
             param="options",
         )
+    if options and engine.is_multiple:
+        raise RefusedError(
+            400,
+            "This student gives a text any number of labels, each by itself, so that there is "
+            "nothing to weigh among options. Leave them out.",
+            param="options",
+        )
     decision = await engine.decide(engine.text_of(read_ask(fields)))
-    choice, shares = decision.answer, decision.probabilities
+    shares, confidence = decision.probabilities, decision.confidence
     if options:
         choice, shares = _among(options, decision)
+        confidence = shares[choice]
+    else:
+        choice = answer_in(decision)
     document = {
         "id": new_id("decision_"),
         "object": "decision",
@@ -63,7 +73,7 @@ async def decided(
         "probabilities": shares,
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
     }
-    return document, {"x-stillhouse-confidence": f"{shares.get(choice, decision.confidence):.4f}"}
+    return document, confidence_header(confidence)
 
 
 def _among(options: tuple[str, ...], decision: Decision) -> tuple[str, dict[str, float]]:

@@ -26,14 +26,14 @@ class Decision:
     """What a student decides.
 
     Attributes:
-        answer: In the canonical form of the task.
-        confidence: Calibrated probability that this is what the teacher answers.
+        answer: In the canonical form of the task; None where its labels are no answer to it.
+        confidence: Calibrated probability that this is what the teacher answers; None without one.
         probabilities: Of each label.
         novelty: How unlike the training texts the text is, where a gate tells it; else 0.
     """
 
-    answer: str
-    confidence: float
+    answer: str | None
+    confidence: float | None
     probabilities: dict[str, float]
     novelty: float = 0.0
 
@@ -66,6 +66,11 @@ class LabelEngine:
         return len(self._waiting)
 
     @property
+    def is_multiple(self) -> bool:
+        """Whether a text may have several labels."""
+        return self._classifier.is_multiple
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """What it can answer."""
         return self._classifier.labels
@@ -76,7 +81,9 @@ class LabelEngine:
         labels = self._classifier.labels
         answers, confidences_N = likeliest_answers(self._task, row_L[None], labels)
         shares = dict(zip(labels, row_L.tolist(), strict=True))
-        return Decision(str(answers[0]), float(confidences_N[0]), shares, novelty)
+        answer = answers[0].text
+        confidence = None if answer is None else float(confidences_N[0])
+        return Decision(answer, confidence, shares, novelty)
 
     async def open(self, ask: Ask) -> Answering:
         """Answer a conversation with the label of its last message; see `Engine.open`."""
@@ -88,8 +95,8 @@ class LabelEngine:
                 param="response_format",
             )
         decision = await self.decide(self.text_of(ask))
-        headers = {"x-stillhouse-confidence": f"{decision.confidence:.4f}"}
-        return Answering(0, label_pieces(decision.answer, ask.num_choices), headers)
+        pieces = label_pieces(answer_in(decision), ask.num_choices)
+        return Answering(0, pieces, confidence_header(decision.confidence))
 
     def text_of(self, ask: Ask) -> str:
         """The text that a conversation asks to label."""
@@ -100,9 +107,9 @@ class LabelEngine:
             raise RefusedError(400, "No message is a user's. Give one.", param="messages")
         return input_text(self._task, said[-1])
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the thread."""
-        self._worker.shutdown(wait=True)
+        await asyncio.to_thread(self._worker.shutdown)
 
     def _computed(self, texts: list[str]) -> list[tuple[Floats, float]]:
         """The probabilities of each text, and its novelty; in the worker's thread."""
@@ -139,6 +146,27 @@ class LabelEngine:
                         future.set_result(row)
         finally:
             self._batching = None
+
+
+def answer_in(decision: Decision) -> str:
+    """The answer of a decision.
+
+    Raises:
+        RefusedError: the student has none that its task allows.
+    """
+    if decision.answer is None:
+        raise RefusedError(
+            422,
+            "The labels that the student gives this text are no answer to its task: they exclude "
+            "each other. Ask the teacher.",
+            code="no_answer",
+        )
+    return decision.answer
+
+
+def confidence_header(confidence: float | None) -> dict[str, str]:
+    """How sure a student is of its answer, for the headers of a response."""
+    return {} if confidence is None else {"x-stillhouse-confidence": f"{confidence:.4f}"}
 
 
 async def label_pieces(said: str, num_choices: int) -> AsyncIterator[Piece]:

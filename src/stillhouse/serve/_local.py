@@ -10,9 +10,10 @@ import logging
 import queue
 import secrets
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
@@ -27,9 +28,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+A = TypeVar("A")
+R = TypeVar("R")
+
 MAX_TOP_LOGPROBS = 20
 """As in the protocols."""
 
+_SEEDS = 1 << 62
 _MAX_GRAMMARS = 64  # kept; making one takes 0.3 s
 _BROKEN = "the generation failed; this is logged. Try again."
 
@@ -83,6 +88,8 @@ class LocalEngine:
         self._keys = itertools.count()
         self._answers: dict[str, _Answer] = {}
         self._grammars: dict[str, Grammar] = {}
+        # Long prompts would hold up the loop, and a tokenizer is not for two threads at once.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="tokens")
         self._inbox = _Inbox()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -95,7 +102,7 @@ class LocalEngine:
     async def open(self, ask: Ask) -> Answering:
         """Begin to answer; see `Engine.open`."""
         self._start()
-        prompt_ids = self._prompt_ids(ask)
+        prompt_ids = await self._read(self._prompt_ids, ask)
         room = self._model.context_tokens - len(prompt_ids)
         if room < 1:
             raise RefusedError(
@@ -108,17 +115,19 @@ class LocalEngine:
         wanted = self._max_tokens if ask.max_tokens is None else ask.max_tokens
         grammar = await self._grammar(ask)
         answering = _Answers(self, min(wanted, self._max_tokens, room))
-        seed = secrets.randbits(62) if ask.seed is None else ask.seed
+        # A generator takes no negative seed; any number of a client is some seed.
+        seed = secrets.randbits(62) if ask.seed is None else ask.seed % _SEEDS
         for index in range(ask.num_choices):
             answering.add(ask, prompt_ids, index, seed + index, grammar)
         return Answering(len(prompt_ids), answering.pieces(), stop=answering.stop)
 
-    def close(self) -> None:
-        """Stop the thread and let the weights go."""
+    async def close(self) -> None:
+        """Stop the threads."""
         if self._thread is not None:
             self._inbox.tell("close")
-            self._thread.join()
+            await asyncio.to_thread(self._thread.join)
             self._thread = None
+        self._reader.shutdown()
 
     def begin(self, key: str, answer: _Answer, job: Any) -> None:
         """Have an answer generated."""
@@ -140,6 +149,11 @@ class LocalEngine:
             self._thread = threading.Thread(target=self._work, name="generation", daemon=True)
             self._thread.start()
 
+    async def _read(self, function: Callable[[A], R], argument: A) -> R:
+        """What a function of the tokenizer's thread gives."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reader, function, argument)
+
     def _prompt_ids(self, ask: Ask) -> tuple[int, ...]:
         chat = self._model.chat
         try:
@@ -160,7 +174,7 @@ class LocalEngine:
             return None
         if schema not in self._grammars:
             try:
-                made = await asyncio.to_thread(self._made_grammar, schema)
+                made = await self._read(self._made_grammar, schema)
             except (StillhouseError, ValueError) as err:
                 raise RefusedError(400, str(err), param="response_format") from err
             if len(self._grammars) >= _MAX_GRAMMARS:
@@ -258,8 +272,9 @@ class LocalEngine:
             self._fail(key, RefusedError(500, _BROKEN))
 
     def _fail(self, key: str, error: Exception) -> None:
-        if (answer := self._answers.pop(key, None)) is not None:
+        if (answer := self._answers.get(key)) is not None:
             answer.pieces.put_nowait(error)
+            self.end(key)  # it may still be in the inbox
 
 
 class _Answers:

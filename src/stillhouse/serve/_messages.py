@@ -16,6 +16,7 @@ from stillhouse.serve._openai_common import (
     read_choice,
     read_message,
     read_role,
+    read_top_p,
 )
 from stillhouse.serve._replies import deltas, whole
 from stillhouse.serve._sse import event
@@ -68,7 +69,7 @@ def read_ask(fields: dict[str, Any]) -> Ask:
         only_tool=only,
         max_tokens=limit,
         temperature=number(fields, "temperature", 1.0, 0.0, 1.0),
-        top_p=number(fields, "top_p", 1.0, 1e-6, 1.0),
+        top_p=read_top_p(fields),
         stop=texts(fields, "stop_sequences", MAX_STOPS),
     )
 

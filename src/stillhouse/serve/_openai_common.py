@@ -7,14 +7,14 @@ from typing import Any
 
 from stillhouse.records import Message, Tool, ToolCall
 from stillhouse.serve._ask import RefusedError, TokenScore
-from stillhouse.serve._fields import part, text, wrong
-from stillhouse.serve._local import MAX_TOP_LOGPROBS
+from stillhouse.serve._fields import number, part, text, wrong
 
 MAX_CHOICES = 16
 """Answers to one request."""
 
 MAX_STOPS = 16
 MAX_SEED = 2**63 - 1
+_LEAST_TOP_P = 1e-6  # below every probability of a likeliest token
 MAX_TOKENS = 10**9
 
 _ROLES = {"developer": "system"}
@@ -149,9 +149,13 @@ def score_fields(score: TokenScore) -> dict[str, Any]:
     return {**_token(score), "top_logprobs": [_token(other) for other in score.top]}
 
 
-def check_top_logprobs(value: int | None) -> int | None:
-    """At most what the protocols allow."""
-    return None if value is None else min(value, MAX_TOP_LOGPROBS)
+def read_top_p(fields: dict[str, Any]) -> float:
+    """The mass of the nucleus; 0 keeps the likeliest token.
+
+    Raises:
+        RefusedError: it is no number from 0 to 1.
+    """
+    return max(number(fields, "top_p", 1.0, 0.0, 1.0), _LEAST_TOP_P)
 
 
 def _token(score: TokenScore) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from stillhouse.serve._openai_common import (
     read_choice,
     read_message,
     read_role,
+    read_top_p,
     schema_of,
 )
 from stillhouse.serve._replies import Reply, deltas, whole
@@ -60,7 +61,7 @@ def read_ask(fields: dict[str, Any]) -> Ask:
         schema=schema_of(fields.get("text") or {}, "format", ()),
         max_tokens=whole_number(fields, "max_output_tokens", None, 1, MAX_TOKENS),
         temperature=number(fields, "temperature", 1.0, 0.0, 2.0),
-        top_p=number(fields, "top_p", 1.0, 1e-6, 1.0),
+        top_p=read_top_p(fields),
     )
 
 

@@ -6,7 +6,6 @@ the messages, so that one student calls them in the same way behind every engine
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -54,12 +53,10 @@ class UpstreamEngine:
         self._max_tokens = max_tokens
         self._release = release
         self._session: aiohttp.ClientSession | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self, ask: Ask) -> Answering:
         """Begin to answer; see `Engine.open`."""
         if self._session is None:
-            self._loop = asyncio.get_running_loop()
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
             self._session = aiohttp.ClientSession(
                 timeout=timeout, connector=aiohttp.TCPConnector(limit=0)
@@ -80,16 +77,13 @@ class UpstreamEngine:
         answering.pieces = _pieces(response, answering, ask, self.name)
         return answering
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections, and end what was started."""
-        session, loop = self._session, self._loop
-        self._session = None
-        if session is not None and loop is not None and loop.is_running():
-            closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
-            with suppress(TimeoutError):
-                closing.result(_CONNECT_S)
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
         if self._release is not None:
-            self._release()
+            await asyncio.to_thread(self._release)
             self._release = None
 
     def _body(self, ask: Ask) -> dict[str, Any]:
