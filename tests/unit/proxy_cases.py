@@ -1,6 +1,5 @@
 """A proxy in a thread, a provider that says exactly what it is told to, and what was recorded."""
 
-import asyncio
 import http.client
 import socket
 import socketserver
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from loop_thread import LoopThread
 from tests.mock_provider import MockProvider
 
 from stillhouse.collect import ProxyConfig, ProxyCounts
@@ -43,16 +43,15 @@ class RunningProxy:
         environ = {base_variable: url, key_variable: key}
         self.ledger = ledger
         self.port = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._loop = LoopThread("proxy")
         self._make = lambda: Proxy(
             ProxyConfig(to=to, ledger=ledger, port=0, **{"grace_s": 5.0, **given}), environ
         )
         self.proxy: Proxy | None = None
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        self.proxy = self._run(self._open())
+        self._loop.open()
+        self.proxy = self._loop.run(self._open())
         self.port = int(self.proxy.url.rpartition(":")[2])
         return self
 
@@ -66,12 +65,9 @@ class RunningProxy:
 
     def close(self) -> None:
         """End it, once everything is recorded; may be called twice."""
-        if self._thread.is_alive():
+        if self._loop.is_open:
             assert self.proxy is not None
-            self._run(self.proxy.close())
-            self._run(asyncio.sleep(0.01))  # for the transports' own last steps
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
+            self._loop.run(self.proxy.close())
             self._loop.close()
 
     @property
@@ -87,15 +83,12 @@ class RunningProxy:
 
     def hurry(self) -> None:
         assert self.proxy is not None
-        self._loop.call_soon_threadsafe(self.proxy.hurry)
+        self._loop.tell(self.proxy.hurry)
 
     async def _open(self) -> Proxy:
         proxy = self._make()
         await proxy.__aenter__()
         return proxy
-
-    def _run(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
 
 
 def proxy_for(mock: MockProvider, dialect: str, ledger: Path, **given: Any) -> RunningProxy:

@@ -1,11 +1,11 @@
 """A server in a thread with a loop of its own, and a client that sends what it is told."""
 
-import asyncio
 import http.client
 import json
-import threading
 from types import TracebackType
 from typing import Any, Self
+
+from loop_thread import LoopThread
 
 from stillhouse.serve import Engine, ServeConfig, Server
 
@@ -14,14 +14,13 @@ class RunningServer:
     """A server on a free port."""
 
     def __init__(self, engine: Engine, **given: Any) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._loop = LoopThread("server")
         self.server = Server(engine, ServeConfig(port=0, **{"grace_s": 10.0, **given}))
         self.port = 0
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        self._run(self.server.__aenter__())
+        self._loop.open()
+        self._loop.run(self.server.__aenter__())
         self.port = int(self.server.url.rpartition(":")[2])
         return self
 
@@ -35,11 +34,8 @@ class RunningServer:
 
     def close(self) -> None:
         """End it; may be called twice."""
-        if self._thread.is_alive():
-            self._run(self.server.close())
-            self._run(asyncio.sleep(0.01))
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
+        if self._loop.is_open:
+            self._loop.run(self.server.close())
             self._loop.close()
 
     @property
@@ -80,6 +76,3 @@ class RunningServer:
         assert headers["content-type"].startswith("text/event-stream")
         lines = [line for line in body.decode().split("\n") if line.startswith("data: ")]
         return [line[6:] if line == "data: [DONE]" else json.loads(line[6:]) for line in lines]
-
-    def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)

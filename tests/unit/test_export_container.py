@@ -71,3 +71,14 @@ def test_a_wheel_answers_lines_as_the_container_would(tmp_path: Path) -> None:
     )
     found = [json.loads(line)["label"] for line in done.stdout.splitlines()]
     assert found == ["card", "rate"]
+
+
+def test_a_server_that_others_reach_asks_for_a_key() -> None:
+    program = Path(_language.__file__).with_name("_serve.py")
+    done = subprocess.run(
+        [sys.executable, str(program)], env={}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "0.0.0.0 is reached by other machines. Set API_KEY: docker run -e API_KEY=..."
+    )

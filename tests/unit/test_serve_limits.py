@@ -143,11 +143,14 @@ def test_an_answer_that_takes_too_long_is_given_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "told"),
-    [(StallingEngine(), "no answer within 0.3 s"), (FailingEngine(), "an error of the server")],
+    ("engine_type", "told"),
+    [(StallingEngine, "no answer within 0.3 s"), (FailingEngine, "an error of the server")],
 )
 @pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/v1/responses"])
-def test_an_error_in_a_stream_is_its_last_event(engine: Any, told: str, path: str) -> None:
+def test_an_error_in_a_stream_is_its_last_event(
+    engine_type: type[EchoEngine], told: str, path: str
+) -> None:
+    engine = engine_type()
     asked = {**ASKED, "input": "hello", "max_tokens": 5, "stream": True}
     with RunningServer(engine, deadline_s=0.3) as server:
         status, _, body = server.send(path, asked)
@@ -159,7 +162,7 @@ def test_an_error_in_a_stream_is_its_last_event(engine: Any, told: str, path: st
         assert told in last
         assert last.startswith("event: error\n") == (path == "/v1/messages")
         assert "[DONE]" not in body.decode()
-        assert engine.num_running == 0
+    assert engine.num_running == 0  # once the server has ended: the caller is told before
 
 
 def test_too_many_requests_are_told_when_to_come_again() -> None:

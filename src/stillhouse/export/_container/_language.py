@@ -24,7 +24,7 @@ PACKAGE = "xllamacpp"
 
 _NOTE = (
     "The image was not built here. What it runs was: serve.py answered in a process that sees "
-    "xllamacpp alone. Run: docker run --rm -p 8080:8080 IMAGE"
+    "xllamacpp alone. Run: docker run --rm -e API_KEY=... -p 8080:8080 IMAGE"
 )
 
 
