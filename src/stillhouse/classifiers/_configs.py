@@ -89,6 +89,9 @@ class EncoderConfig(Record):
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     average_decay: float = Field(default=0.995, ge=0.0, lt=1.0)
     """Of the running average of the weights, by step: the average is the student."""
+    others_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Share of the targets that linear models of the other rows say (cross-fitting): so the student
+    does not learn by heart what the teacher answered by chance. 0 takes the answers alone."""
     r_drop: float = Field(default=1.0, ge=0.0)
     """Weight of the disagreement between two readings with different dropout, which doubles the
     time of training; 0 reads once."""

@@ -19,9 +19,12 @@ from stillhouse.classifiers._frozen import FrozenEncoder
 from stillhouse.classifiers._head import fit_head
 from stillhouse.classifiers._judgement import judged
 from stillhouse.classifiers._labels import LabelledRows, LabelSpace, labelled_rows
+from stillhouse.classifiers._linear import Features
 from stillhouse.classifiers._mixture import companion_of
 from stillhouse.classifiers._network import Encoder, load_encoder
 from stillhouse.classifiers._ngram import fit_ngram_rows
+from stillhouse.classifiers._ngrams import learn_vocabulary
+from stillhouse.classifiers._others import said_by_others
 from stillhouse.classifiers._pretrained import open_base
 from stillhouse.classifiers._sentence import SentenceClassifier
 from stillhouse.classifiers._texts import is_blank
@@ -85,10 +88,10 @@ def fit_encoder(
         texts, targets_NL, labels=labels, is_multiple=is_multiple, weights_N=weights_N
     )
     reader, shape, weights = open_base(config.base, max_tokens=config.max_tokens)
-    texts_read = [text for text in rows.texts if not is_blank(text)]
-    if not texts_read:
+    read = _unless_blank(rows)
+    if not read.texts:
         raise DataError(f"All {len(rows.texts)} texts are blank. Give texts to learn from.")
-    ids, held_out = reader.ids(texts_read), _held_out(validation, rows.space, reader)
+    ids, held_out = reader.ids(read.texts), _held_out(validation, rows.space, reader)
     # A token that no text has gets no gradient: it is not in the way of optimiser and average.
     tokens = np.unique([token for text in [*ids, *held_out.ids] for token in text])
     network = load_encoder(
@@ -97,7 +100,7 @@ def fit_encoder(
         dropout=config.dropout,
     )
     epochs = Epochs(
-        _trainer(network, _renumbered(ids, tokens), rows, config, seed=seed, tell=on_progress),
+        _trainer(network, _renumbered(ids, tokens), read, config, seed=seed, tell=on_progress),
         config.epochs,
         HeldOut(_renumbered(held_out.ids, tokens), held_out.targets_NS),
         is_multiple=is_multiple,
@@ -140,23 +143,58 @@ def _trainer(
 
     The head begins as the one that is best on the untrained encoder: a random one would first
     undo the encoder's states.
+
+    Args:
+        network: Untrained.
+        ids: N texts as token ids.
+        rows: N rows, none of which is blank.
+        config: How to train.
+        seed: Of order and dropout, and of the parts of the rows.
+        tell: Is told how far it is.
     """
+    states_ND = read_states(network, ids).numpy()
+    rows = _taught(rows, states_ND, config, seed=seed, tell=tell)
+    first = fit_head(states_ND, rows, l2=_FIRST_L2, seed=seed, stage="fit head", on_progress=tell)
+    lessons = Lessons(
+        ids,
+        torch.from_numpy(rows.learnt_targets_NS).float(),
+        torch.from_numpy(rows.weights_N).float(),
+        rows.space.is_multiple,
+    )
+    return Trainer(network, first.head, lessons, config, seed=seed)
+
+
+def _taught(
+    rows: LabelledRows,
+    states_ND: npt.NDArray[np.float32],
+    config: EncoderConfig,
+    *,
+    seed: int,
+    tell: Listener,
+) -> LabelledRows:
+    """The same rows with targets that what the other rows say has its share of."""
+    if not config.others_share:
+        return rows
+    kinds: list[Features] = [states_ND]
+    if config.ngrams is not None:
+        kinds.append(learn_vocabulary(rows.texts, config.ngrams).matrix(rows.texts))
+    others_NS = said_by_others(kinds, rows, seed=seed, on_progress=tell)
+    targets_NL = rows.targets_NL.copy()
+    targets_NL[:, rows.space.is_learnt_L] = (
+        1 - config.others_share
+    ) * rows.learnt_targets_NS + config.others_share * others_NS
+    return replace(rows, targets_NL=targets_NL)
+
+
+def _unless_blank(rows: LabelledRows) -> LabelledRows:
+    """The rows that have a text to read."""
     is_read_N = [not is_blank(text) for text in rows.texts]
-    read = replace(
+    return replace(
         rows,
         texts=tuple(text for text in rows.texts if not is_blank(text)),
         targets_NL=rows.targets_NL[is_read_N],
         weights_N=rows.weights_N[is_read_N],
     )
-    states_ND = read_states(network, ids).numpy()
-    first = fit_head(states_ND, read, l2=_FIRST_L2, seed=seed, stage="fit head", on_progress=tell)
-    lessons = Lessons(
-        ids,
-        torch.from_numpy(read.learnt_targets_NS).float(),
-        torch.from_numpy(read.weights_N).float(),
-        rows.space.is_multiple,
-    )
-    return Trainer(network, first.head, lessons, config, seed=seed)
 
 
 def _with_companion(
