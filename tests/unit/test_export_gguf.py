@@ -14,6 +14,7 @@ from tiny_chain import Chain, write_dataset
 from stillhouse.artifacts import check_files, open_artifact
 from stillhouse.errors import ConfigError, DataError, ExportRefusedError, IntegrityError
 from stillhouse.export import REPORT_NAME, ExportReport, FormatReport, export
+from stillhouse.export._fixtures import fixture_conversations
 from stillhouse.export._gguf import export_gguf, pairs_first
 from stillhouse.export._gguf._engine import LlamaCpp
 from stillhouse.export._gguf._write import write_gguf
@@ -22,6 +23,35 @@ from stillhouse.models import StudentStart, begin_student, load_model
 
 pytest.importorskip("xllamacpp")
 QWEN2 = small_models.qwen2(use_sliding_window=False)
+HERMES = """\
+{%- if tools %}
+{{- '<|im_start|>system\\n' }}
+{%- if messages[0].role == 'system' %}{{- messages[0].content + '\\n\\n' }}{%- endif %}
+{{- 'Tools:' }}
+{%- for tool in tools %}{{- '\\n' + (tool | tojson) }}{%- endfor %}
+{{- '<|im_end|>\\n' }}
+{%- elif messages[0].role == 'system' %}
+{{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+{%- if message.role == 'user' or (message.role == 'assistant' and not message.tool_calls) %}
+{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
+{%- elif message.role == 'assistant' %}
+{{- '<|im_start|>assistant' }}
+{%- for call in message.tool_calls %}
+{%- set call = call.function %}
+{{- '\\n<tool_call>\\n{"name": "' + call.name + '", "arguments": ' }}
+{{- (call.arguments | tojson) + '}\\n</tool_call>' }}
+{%- endfor %}
+{{- '<|im_end|>\\n' }}
+{%- elif message.role == 'tool' %}
+{{- '<|im_start|>user\\n<tool_response>\\n' + message.content }}
+{{- '\\n</tool_response><|im_end|>\\n' }}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
+"""
+"""Shows tools and calls the way most open models were taught them."""
 
 
 def report_of(folder: Path) -> ExportReport:
@@ -175,7 +205,7 @@ def test_another_template_is_refused(tmp_path: Path, tiny_folder: Path) -> None:
             path.read_bytes().replace(b"<|im_end|>\n{% endfor", b"<|im_end|> {% endfor")
         )
         with closing(LlamaCpp(path, context=64)) as engine:
-            token_identity(source, lambda messages: engine.tokens(engine.rendered(messages)))
+            token_identity(source, lambda asked: engine.tokens(engine.rendered(asked)))
 
     with pytest.raises(ExportRefusedError, match="reads a fixture conversation as other tokens"):
         export(
@@ -184,6 +214,22 @@ def test_another_template_is_refused(tmp_path: Path, tiny_folder: Path) -> None:
             config=asked("gguf-f16"),
             exporters={"student": {"gguf-f16": with_another_template}},
         )
+
+
+def test_a_template_that_shows_tools_is_the_same_everywhere(
+    tmp_path: Path, tiny_folder: Path
+) -> None:
+    model = load_model(tiny_folder)
+    model.chat.tokenizer.chat_template = HERMES
+    student = write_student(tmp_path / "student", model)
+    assert load_model(student).chat.reads_tools
+
+    export(student, tmp_path / "out", config=asked("gguf-f16", "safetensors"))
+
+    total = len(list(fixture_conversations()))
+    assert sum(bool(fixture.tools) for fixture in fixture_conversations()) == 24
+    for made in report_of(tmp_path / "out").formats:
+        assert figures(made)["identical_conversations"] == total
 
 
 def test_the_metric_is_measured_on_held_out_answers(

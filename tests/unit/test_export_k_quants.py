@@ -94,6 +94,15 @@ def test_the_types_are_those_of_q4_k_m() -> None:
     assert choose(place("blk.0.attn_norm.weight", 256)) == Type.F32
 
 
+def test_eight_bits_spare_what_later_tokens_read() -> None:
+    choose = RECIPES["gguf-q8_0"].type_of
+    assert choose(place("blk.0.attn_k.weight", 192, 576)) == Type.F16
+    assert choose(place("blk.7.attn_v.weight", 192, 576)) == Type.F16
+    assert choose(place("blk.0.attn_q.weight", 576, 576)) == Type.Q8_0
+    assert choose(place("token_embd.weight", 49152, 576)) == Type.Q8_0
+    assert choose(place("blk.0.attn_norm.weight", 576)) == Type.F32
+
+
 def test_rows_of_no_whole_super_blocks_fall_back_as_in_llama_cpp() -> None:
     choose = RECIPES["gguf-q4_k"].type_of
     assert choose(place("blk.4.ffn_up.weight", 1536, 576)) == Type.Q5_0

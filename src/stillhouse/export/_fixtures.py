@@ -5,8 +5,9 @@ normalise text, which some tokenizers do.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from stillhouse.records import Message
+from stillhouse.records import Message, Tool, ToolCall
 
 _SUBJECTS = (
     "the ferry to the island", "a bakery in a small town", "the price of copper",
@@ -49,6 +50,29 @@ _CODE = (
 )  # fmt: skip
 _SYSTEMS = ("You answer in one sentence.", "")
 _ANSWER = "Here is an answer: 42.\nIt has two lines."
+_TOOLS = (
+    Tool(
+        name="get_weather",
+        description="The weather of a place, today or on another day.",
+        parameters='{"type": "object", "properties": {"city": {"type": "string"}, "days": '
+        '{"type": "integer", "minimum": 0}}, "required": ["city"]}',
+    ),
+    Tool(name="now", parameters='{"type": "object", "properties": {}}'),
+)
+_CALLS = (
+    ('{"city": "Ærøskøbing"}', '{"sky": "clear", "degrees": 21.5}'),
+    ('{"city": "東京", "days": 2}', "rain \U0001f327️ until noon"),
+    ('{"city": ""}', ""),
+    ('{"city": "a \\"b\\" \\\\ c"}', "line\nline"),
+)
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """A conversation and the tools that it may use."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
 
 
 def fixture_texts() -> tuple[str, ...]:
@@ -59,16 +83,36 @@ def fixture_texts() -> tuple[str, ...]:
     return (*plain, "", long, *(text for kind in kinds for text in kind))
 
 
-def fixture_conversations() -> Iterator[tuple[Message, ...]]:
-    """More than 350 conversations, each of which ends with the user."""
+def fixture_conversations() -> Iterator[Fixture]:
+    """More than 400 conversations, each of which ends with the user or a tool."""
+    yield from _plain_conversations()
+    yield from _tool_conversations()
+
+
+def _plain_conversations() -> Iterator[Fixture]:
     for number, text in enumerate(fixture_texts()):
         user = Message(role="user", content=text)
         answered = (user, Message(role="assistant", content=_ANSWER))
-        yield (user,)
-        yield (*answered, Message(role="user", content="And then?"))
+        yield Fixture((user,))
+        yield Fixture((*answered, Message(role="user", content="And then?")))
         system = Message(role="system", content=_SYSTEMS[number % len(_SYSTEMS)])
-        yield (system, user)
-        yield (system, *answered, user)
+        yield Fixture((system, user))
+        yield Fixture((system, *answered, user))
+
+
+def _tool_conversations() -> Iterator[Fixture]:
+    """Tools that are offered, called and answered, with and without a system turn."""
+    for number, (arguments, result) in enumerate(_CALLS):
+        system = (Message(role="system", content=_SYSTEMS[number % len(_SYSTEMS)]),)
+        user = Message(role="user", content=_ASKED[0].format(_SUBJECTS[number]))
+        call = ToolCall(id=f"call_{number}", name=_TOOLS[0].name, arguments=arguments)
+        called = Message(role="assistant", content="", tool_calls=(call,))
+        answered = Message(role="tool", content=result, tool_call_id=call.id)
+        for first in ((), system):
+            yield Fixture((*first, user), _TOOLS[: 1 + number % 2])
+            yield Fixture((*first, user, called, answered), _TOOLS)
+            done = Message(role="assistant", content=_ANSWER)
+            yield Fixture((*first, user, called, answered, done, user), _TOOLS)
 
 
 def probe_prompts() -> Sequence[tuple[Message, ...]]:

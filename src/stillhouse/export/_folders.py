@@ -2,7 +2,6 @@
 
 import shutil
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from stillhouse.export._language import (
     text_metric,
     token_identity,
 )
+from stillhouse.export._plain import plain_message, plain_tool
 from stillhouse.export._report import FormatReport
-from stillhouse.export._source import LanguageSource
+from stillhouse.export._source import Conversation, LanguageSource
 from stillhouse.models import (
     LanguageModel,
     StudentStart,
@@ -24,7 +24,6 @@ from stillhouse.models import (
     quiet_transformers,
     save_model,
 )
-from stillhouse.records import Message
 
 ADAPTER = "adapter"
 
@@ -44,7 +43,7 @@ def export_safetensors(source: LanguageSource, folder: Path, name: FormatName) -
         network = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True
         )
-    identity = token_identity(source, lambda messages: _plain_ids(tokenizer, messages))
+    identity = token_identity(source, lambda asked: _plain_ids(tokenizer, asked))
     distance = network_distance(source, network.eval())
     return FormatReport(
         format=name,
@@ -75,7 +74,7 @@ def export_adapter(source: LanguageSource, folder: Path, name: FormatName) -> Fo
         # peft asks transformers for what that renames; nothing is wrong with the files.
         warnings.simplefilter("ignore", FutureWarning)
         network = PeftModel.from_pretrained(base.network, folder)
-    identity = token_identity(source, lambda messages: _plain_ids(base.chat.tokenizer, messages))
+    identity = token_identity(source, lambda asked: _plain_ids(base.chat.tokenizer, asked))
     distance = network_distance(source, network.eval())
     return FormatReport(
         format=name,
@@ -104,9 +103,13 @@ def _base(source: LanguageSource) -> LanguageModel:
     return base
 
 
-def _plain_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    """What a `transformers` tokenizer makes of messages by itself."""
-    plain = [{"role": message.role, "content": message.content} for message in messages]
-    text = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
+def _plain_ids(tokenizer: Any, conversation: Conversation) -> list[int]:
+    """What a `transformers` tokenizer makes of a conversation by itself."""
+    text = tokenizer.apply_chat_template(
+        [plain_message(message, parsed=True) for message in conversation.messages],
+        tools=[plain_tool(tool) for tool in conversation.tools] or None,
+        tokenize=False,
+        add_generation_prompt=True,
+    )
     found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return found

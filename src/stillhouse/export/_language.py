@@ -10,15 +10,14 @@ from stillhouse.errors import DataError, ExportRefusedError
 from stillhouse.export._config import Limits
 from stillhouse.export._probe import Distance, network_logprobs
 from stillhouse.export._report import Figure, MetricComparison
-from stillhouse.export._source import LanguageSource
-from stillhouse.records import Message
+from stillhouse.export._source import Conversation, LanguageSource
 from stillhouse.statistics import compare_paired
 
 MIN_CONVERSATIONS = 200
 _SHOWN = 60
 _MIN_GROUPS = 10
 
-Tokenize = Callable[[Sequence[Message]], Sequence[int]]
+Tokenize = Callable[[Conversation], Sequence[int]]
 
 
 def token_identity(source: LanguageSource, tokenize: Tokenize) -> Figure:
@@ -38,7 +37,7 @@ def token_identity(source: LanguageSource, tokenize: Tokenize) -> Figure:
             f"and {MIN_CONVERSATIONS} are needed to compare it. Correct the template."
         )
     for conversation in source.conversations:
-        found = list(tokenize(conversation.messages))
+        found = list(tokenize(conversation))
         if found != list(conversation.ids):
             raise ExportRefusedError(_difference(source.model.chat, conversation.ids, found))
     return Figure(name="identical_conversations", value=total, n=total, at_least=total)

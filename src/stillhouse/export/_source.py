@@ -6,12 +6,13 @@ from functools import cached_property
 from pathlib import Path
 
 from stillhouse.artifacts import Artifact
+from stillhouse.chat import with_tools
 from stillhouse.errors import RecordError
 from stillhouse.export._config import ExportConfig
 from stillhouse.export._fixtures import fixture_conversations
 from stillhouse.export._probe import ProbeText, built_in_probe, data_probe
 from stillhouse.models import LanguageModel
-from stillhouse.records import Example, Message
+from stillhouse.records import Example, Message, Tool
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Conversation:
     """A fixture and the ids that training and serving make of it."""
 
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...]
     ids: tuple[int, ...]
 
 
@@ -42,12 +44,14 @@ class LanguageSource:
     def conversations(self) -> Sequence[Conversation]:
         """The fixtures that the student's template takes."""
         found = []
-        for messages in fixture_conversations():
+        chat = self.model.chat
+        for fixture in fixture_conversations():
+            messages, tools = with_tools(fixture.messages, fixture.tools, chat.reads_tools)
             try:
-                ids = self.model.chat.encode_prompt(messages)
+                ids = chat.encode_prompt(messages, tools)
             except RecordError:  # no system turn, or a text that is a control token of this one
                 continue
-            found.append(Conversation(messages, ids))
+            found.append(Conversation(messages, tools, ids))
         return found
 
     @cached_property

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
+from stillhouse.chat import with_tools
 from stillhouse.errors import ConfigError, RecordError, StillhouseError
 from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError, TokenScore
 from stillhouse.serve._held import HeldGrammar
 from stillhouse.serve._stops import TextStream
-from stillhouse.serve._tools import tool_schema, with_tools
+from stillhouse.serve._tools import tool_schema
 
 if TYPE_CHECKING:
     from stillhouse.models import Grammar, LanguageModel, NewToken

@@ -11,9 +11,10 @@ from typing import Any
 import aiohttp
 import orjson
 
+from stillhouse.chat import with_tools
 from stillhouse.records import FinishReason, Message
 from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError, TokenScore
-from stillhouse.serve._tools import tool_schema, with_tools
+from stillhouse.serve._tools import tool_schema
 
 _CONNECT_S = 10.0
 _LONGEST_TOLD = 300  # characters of an upstream's error

@@ -47,7 +47,7 @@ def export_language_container(
     )
     (folder / "Dockerfile").write_text(text, encoding="utf-8")
     with _serving(folder, context=source.longest) as client:
-        identity = token_identity(source, lambda messages: client.tokens(client.rendered(messages)))
+        identity = token_identity(source, lambda asked: client.tokens(client.rendered(asked)))
         distance = engine_distance(source, client)
     return FormatReport(
         format=name,

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.errors import IntegrityError
+from stillhouse.export._plain import plain_message, plain_tool
+from stillhouse.export._source import Conversation
 from stillhouse.models import (
     LlamaServing,
     check_llama_server,
     read_gguf_header,
     start_llama_server,
 )
-from stillhouse.records import Message
 
 _TOP = 1024  # likeliest ids of a position: 20 ms on one core, of which more would be JSON
 _CERTAIN = 1e6
@@ -43,10 +44,14 @@ class LlamaClient:
         """Hang up."""
         self._http.close()
 
-    def rendered(self, messages: Sequence[Message]) -> str:
-        """The prompt that the file's own template makes of messages."""
-        plain = [{"role": message.role, "content": message.content} for message in messages]
-        return str(self._post("/apply-template", {"messages": plain})["prompt"])
+    def rendered(self, conversation: Conversation) -> str:
+        """The prompt that the file's own template makes of a conversation."""
+        given: dict[str, Any] = {
+            "messages": [plain_message(message, parsed=False) for message in conversation.messages]
+        }
+        if conversation.tools:
+            given["tools"] = [plain_tool(tool) for tool in conversation.tools]
+        return str(self._post("/apply-template", given)["prompt"])
 
     def tokens(self, text: str) -> list[int]:
         """What llama.cpp's chat endpoint makes of a prompt."""

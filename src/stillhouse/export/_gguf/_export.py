@@ -57,7 +57,7 @@ def export_gguf(
     (folder / MODELFILE).write_text(modelfile(path.name, source.model.chat), encoding="utf-8")
     engine = LlamaCpp(path, context=source.longest)
     try:
-        identity = token_identity(source, lambda messages: engine.tokens(engine.rendered(messages)))
+        identity = token_identity(source, lambda asked: engine.tokens(engine.rendered(asked)))
         distance = engine_distance(source, engine)
     finally:
         engine.close()
