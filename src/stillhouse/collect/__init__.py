@@ -15,7 +15,7 @@ from stillhouse.collect._forecast import forecast
 from stillhouse.collect._imports import ImportConfig, import_completions
 from stillhouse.collect._prompts import check_prompts, read_prompts
 from stillhouse.collect._proxy import ProxyConfig, ProxyCounts, serve_proxy
-from stillhouse.collect._scrub import Scrubbed, ScrubbedRow, scrub, scrub_row
+from stillhouse.scrubbing import Scrubbed, ScrubbedRow, scrub, scrub_row
 
 if TYPE_CHECKING:
     from stillhouse.collect._proxy._server import Proxy

@@ -26,7 +26,6 @@ from stillhouse.collect._imports._plain import PlainFields
 from stillhouse.collect._imports._source import Row
 from stillhouse.collect._imports._tally import Tally
 from stillhouse.collect._prompts import ID_HEX_DIGITS, asked_identity
-from stillhouse.collect._scrub import scrub, scrub_row
 from stillhouse.errors import DataError, LogprobsUnavailableError, RecordError, TooManyFailuresError
 from stillhouse.records import (
     Completion,
@@ -38,6 +37,7 @@ from stillhouse.records import (
     content_hash,
 )
 from stillhouse.runlog import Listener, Ticker, ignore_progress
+from stillhouse.scrubbing import scrub, scrub_row
 from stillhouse.teachers import read_answer
 from stillhouse.teachers._dialects import DIALECTS, MalformedAnswerError
 

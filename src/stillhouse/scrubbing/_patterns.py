@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from stillhouse.collect._checksums import card_is_valid, iban_is_valid, iban_length
+from stillhouse.scrubbing._checksums import card_is_valid, iban_is_valid, iban_length
 
 Span = tuple[int, int]
 _Check = Callable[[re.Match[str]], Span | None]

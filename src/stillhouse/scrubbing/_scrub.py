@@ -7,11 +7,11 @@ copies. What a pattern could not know for certain is confirmed by a checksum whe
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from stillhouse.collect._scrub_patterns import DETECTORS, NEED_DIGITS, Detector
 from stillhouse.records import Completion, Message, Prompt, Tool, ToolCall
+from stillhouse.scrubbing._patterns import DETECTORS, NEED_DIGITS, Detector
 
 # What one round takes out may free a neighbour that it touched, so rounds follow until one finds
 # nothing. The bound keeps the time linear.
@@ -49,6 +49,12 @@ def scrub(text: str) -> Scrubbed:
     """
     scrubber = _Scrubber([text])
     return Scrubbed(scrubber.clean(text), dict(scrubber.counts))
+
+
+def scrub_texts(texts: Sequence[str]) -> list[str]:
+    """Replace personal data and secrets in texts that belong together, with one numbering."""
+    scrubber = _Scrubber(texts)
+    return [scrubber.clean(text) for text in texts]
 
 
 def scrub_row(prompt: Prompt, completion: Completion) -> ScrubbedRow:

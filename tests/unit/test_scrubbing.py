@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.collect import Scrubbed, scrub, scrub_row
-from stillhouse.collect._checksums import iban_is_valid, luhn_is_valid
 from stillhouse.records import Completion, Message, Prompt, TokenLogprobs, Tool, ToolCall
+from stillhouse.scrubbing._checksums import iban_is_valid, luhn_is_valid
 
 # Put together here, so that no scanner takes this file for a leak.
 _JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9" + ".eyJzdWIiOiIxMjM0NTY3ODkwIn0" + ".dozjgNryP4J3jVmN"
