@@ -69,6 +69,13 @@ class RunningServer:
         assert status == 200, body
         return json.loads(body)
 
+    def ask_models(self) -> Any:
+        """The one model that there is."""
+        status, _, body = self.send("/v1/models")
+        assert status == 200, body
+        (model,) = json.loads(body)["data"]
+        return model
+
     def events(self, path: str, **fields: Any) -> list[Any]:
         """The data of all events of a streamed answer."""
         status, headers, body = self.send(path, {**fields, "stream": True})

@@ -1,6 +1,7 @@
 """The `serve` command: a student behind the protocols that clients already speak."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from stillhouse.serve import Server
 
 _KEYS = "STILLHOUSE_SERVE_KEYS"
+
+
+class Content(StrEnum):
+    """What a log keeps of texts."""
+
+    none = "none"
+    hash = "hash"
+    full = "full"
 
 
 def serve(
@@ -45,6 +54,28 @@ def serve(
     grace: Annotated[
         float, typer.Option(metavar="SECONDS", help="For requests under way when it is stopped.")
     ] = 30.0,
+    log: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Log every request there, a row for each.")
+    ] = None,
+    log_content: Annotated[
+        Content, typer.Option(help="What the log keeps of texts; only all of them can teach.")
+    ] = Content.full,
+    log_scrub: Annotated[
+        bool,
+        typer.Option(
+            "--log-scrub/--no-log-scrub", help="Replace personal data and secrets in the log."
+        ),
+    ] = True,
+    spans: Annotated[
+        bool, typer.Option("--spans", help="Send OpenTelemetry spans where OTEL_* variables say.")
+    ] = False,
+    span_content: Annotated[
+        bool, typer.Option("--span-content", help="Put what is asked and answered into spans.")
+    ] = False,
+    watermark: Annotated[
+        Path | None,
+        typer.Option(metavar="PROFILE", help="YAML profile that marks what is generated."),
+    ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -59,6 +90,7 @@ def serve(
     """
     from stillhouse.serve import ServeConfig, open_engine
     from stillhouse.serve import serve as run
+    from stillhouse.servicelog import LogConfig
 
     output = Output(is_json=json, is_quiet=quiet)
     keys = tuple(key.strip() for key in os.environ.get(_KEYS, "").split(",") if key.strip())
@@ -70,6 +102,10 @@ def serve(
         max_tokens=max_tokens,
         deadline_s=deadline,
         grace_s=grace,
+        log=LogConfig(folder=log, content=log_content.value, scrub=log_scrub) if log else None,
+        spans=spans,
+        span_content=span_content,
+        watermark=watermark,
     )
     output.say(f"loading {student}")
     engine = open_engine(

@@ -8,6 +8,7 @@ on its own seed and not on its neighbours.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from stillhouse.models._load import LanguageModel
 from stillhouse.models._masks import attention_masks, mask_obstacle
 from stillhouse.models._prefix import shared_prefix
 from stillhouse.models._slots import SlotCache
+from stillhouse.watermark import LogitsMark
 
 MAX_SLOTS = 128
 """Rows of a step. On two cores 128 is within 3 % of 256 and halves the cache."""
@@ -48,6 +50,7 @@ class GenerationJob:
         top_logprobs: How many log-probabilities to keep per token.
         grammar: What the completion must be; None for any text. It is kept to whatever the
             temperature is, and cut by `max_tokens` like any completion.
+        mark: Changes what each token is drawn from, before the grammar does; None leaves it alone.
     """
 
     key: str
@@ -58,6 +61,7 @@ class GenerationJob:
     seed: int = 0
     top_logprobs: int = 0
     grammar: Grammar | None = None
+    mark: LogitsMark | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Row:
     job: GenerationJob
     uniforms: npt.NDArray[np.float64]
     constraint: Constraint | None
+    began_s: float
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     top_ids: list[npt.NDArray[np.int64]] = field(default_factory=list)
@@ -241,6 +246,7 @@ class Engine:
 
     @torch.inference_mode()
     def _prefill(self, jobs: list[GenerationJob]) -> None:
+        began_s = monotonic()
         width = max(len(job.prompt_ids) for job in jobs)
         ids_RT = torch.zeros(len(jobs), width, dtype=torch.long)
         for index, job in enumerate(jobs):
@@ -253,6 +259,7 @@ class Engine:
                 job=job,
                 uniforms=np.random.Generator(np.random.Philox(job.seed)).random(job.max_tokens),
                 constraint=job.grammar.begin() if job.grammar else None,
+                began_s=began_s,
             )
             for job in jobs
         ]
@@ -282,9 +289,15 @@ class Engine:
         return hidden_RSD
 
     def _append(self, rows: list[Row], hidden_AD: Tensor) -> None:
+        logits_AV = hidden_AD @ self._head_VD.T
         drawn = draw_within(
-            hidden_AD @ self._head_VD.T,
+            logits_AV,
             [row.constraint for row in rows],
+            marked={
+                place: row.job.mark(row.job, row.ids, logits_AV[place])
+                for place, row in enumerate(rows)
+                if row.job.mark is not None
+            },
             temperature_A=torch.tensor([row.job.temperature for row in rows]),
             top_p_A=torch.tensor([row.job.top_p for row in rows], dtype=torch.float64),
             uniform_A=torch.tensor(

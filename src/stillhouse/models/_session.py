@@ -26,6 +26,7 @@ class NewToken:
         logprob: At temperature 1, nats, without any grammar.
         top_ids: (K,) int64, most likely first.
         top_logprobs: (K,) float32.
+        began_s: When its completion got a slot, by the clock of `monotonic`.
     """
 
     key: str
@@ -33,6 +34,7 @@ class NewToken:
     logprob: float
     top_ids: npt.NDArray[np.int64]
     top_logprobs: npt.NDArray[np.float32]
+    began_s: float
 
 
 class GenerationSession:
@@ -108,5 +110,5 @@ class GenerationSession:
     def _see(self, row: Row) -> None:
         top_ids, top_logprobs = row.top_ids[-1], row.top_logprobs[-1]
         self._new.append(
-            NewToken(row.job.key, row.ids[-1], row.logprobs[-1], top_ids, top_logprobs)
+            NewToken(row.job.key, row.ids[-1], row.logprobs[-1], top_ids, top_logprobs, row.began_s)
         )

@@ -97,6 +97,7 @@ class Piece:
         scores: Of the tokens drawn since the last piece, where they were asked for.
         finish_reason: Why the answer ends here; None while it goes on.
         num_tokens: Of the whole answer so far, the end of turn included.
+        began_s: When the answer was begun, by the clock of `monotonic`; None where that is unknown.
     """
 
     index: int
@@ -104,6 +105,14 @@ class Piece:
     scores: tuple[TokenScore, ...] = ()
     finish_reason: FinishReason | None = None
     num_tokens: int = 0
+    began_s: float | None = None
+
+
+async def no_pieces() -> AsyncIterator[Piece]:
+    """Of an answer that is not said in pieces, or not yet."""
+    nothing: tuple[Piece, ...] = ()
+    for piece in nothing:
+        yield piece
 
 
 def _nothing() -> None:

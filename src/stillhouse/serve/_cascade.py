@@ -13,6 +13,7 @@ from stillhouse.graders import agreement_grader, grade
 from stillhouse.serve._ask import Answering, Ask, Engine
 from stillhouse.serve._labels import LabelEngine, answer_in, confidence_header, label_pieces
 from stillhouse.serve._replies import whole
+from stillhouse.serve._seen import Audit, begin_apart, end_calls, note, note_audit
 from stillhouse.tasks import parse_answer
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class CascadeEngine:
         config: WatchConfig | None = None,
     ) -> None:
         self.name = student.name
+        self.version = cascade.artifact.manifest_sha256[:12]
         self.student = student
         self._cascade = cascade
         self._grader = agreement_grader(cascade.task)
@@ -74,6 +76,7 @@ class CascadeEngine:
         decision = await self.student.decide(self.student.text_of(ask))
         chosen = self.watch.decide(decision.confidence, decision.novelty)
         is_audited = self.watch.is_audited(secrets.token_hex(16))
+        note(novelty=decision.novelty, is_audited=is_audited)
         before = self.watch.state
         self.watch.observe_request(decision.confidence, chosen.route, novelty=decision.novelty)
         headers = confidence_header(decision.confidence)
@@ -84,7 +87,8 @@ class CascadeEngine:
             if is_audited:
                 self._begin_audit(ask, answer)
             headers |= self._headers("student")
-            return Answering(0, label_pieces(answer, ask.num_choices), headers)
+            pieces = label_pieces(answer, ask.num_choices, decision.began_s)
+            return Answering(0, pieces, headers)
         if is_audited:
             self.watch.observe_audit(0.0)
         return await self._by_teacher(ask, headers)
@@ -100,13 +104,14 @@ class CascadeEngine:
         await self._teacher.close()
 
     async def _by_teacher(self, ask: Ask, headers: dict[str, str]) -> Answering:
+        headers = {**headers, **self._headers("teacher")}
+        note(headers, teacher=self._teacher.name)
         answering = await self._teacher.open(ask)
-        answering.headers = {**headers, **self._headers("teacher")}
+        answering.headers = headers
         return answering
 
     def _headers(self, route: Route) -> dict[str, str]:
-        version = self._cascade.artifact.manifest_sha256[:12]
-        return {"x-stillhouse-route": route, "x-stillhouse-version": version}
+        return {"x-stillhouse-route": route, "x-stillhouse-version": self.version}
 
     def _begin_audit(self, ask: Ask, given: str) -> None:
         task = asyncio.get_running_loop().create_task(self._audit(ask, given))
@@ -114,6 +119,7 @@ class CascadeEngine:
         task.add_done_callback(self._audits.discard)
 
     async def _audit(self, ask: Ask, given: str) -> None:
+        begin_apart()
         ask = replace(ask, num_choices=1)
         try:
             answering = await self._teacher.open(ask)
@@ -124,11 +130,14 @@ class CascadeEngine:
         except Exception as err:  # nobody waits for it, and it must not end the server
             logger.warning("an audit was not answered: %s", err)
             return
+        finally:
+            end_calls()
         told = parse_answer(self._cascade.task, reply.text).text
         before = self.watch.state
         # What the teacher may not answer differs from whatever the student says, as in certify.
         loss = 1.0 if told is None else 1.0 - grade(self._grader, [given], [told])[0]
         self.watch.observe_audit(loss)
+        note_audit(Audit(ask, given, reply.text, loss, self._teacher.name, self.version))
         self._note(before)
 
     def _note(self, before: str) -> None:

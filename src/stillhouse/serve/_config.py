@@ -1,8 +1,10 @@
 """How a student is served."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from stillhouse.errors import ConfigError
+from stillhouse.servicelog import LogConfig
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """Names of this machine that no other one reaches it by."""
@@ -23,6 +25,10 @@ class ServeConfig:
         deadline_s: The longest that a request may take.
         read_s: The longest that sending a request may take.
         grace_s: How long requests under way may go on after the server was told to stop.
+        log: Where and how requests are logged; None for not at all.
+        spans: Whether OpenTelemetry spans are made of requests.
+        span_content: Whether they hold what was asked and answered.
+        watermark: File of the profile that marks what is generated.
 
     Raises:
         ConfigError: a value is out of its range, or others could reach the server without a key.
@@ -38,6 +44,10 @@ class ServeConfig:
     deadline_s: float = 300.0
     read_s: float = 30.0
     grace_s: float = 30.0
+    log: LogConfig | None = None
+    spans: bool = False
+    span_content: bool = False
+    watermark: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -48,6 +58,8 @@ class ServeConfig:
         for name in ("deadline_s", "read_s", "grace_s"):
             if not 0 <= getattr(self, name) <= 86_400:
                 raise ConfigError(f"{name} is {getattr(self, name):g}; give 0 to 86400 seconds.")
+        if self.span_content and not self.spans:
+            raise ConfigError("Spans are to hold content, and none are made. Ask for both.")
         if any(not key.strip() for key in self.keys):
             raise ConfigError("A key is empty. Give keys of at least one character.")
         if not (self.keys or self.host in LOOPBACK):

@@ -7,12 +7,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
 
 from stillhouse.classifiers import Classifier, probabilities
 from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError
+from stillhouse.serve._headers import UNKNOWN_VERSION
 from stillhouse.tasks import Task, input_text, likeliest_answers
 
 Floats = npt.NDArray[np.float64]
@@ -30,12 +32,14 @@ class Decision:
         confidence: Calibrated probability that this is what the teacher answers; None without one.
         probabilities: Of each label.
         novelty: How unlike the training texts the text is, where a gate tells it; else 0.
+        began_s: When its batch was begun, by the clock of `monotonic`.
     """
 
     answer: str | None
     confidence: float | None
     probabilities: dict[str, float]
     novelty: float = 0.0
+    began_s: float | None = None
 
 
 class LabelEngine:
@@ -47,17 +51,21 @@ class LabelEngine:
         name: What it is called.
         novelty: (N,) how unlike the training texts N texts are, by the texts and the (N, D) states
             of the classifier's encoder, if it has one.
+
+    Attributes:
+        version: Which student it is.
     """
 
     def __init__(
         self, classifier: Classifier, task: Task, *, name: str, novelty: Novelty | None = None
     ) -> None:
         self.name = name
+        self.version = UNKNOWN_VERSION
         self._novelty = novelty
         self._classifier = classifier
         self._task = task
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="labels")
-        self._waiting: list[tuple[str, asyncio.Future[tuple[Floats, float]]]] = []
+        self._waiting: list[tuple[str, asyncio.Future[tuple[Floats, float, float]]]] = []
         self._batching: asyncio.Task[None] | None = None
 
     @property
@@ -77,13 +85,13 @@ class LabelEngine:
 
     async def decide(self, text: str) -> Decision:
         """The student's decision on one text."""
-        row_L, novelty = await self._row(text)
+        row_L, novelty, began_s = await self._row(text)
         labels = self._classifier.labels
         answers, confidences_N = likeliest_answers(self._task, row_L[None], labels)
         shares = dict(zip(labels, row_L.tolist(), strict=True))
         answer = answers[0].text
         confidence = None if answer is None else float(confidences_N[0])
-        return Decision(answer, confidence, shares, novelty)
+        return Decision(answer, confidence, shares, novelty, began_s)
 
     async def open(self, ask: Ask) -> Answering:
         """Answer a conversation with the label of its last message; see `Engine.open`."""
@@ -95,7 +103,7 @@ class LabelEngine:
                 param="response_format",
             )
         decision = await self.decide(self.text_of(ask))
-        pieces = label_pieces(answer_in(decision), ask.num_choices)
+        pieces = label_pieces(answer_in(decision), ask.num_choices, decision.began_s)
         return Answering(0, pieces, confidence_header(decision.confidence))
 
     def text_of(self, ask: Ask) -> str:
@@ -120,9 +128,9 @@ class LabelEngine:
             novelties = self._novelty(texts, states_ND).tolist()
         return list(zip(rows_NL, novelties, strict=True))
 
-    async def _row(self, text: str) -> tuple[Floats, float]:
+    async def _row(self, text: str) -> tuple[Floats, float, float]:
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[tuple[Floats, float]] = loop.create_future()
+        future: asyncio.Future[tuple[Floats, float, float]] = loop.create_future()
         self._waiting.append((text, future))
         if self._batching is None:
             self._batching = loop.create_task(self._batches())
@@ -133,7 +141,7 @@ class LabelEngine:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
-                texts = [text for text, _ in batch]
+                texts, began_s = [text for text, _ in batch], monotonic()
                 try:
                     rows = await loop.run_in_executor(self._worker, self._computed, texts)
                 except Exception as err:
@@ -143,7 +151,7 @@ class LabelEngine:
                     continue
                 for (_, future), row in zip(batch, rows, strict=True):
                     if not future.done():
-                        future.set_result(row)
+                        future.set_result((*row, began_s))
         finally:
             self._batching = None
 
@@ -169,7 +177,9 @@ def confidence_header(confidence: float | None) -> dict[str, str]:
     return {} if confidence is None else {"x-stillhouse-confidence": f"{confidence:.4f}"}
 
 
-async def label_pieces(said: str, num_choices: int) -> AsyncIterator[Piece]:
+async def label_pieces(
+    said: str, num_choices: int, began_s: float | None = None
+) -> AsyncIterator[Piece]:
     """A label as the answer to a chat."""
     for index in range(num_choices):
-        yield Piece(index, said, (), "stop", 1)
+        yield Piece(index, said, (), "stop", 1, began_s)

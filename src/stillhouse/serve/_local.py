@@ -20,12 +20,14 @@ import orjson
 from stillhouse.chat import with_tools
 from stillhouse.errors import ConfigError, RecordError, StillhouseError
 from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError, TokenScore
+from stillhouse.serve._headers import UNKNOWN_VERSION
 from stillhouse.serve._held import HeldGrammar
 from stillhouse.serve._stops import TextStream
 from stillhouse.serve._tools import tool_schema
 
 if TYPE_CHECKING:
     from stillhouse.models import Grammar, LanguageModel, NewToken
+    from stillhouse.watermark import Watermark
 
 logger = logging.getLogger(__name__)
 
@@ -70,15 +72,30 @@ class LocalEngine:
         model: The loaded model.
         slots: Answers generated together.
         max_tokens: The most that one answer may have.
+        watermark: Marks all answers; None marks none.
+
+    Attributes:
+        version: Which student it is.
+        watermark: The profile that marks its answers.
 
     Raises:
         ConfigError: the model cannot generate in batches.
     """
 
-    def __init__(self, model: "LanguageModel", *, slots: int, max_tokens: int) -> None:
+    def __init__(
+        self,
+        model: "LanguageModel",
+        *,
+        slots: int,
+        max_tokens: int,
+        watermark: "Watermark | None" = None,
+    ) -> None:
         from stillhouse.models import GenerationSession
 
         self.name = model.name
+        self.version = UNKNOWN_VERSION
+        self.watermark = None if watermark is None else watermark.profile_id
+        self.mark = None if watermark is None else watermark.mark
         self.end_of_turn_ids = model.chat.end_of_turn_ids
         self._model = model
         self._max_tokens = max_tokens
@@ -256,7 +273,9 @@ class LocalEngine:
         scores = (self._score(token),) if answer.wants_scores and not is_end else ()
         ended = is_end or answer.text.is_stopped
         reason: Any = None if not is_last else ("stop" if ended else "length")
-        answer.pieces.put_nowait(Piece(answer.index, text, scores, reason, answer.num_tokens))
+        answer.pieces.put_nowait(
+            Piece(answer.index, text, scores, reason, answer.num_tokens, token.began_s)
+        )
         if is_last:
             self.end(token.key)
 
@@ -309,6 +328,7 @@ class _Answers:
             seed=seed,
             top_logprobs=ask.top_logprobs or 0,
             grammar=held,
+            mark=self._engine.mark,
         )
         answer = _Answer(
             index=index,

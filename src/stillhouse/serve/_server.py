@@ -8,22 +8,28 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
 
 import orjson
 from aiohttp import web
 
 from stillhouse.listening import HttpHost
-from stillhouse.serve import _chat, _completions, _messages, _responses
-from stillhouse.serve._ask import Answering, Ask, Engine, RefusedError
+from stillhouse.serve import _chat, _completions, _decisions, _messages, _responses
+from stillhouse.serve._ask import Answering, Ask, Engine, Piece, RefusedError, no_pieces
 from stillhouse.serve._config import LOOPBACK, ServeConfig
-from stillhouse.serve._decisions import decided
 from stillhouse.serve._fields import flag, read_object
+from stillhouse.serve._headers import response_headers, version_of, watermark_of
 from stillhouse.serve._labels import LabelEngine
 from stillhouse.serve._metrics import Metrics
+from stillhouse.serve._observer import LEFT, Observer
 from stillhouse.serve._openai_common import error_body
+from stillhouse.serve._seen import Seen
 from stillhouse.serve._sse import event
+from stillhouse.servicelog import LogWriter
+
+if TYPE_CHECKING:
+    from stillhouse.serve._spans import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +70,15 @@ class Server:
     Args:
         engine: What answers; closed with the server.
         config: How.
+        tracing: Makes spans of requests; None for what the config says. Closed with the server.
     """
 
-    def __init__(self, engine: Engine, config: ServeConfig) -> None:
+    def __init__(
+        self, engine: Engine, config: ServeConfig, *, tracing: "Tracing | None" = None
+    ) -> None:
         self.engine = engine
         self.metrics = Metrics()
+        self._observer = Observer(engine, tracing=tracing)
         self._config = config
         self._keys = [_digest(key) for key in config.keys]
         self._host = HttpHost(
@@ -80,6 +90,11 @@ class Server:
         )
 
     @property
+    def log(self) -> LogWriter | None:
+        """Where requests are logged."""
+        return self._observer.log
+
+    @property
     def url(self) -> str:
         """Where it listens."""
         return self._host.url
@@ -88,9 +103,11 @@ class Server:
         """Listen.
 
         Raises:
-            ConfigError: the address is taken, or is none.
+            ConfigError: the address is taken, or is none, or nothing can be logged where it should.
+            MissingDependencyError: spans are wanted, and their packages are not installed.
         """
         try:
+            self._observer.open(self._config)
             await self._host.open()
         except BaseException:
             await self.close()
@@ -116,20 +133,27 @@ class Server:
         """
         await self._host.close()
         await self.engine.close()
+        await self._observer.close()  # what the engine still had to say is in it by now
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        started_s, path = monotonic(), request.path
+        seen = self._observer.begin(request.path, request.headers)
+        started_s, path = seen.started_s, seen.path
         wire = _WIRES.get(path)
         # Paths that callers make up are no names of metrics.
         known = path if wire or path in (_DECISIONS, _MODELS) else "other"
         try:
-            response = await self._take(request, path, wire)
+            response = await self._take(request, path, wire, seen)
         except (ConnectionError, asyncio.CancelledError):
             self.metrics.count(known, "left", monotonic() - started_s)
+            self._observer.end(seen, LEFT)
             raise
         except Exception as err:
-            response = _refusal(self._refused(err, path), wire)
+            seen.refused = self._refused(err, path)
+            response = _refusal(seen.refused, wire)
+        if not response.prepared:  # a stream has told them before its first event
+            response.headers.update(response_headers(seen, self.engine))
         self.metrics.count(known, str(response.status), monotonic() - started_s)
+        self._observer.end(seen, response.status)
         return response
 
     def _refused(self, err: Exception, path: str) -> RefusedError:
@@ -143,11 +167,12 @@ class Server:
         return RefusedError(500, "an error of the server; it is logged.")
 
     async def _take(
-        self, request: web.BaseRequest, path: str, wire: _Wire | None
+        self, request: web.BaseRequest, path: str, wire: _Wire | None, seen: Seen
     ) -> web.StreamResponse:
         if path == "/health":  # who only asks whether it lives has no key
             return self._told(request, path)
         self._check_key(request)
+        seen.is_allowed = True
         if path == "/metrics":
             return self._told(request, path)
         if request.method == "GET" and (path == _MODELS or path.startswith(f"{_MODELS}/")):
@@ -156,6 +181,7 @@ class Server:
             raise RefusedError(404, f"There is no {path} here.")
         if request.method != "POST":
             raise RefusedError(405, f"{path} takes POST, and this is {request.method}.")
+        seen.is_question = True
         if self._host.is_stopping:
             raise RefusedError(503, "the server is being stopped. Try another.", retry_after_s=5)
         if self._host.num_under_way > self._config.max_waiting:
@@ -165,31 +191,34 @@ class Server:
         fields = read_object(await self._body(request))
         model = fields.get("model")
         name = model if isinstance(model, str) and model else self.engine.name
+        seen.model = name
         deadline_s = asyncio.get_running_loop().time() + self._config.deadline_s
         if wire is None:
             async with asyncio.timeout_at(deadline_s):
-                return await self._decide(fields, name)
-        return await self._answer(request, wire, fields, name, deadline_s)
+                return await self._decide(fields, name, seen)
+        return await self._answer(request, wire, fields, seen, deadline_s)
 
     async def _answer(
         self,
         request: web.BaseRequest,
         wire: _Wire,
         fields: dict[str, Any],
-        name: str,
+        seen: Seen,
         deadline_s: float,
     ) -> web.StreamResponse:
-        is_streamed = flag(fields, "stream")
-        ask = wire.read(fields)
+        seen.is_streamed = flag(fields, "stream")
+        name, ask = seen.model, wire.read(fields)
+        seen.ask = ask
         async with asyncio.timeout_at(deadline_s):
             answering = await self.engine.open(ask)
+        self._observer.follow(seen, answering)
         try:
-            if is_streamed:
+            if seen.is_streamed:
                 events = wire.stream(answering, ask, name, fields)
-                return await self._send(request, wire, events, answering.headers, deadline_s)
+                return await self._send(request, wire, events, seen, deadline_s)
             async with asyncio.timeout_at(deadline_s):
                 document = await wire.answer(answering, ask, name)
-            return _json(200, document, answering.headers)
+            return _json(200, document)
         finally:
             answering.stop()
 
@@ -198,7 +227,7 @@ class Server:
         request: web.BaseRequest,
         wire: _Wire,
         events: AsyncIterator[bytes],
-        headers: dict[str, str],
+        seen: Seen,
         deadline_s: float,
     ) -> web.StreamResponse:
         """Send events as they come.
@@ -208,7 +237,8 @@ class Server:
         """
         async with asyncio.timeout_at(deadline_s):
             first = await anext(events)
-        response = web.StreamResponse(headers={**_EVENT_HEADERS, **headers})
+        headers = {**_EVENT_HEADERS, **response_headers(seen, self.engine)}
+        response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         try:
             async with asyncio.timeout_at(deadline_s):
@@ -218,18 +248,22 @@ class Server:
         except ConnectionError:
             raise
         except Exception as err:
-            told = wire.error(self._refused(err, request.path))
+            seen.refused = self._refused(err, request.path)
+            told = wire.error(seen.refused)
             await response.write(event(told, "error" if wire.names_errors else None))
         await response.write_eof()
         return response
 
-    async def _decide(self, fields: dict[str, Any], name: str) -> web.Response:
+    async def _decide(self, fields: dict[str, Any], name: str, seen: Seen) -> web.Response:
         if not isinstance(self.engine, LabelEngine):
             raise RefusedError(
                 404, f"{self.engine.name} decides nothing here. Ask it at /v1/chat/completions."
             )
-        document, headers = await decided(fields, self.engine, name)
-        return _json(200, document, headers)
+        seen.ask = _decisions.read_ask(fields)
+        document, headers = await _decisions.decided(fields, self.engine, name)
+        seen.answering = Answering(0, no_pieces(), headers)
+        seen.add(Piece(0, document["choice"], (), "stop", 1))
+        return _json(200, document)
 
     async def _body(self, request: web.BaseRequest) -> bytes:
         limit = self._config.max_body_bytes
@@ -273,6 +307,10 @@ class Server:
             "object": "model",
             "created": 0,
             "owned_by": "stillhouse",
+            "stillhouse": {
+                "version": version_of(self.engine),
+                "watermark": watermark_of(self.engine),
+            },
         }
         name = unquote(raw_path.partition("?")[0].removeprefix(_MODELS)).strip("/")
         if not name:
@@ -290,8 +328,9 @@ class Server:
             raise RefusedError(405, f"{path} takes GET, and this is {request.method}.")
         if path == "/health":
             status = 503 if self._host.is_stopping else 200
-            return _json(status, {"status": "stopping" if self._host.is_stopping else "ok"})
-        text = self.metrics.page(self.engine.num_running)
+            told = {"status": "stopping" if self._host.is_stopping else "ok"}
+            return _json(status, told | self._observer.health())
+        text = self.metrics.page(self.engine.num_running) + self._observer.metrics()
         return web.Response(body=text.encode(), content_type="text/plain", charset="utf-8")
 
 

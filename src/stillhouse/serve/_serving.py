@@ -3,14 +3,16 @@
 import asyncio
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillhouse.artifacts import Artifact, check_files, open_artifact
+from stillhouse.artifacts import Artifact, check_files, file_sha256, open_artifact
 from stillhouse.errors import ConfigError
 from stillhouse.serve._ask import Engine
 from stillhouse.serve._config import ServeConfig
+from stillhouse.serve._marked import open_mark
+from stillhouse.watermark import SCHEMES, Scheme
 
 if TYPE_CHECKING:
     from stillhouse.serve._server import Server
@@ -20,7 +22,12 @@ _UPSTREAM_KEY = "STILLHOUSE_API_KEY"  # as for teachers that are given by their 
 
 
 def open_engine(
-    student: str, config: ServeConfig, *, teacher: str | None = None, memory: Path | None = None
+    student: str,
+    config: ServeConfig,
+    *,
+    teacher: str | None = None,
+    memory: Path | None = None,
+    schemes: Mapping[str, Scheme] = SCHEMES,
 ) -> Engine:
     """What answers for a student.
 
@@ -34,13 +41,17 @@ def open_engine(
         teacher: Of a cascade: the address `http(s)://host/v1#model` that answers what the student
             may not.
         memory: Of a cascade: where its watch is kept; None for a file beside its folder.
+        schemes: What can mark answers, where the config has a watermark.
 
     Raises:
-        ConfigError: nothing is there that can be served, or a cascade and its teacher do not come
-            together.
+        ConfigError: nothing is there that can be served, a cascade and its teacher do not come
+            together, or answers are to be marked and cannot be.
         IntegrityError: the files are damaged.
         MissingDependencyError: torch or an encoder's packages are not installed.
     """
+    watermark = None
+    if config.watermark is not None:
+        watermark = open_mark(student, config.watermark, schemes)
     folder = Path(student)
     artifact = None
     if student and (folder / "manifest.json").is_file():
@@ -68,7 +79,19 @@ def open_engine(
     from stillhouse.models import load_model
     from stillhouse.serve._local import LocalEngine
 
-    return LocalEngine(load_model(student), slots=config.slots, max_tokens=config.max_tokens)
+    model = load_model(student)
+    engine = LocalEngine(
+        model, slots=config.slots, max_tokens=config.max_tokens, watermark=watermark
+    )
+    if artifact is not None:
+        engine.version = _version(artifact.manifest_sha256)
+    elif model.revision is not None:
+        engine.version = _version(model.revision)
+    return engine
+
+
+def _version(sha256: str) -> str:
+    return sha256[:12]
 
 
 def _labels(artifact: Artifact) -> Engine:
@@ -78,7 +101,9 @@ def _labels(artifact: Artifact) -> Engine:
 
     task = task_of(artifact.manifest.results)
     name = artifact.path.resolve().name
-    return LabelEngine(load_classifier(artifact.path), task, name=name)
+    engine = LabelEngine(load_classifier(artifact.path), task, name=name)
+    engine.version = _version(artifact.manifest_sha256)
+    return engine
 
 
 def _cascade(folder: Path, config: ServeConfig, teacher: str | None, memory: Path | None) -> Engine:
@@ -125,13 +150,15 @@ def _llamacpp(path: Path, config: ServeConfig) -> Engine:
     context = min(header.context_length or _GGUF_CONTEXT, _GGUF_CONTEXT)
     serving = LlamaServing(name=header.name, key=key, slots=config.slots, context=context)
     running = [start_llama_server(path, serving)]
-    return UpstreamEngine(
+    engine = UpstreamEngine(
         f"{running[0].listening_address}/v1",
         header.name,
         key=key,
         max_tokens=config.max_tokens,
         release=running.clear,  # it stops when it is forgotten
     )
+    engine.version = _version(file_sha256(path))
+    return engine
 
 
 def _remote(given: str, config: ServeConfig) -> Engine:

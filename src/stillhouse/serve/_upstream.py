@@ -13,12 +13,15 @@ import orjson
 
 from stillhouse.chat import with_tools
 from stillhouse.records import FinishReason, Message
-from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError, TokenScore
+from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError, TokenScore, no_pieces
+from stillhouse.serve._headers import UNKNOWN_VERSION
+from stillhouse.serve._seen import call_headers
 from stillhouse.serve._tools import tool_schema
 
 _CONNECT_S = 10.0
 _LONGEST_TOLD = 300  # characters of an upstream's error
 _REASONS: Mapping[str, FinishReason] = {"length": "length", "content_filter": "content_filter"}
+_JSON = {"Content-Type": "application/json"}
 _CALLERS_FAULT = (400, 404, 413, 422)
 
 
@@ -48,6 +51,7 @@ class UpstreamEngine:
     ) -> None:
         self.name = name or model
         self.num_running = 0
+        self.version = UNKNOWN_VERSION
         self._base_url = base_url.rstrip("/")
         self._model = model
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -67,14 +71,14 @@ class UpstreamEngine:
             response = await self._session.post(
                 f"{self._base_url}/{path}",
                 data=orjson.dumps(self._body(ask)),
-                headers={"Content-Type": "application/json", **self._headers},
+                headers={**_JSON, **self._headers, **call_headers(self._model)},
             )
         except (aiohttp.ClientError, TimeoutError) as err:
             raise RefusedError(502, f"The engine of {self.name} is not reached.") from err
         if response.status != 200:
             raise await _refusal(response, self.name)
         self.num_running += 1
-        answering = Answering(0, _nothing(), stop=_Stop(self, response))
+        answering = Answering(0, no_pieces(), stop=_Stop(self, response))
         answering.pieces = _pieces(response, answering, ask, self.name)
         return answering
 
@@ -131,11 +135,6 @@ class _Stop:
             self._is_over = True
             self._engine.num_running -= 1
             self._response.close()
-
-
-async def _nothing() -> AsyncIterator[Piece]:
-    return
-    yield  # pragma: no cover
 
 
 async def _pieces(

@@ -59,7 +59,12 @@ def _hidden_answer(answer: dict[str, Any], has_hashes: bool) -> dict[str, Any]:
 def _scrubbed(row: dict[str, Any], scrub: Scrub) -> dict[str, Any]:
     """All texts of the row in one go, so that what is equal gets the same placeholder."""
     found: list[str] = []
-    _each_text(row, lambda text: (found.append(text), text)[1])
+
+    def find(text: str) -> str:
+        found.append(text)
+        return text
+
+    _each_text(row, find)
     cleaned = scrub(found)
     if cleaned == found:
         return row

@@ -71,7 +71,7 @@ class LogFile:
             self._num_unsynced = 0
 
     def close(self) -> None:
-        """End it; a file without a line is removed. Errors are passed over: what was whole stays."""
+        """End it, whatever the disk says; a file without a line is removed."""
         with suppress(OSError):
             self.sync()
         with suppress(OSError):

@@ -60,7 +60,7 @@ class RequestRow(Record):
     """As the caller named it."""
     streamed: bool = False
     route: str
-    """Who answered: `student`, `teacher`, or `none` where nobody did."""
+    """Who answered: `student`, `teacher`, or `server` where neither did."""
     reason: str
     """Why."""
     confidence: float | None = None
@@ -86,7 +86,7 @@ class RequestRow(Record):
     seconds: float
     """From its arrival to its end."""
     status: int
-    """HTTP; 499 where the caller went away."""
+    """HTTP, or what it would have been where a stream had begun; 499 where the caller went away."""
     error: str | None = None
     """What the caller was told where it was refused."""
     cancelled: bool = False

@@ -1,0 +1,43 @@
+"""A student whose answers carry the mark of this deployment.
+
+No field of a request has a say in it. What cannot be marked is not served under a profile at all:
+an answer without the mark would pass for one of somebody else.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from stillhouse.artifacts import open_artifact
+from stillhouse.errors import ConfigError
+from stillhouse.watermark import Scheme, Watermark, open_watermark
+
+
+def open_mark(student: str, profile: Path, schemes: Mapping[str, Scheme]) -> Watermark:
+    """What marks a student's answers.
+
+    Raises:
+        ConfigError: the profile is wrong, or answers of this student cannot be marked.
+    """
+    obstacle = _obstacle(student)
+    if obstacle is not None:
+        raise ConfigError(
+            f"--watermark marks what a language model generates in this process, and {obstacle}. "
+            "Serve the folder that train wrote, or leave --watermark out."
+        )
+    return open_watermark(profile, schemes)
+
+
+def _obstacle(student: str) -> str | None:
+    """Why answers of a student cannot be marked; None where they can."""
+    if student.startswith(("http://", "https://")):
+        return f"{student} is run by another server"
+    folder = Path(student)
+    if folder.suffix == ".gguf":
+        return f"{student} is run by llama.cpp"
+    if student and (folder / "manifest.json").is_file():
+        kind = open_artifact(folder).manifest.kind
+        if kind == "classifier":
+            return f"{student} answers with labels"
+        if kind == "cascade":
+            return f"{student} is a cascade, whose teacher's answers would have no mark"
+    return None
