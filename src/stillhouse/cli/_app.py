@@ -24,6 +24,7 @@ from stillhouse.cli._proxy import proxy
 from stillhouse.cli._runs import demo, run
 from stillhouse.cli._scan import scan
 from stillhouse.cli._serve import serve
+from stillhouse.cli._served import served
 from stillhouse.cli._setup import doctor, init
 from stillhouse.cli._stages import capture, collect, curate, evaluate, train
 from stillhouse.cli._verify import verify
@@ -53,6 +54,7 @@ _COMMANDS = (
     benchmarks,
     chat,
     serve,
+    served,
     verify,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}

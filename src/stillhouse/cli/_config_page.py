@@ -125,10 +125,11 @@ def _commands() -> list[tuple[str, type]]:
     from stillhouse.evaluate import ArenaConfig, BenchmarksConfig, TaskEvaluateConfig
     from stillhouse.export import ExportConfig
     from stillhouse.fit import FitConfig
-    from stillhouse.pipeline import BakeoffConfig, ScanConfig, YieldConfig
+    from stillhouse.pipeline import BakeoffConfig, RoundConfig, ScanConfig, YieldConfig
     from stillhouse.serve import ServeConfig
 
     return [
+        ("the next round (`run --from-serve-log`)", RoundConfig),
         ("`stillhouse scan`", ScanConfig),
         ("`stillhouse bakeoff`", BakeoffConfig),
         ("`stillhouse proxy` (flags)", ProxyConfig),

@@ -16,6 +16,7 @@ class ExportFormat(StrEnum):
 
     auto = "auto"
     ledger = "ledger"
+    serve_log = "serve-log"
     openai = "openai"
     openai_evals = "openai-evals"
     anthropic = "anthropic"
@@ -29,7 +30,8 @@ def import_(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="An export (.jsonl, .ndjson, .json, .csv) or a ledger."
+            metavar="FILE",
+            help="An export (.jsonl, .ndjson, .json, .csv), a ledger, or a log of serve.",
         ),
     ],
     source_format: Annotated[

@@ -48,12 +48,21 @@ def run(
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of a config and stop.")
     ] = False,
+    from_serve_log: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-serve-log",
+            metavar="DIR",
+            help="Log of serve; CONFIG then is that of a next round (docs/serve.md).",
+        ),
+    ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Run every stage of a config, from prompts to report.
 
-    Stages whose inputs have not changed are skipped, and a stopped run goes on where it was.
+    Stages whose inputs have not changed are skipped, and a stopped run goes on where it was. With
+    the log of a server, what teachers answered while a student served makes the next student.
     """
     from stillhouse.pipeline import config_schema, read_config
 
@@ -64,6 +73,12 @@ def run(
         raise ConfigError("No config given. Run: stillhouse run CONFIG.yaml (init writes one).")
     out = out or Path(f"{config.stem}-run")
     command = f"stillhouse run {shlex.quote(str(config))} --out {shlex.quote(str(out))}"
+    if from_serve_log is not None:
+        from stillhouse.cli._round import run_round
+
+        command += f" --from-serve-log {shlex.quote(str(from_serve_log))}"
+        run_round(config, from_serve_log, out, command, Output(is_json=json, is_quiet=quiet))
+        return
     _run(read_config(config), out, config.parent, command, Output(is_json=json, is_quiet=quiet))
 
 

@@ -45,6 +45,13 @@ if TYPE_CHECKING:
     from stillhouse.evaluate._arena._arena import arena
     from stillhouse.evaluate._benchmarks._run import benchmarks
     from stillhouse.evaluate._evaluate import EvaluationRow, evaluate
+    from stillhouse.evaluate._service import (
+        Latency,
+        ServiceSummary,
+        Share,
+        VersionService,
+        service_summary,
+    )
     from stillhouse.evaluate._task._evaluate_task import evaluate_task
     from stillhouse.evaluate._task._measure._costs import logged_calls
     from stillhouse.evaluate._task._predictions import PredictionRow
@@ -71,6 +78,11 @@ __all__ = [
     "render_task_report",
     "TaskScorer",
     "logged_calls",
+    "service_summary",
+    "ServiceSummary",
+    "VersionService",
+    "Share",
+    "Latency",
     "arena",
     "ArenaConfig",
     "Ask",
@@ -98,6 +110,11 @@ _ON_DEMAND = {
     "PredictionRow": "_task._predictions",
     "TaskScorer": "_task._scorer",
     "logged_calls": "_task._measure._costs",
+    "service_summary": "_service",
+    "ServiceSummary": "_service",
+    "VersionService": "_service",
+    "Share": "_service",
+    "Latency": "_service",
     "arena": "_arena._arena",
     "benchmarks": "_benchmarks._run",
 }

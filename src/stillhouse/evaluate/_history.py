@@ -78,8 +78,9 @@ class History:
     def lineage_nodes(self, students: Mapping[str, Artifact]) -> list[LineageNode]:
         """The graph with the evaluation at its end; students carry their names in the report."""
         names = {artifact.path.resolve(): name for name, artifact in students.items()}
-        for node in self.nodes:
-            names.setdefault(node.path.resolve(), node.path.resolve().name)
+        for node in reversed(self.nodes):  # of two that are called alike, the later has the name
+            path = node.path.resolve()
+            names.setdefault(path, _free_name(path, set(names.values())))
         graph = [
             LineageNode(
                 name=names[path := node.path.resolve()],
@@ -113,3 +114,13 @@ class History:
 def _stage_name(node: Artifact) -> str:
     stage = node.manifest.stage
     return f"{stage} {node.path.name}" if stage in ("train", "fit") else stage
+
+
+def _free_name(path: Path, taken: set[str]) -> str:
+    """What a folder is called in a graph: its name, with as many folders above as tell it apart."""
+    parts = path.parts
+    for count in range(1, len(parts)):
+        name = "/".join(parts[-count:])
+        if name not in taken:
+            return name
+    return str(path)

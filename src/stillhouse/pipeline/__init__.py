@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from stillhouse.pipeline._asking import ledger_asking
     from stillhouse.pipeline._bakeoff import BakeoffOutcome, bakeoff
     from stillhouse.pipeline._bakeoff_config import BakeoffConfig
+    from stillhouse.pipeline._round import RoundOutcome, next_round
+    from stillhouse.pipeline._round_config import RoundConfig, read_round
     from stillhouse.pipeline._scan import scan
     from stillhouse.pipeline._scan_config import ScanConfig
     from stillhouse.pipeline._scan_results import PartResult, ScanResults, read_scan
@@ -44,6 +46,10 @@ __all__ = [
     "bakeoff",
     "BakeoffConfig",
     "BakeoffOutcome",
+    "next_round",
+    "RoundConfig",
+    "RoundOutcome",
+    "read_round",
     "scan",
     "ScanConfig",
     "ScanResults",
@@ -67,6 +73,10 @@ _LOADED_LATER = {
     "bakeoff": "_bakeoff",
     "BakeoffOutcome": "_bakeoff",
     "BakeoffConfig": "_bakeoff_config",
+    "next_round": "_round",
+    "RoundOutcome": "_round",
+    "RoundConfig": "_round_config",
+    "read_round": "_round_config",
     "scan": "_scan",
     "ScanConfig": "_scan_config",
     "ScanResults": "_scan_results",

@@ -12,11 +12,13 @@ from stillhouse.collect._imports._openai import dialect_of, read_call, read_eval
 from stillhouse.collect._imports._origin import Origin
 from stillhouse.collect._imports._plain import PlainFields, read_plain
 from stillhouse.collect._imports._promptfoo import read_result
+from stillhouse.collect._imports._served import SERVED, read_served
 from stillhouse.errors import ConfigError, DataError
 
 FormatName = Literal[
     "auto",
     "ledger",
+    "serve-log",
     "openai",
     "openai-evals",
     "anthropic",
@@ -117,6 +119,7 @@ FORMATS: dict[str, Format] = {
     entry.name: entry
     for entry in (
         Format("ledger", lambda row, _: RECORDED in row, lambda row, _: read_recorded(row)),
+        Format("serve-log", lambda row, _: SERVED in row, lambda row, _: read_served(row)),
         Format("promptfoo", _is_promptfoo, lambda row, _: read_result(row)),
         Format("openai-evals", _is_eval_item, lambda row, _: read_eval_item(row)),
         Format("langfuse", _is_langfuse, lambda row, _: read_observation(row)),

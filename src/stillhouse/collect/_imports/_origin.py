@@ -1,4 +1,4 @@
-"""What an import reads: a file of another tool, or a ledger of ours."""
+"""What an import reads: a file of another tool, a ledger of ours, or the log of a server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from typing import Protocol
 
 from stillhouse.artifacts import file_sha256
 from stillhouse.collect._imports._ledger import RECORDED
+from stillhouse.collect._imports._served import ServedOrigin
 from stillhouse.collect._imports._source import Row, check_source, read_source
 from stillhouse.errors import DataError
 from stillhouse.runlog import Ledger
@@ -43,14 +44,21 @@ class Origin(Protocol):
 
 
 @contextmanager
-def open_origin(path: Path) -> Iterator[Origin]:
-    """What is at `path`: a ledger where its suffix or first bytes say so.
+def open_origin(path: Path, *, counts_unchecked: bool = False) -> Iterator[Origin]:
+    """What is at `path`: a log in a folder, a ledger where its suffix or first bytes say so.
+
+    Args:
+        path: A file, or a folder.
+        counts_unchecked: Of a log: whether what the student answered counts like a teacher's
+            answer.
 
     Raises:
         ConfigError: it is missing, or of no type that is known.
         DataError: it changes while it is looked at, or is no ledger.
     """
-    if path.is_file() and (path.suffix == _LEDGER_SUFFIX or _begins_as_sqlite(path)):
+    if path.is_dir():
+        yield ServedOrigin(path, counts_unchecked=counts_unchecked)
+    elif path.is_file() and (path.suffix == _LEDGER_SUFFIX or _begins_as_sqlite(path)):
         with Ledger(path) as ledger:
             yield LedgerOrigin(path, ledger)
     else:

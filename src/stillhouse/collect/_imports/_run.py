@@ -61,6 +61,9 @@ class ImportConfig(Record):
     fields: PlainFields = PlainFields()
     max_failure_fraction: float = Field(default=0.05, ge=0.0, le=1.0)
     """The stage fails when a larger part of the rows cannot be read."""
+    unchecked_student_answers: bool = False
+    """Of a log of `serve`: whether answers of the student that nobody checked are taken too. Who
+    learns from them learns its own mistakes."""
 
 
 def import_completions(
@@ -79,7 +82,8 @@ def import_completions(
     a time; what is held is a hash for each distinct prompt.
 
     Args:
-        source: The export: `.jsonl`, `.ndjson`, `.json` or `.csv`; or a ledger.
+        source: The export: `.jsonl`, `.ndjson`, `.json` or `.csv`; a ledger; or the folder of a
+            log that `serve` wrote.
         out: Folder of the artefact; one that the same inputs made is returned as it is.
         config: How to import.
         config_given: What the user set, for the manifest.
@@ -94,7 +98,8 @@ def import_completions(
         DataError: the file breaks off, changes while it is read, or holds no answer.
         ConfigError: a path is wrong, or the format is not recognised.
     """
-    with open_origin(source) as origin:
+    counts_unchecked = config.unchecked_student_answers
+    with open_origin(source, counts_unchecked=counts_unchecked) as origin:
         chosen = choose_format(config.format, origin, config.fields)
         resolved = {
             **config.model_dump(mode="json"),

@@ -16,6 +16,7 @@ from stillhouse.artifacts import (
     open_artifact,
 )
 from stillhouse.evaluate._history import History
+from stillhouse.evaluate._service import ServiceSummary, service_summary
 from stillhouse.evaluate._task._conclude import Inputs, conclude
 from stillhouse.evaluate._task._config import TaskEvaluateConfig
 from stillhouse.evaluate._task._contamination import contamination_of
@@ -32,7 +33,7 @@ from stillhouse.evaluate._task._systems._open import is_classifier, require_stud
 from stillhouse.evaluate._task._validation import read_validation
 from stillhouse.graders import agreement_grader
 from stillhouse.provenance import lineage
-from stillhouse.records import Usage
+from stillhouse.records import Usage, content_hash
 from stillhouse.runlog import Listener, Ticker, ignore_progress
 from stillhouse.tasks import TaskAnswer, task_of
 
@@ -51,6 +52,7 @@ def evaluate_task(
     replace: bool = False,
     on_progress: Listener = ignore_progress,
     learning_curve: Sequence[LearningPoint] = (),
+    service_log: Path | None = None,
 ) -> Artifact:
     """Judge students of a task on the dataset's held-out messages.
 
@@ -66,6 +68,8 @@ def evaluate_task(
         replace: Whether a finished artefact of other inputs in the way is removed.
         on_progress: Told about the answers that are given.
         learning_curve: Points to draw, from trainings on parts of the teacher's answers.
+        service_log: The log of a server, which the report tells about: how the student before these
+            did in service.
 
     Returns:
         An artefact of the kind `evaluation` with `results.json`, `report.html` and rows
@@ -89,6 +93,9 @@ def evaluate_task(
         "title": title,
         "command": command,
     }
+    service = None if service_log is None else service_summary(service_log)
+    if service is not None:
+        resolved["service_sha256"] = content_hash(service)
     if is_up_to_date(out, stage=_STAGE, config=resolved, parents=parents):
         return open_artifact(out)
     task = task_of(parent.manifest.results)
@@ -111,6 +118,7 @@ def evaluate_task(
             title=title,
             command=command,
             learning_curve=tuple(learning_curve),
+            service=service,
             on_progress=on_progress,
         )
     finally:
@@ -132,6 +140,7 @@ class _Judging:
         title: str,
         command: str,
         learning_curve: tuple[LearningPoint, ...],
+        service: ServiceSummary | None,
         on_progress: Listener,
     ) -> Artifact:
         """Measure everything and write rows, results, report and manifest."""
@@ -152,7 +161,7 @@ class _Judging:
         scored = {one.facts.name: one.scored for one in measured}
         writer.write_rows("predictions", prediction_rows(self.held_out, scored), PredictionRow)
         writer.new_file("results.json").write_bytes(results.to_bytes())
-        report = render_task_report(results, self._run_facts(results, command))
+        report = render_task_report(results, self._run_facts(results, command, service))
         writer.new_file("report.html").write_text(report, encoding="utf-8")
         return self._finish(writer, results)
 
@@ -202,7 +211,9 @@ class _Judging:
             invalid_answers=problem_counts(rows),
         )
 
-    def _run_facts(self, results: TaskResults, command: str) -> RunFacts:
+    def _run_facts(
+        self, results: TaskResults, command: str, service: ServiceSummary | None
+    ) -> RunFacts:
         history = History.of([self.dataset, *self.students.values()])
         return RunFacts(
             stages=history.stage_costs(evaluate_s=results.seconds),
@@ -210,6 +221,7 @@ class _Judging:
             lineage=history.lineage_nodes(self.students),
             command=command or "stillhouse evaluate",
             environment=history.environment(),
+            service=service,
         )
 
     def _finish(self, writer: ArtifactWriter, results: TaskResults) -> Artifact:

@@ -1,0 +1,203 @@
+"""The next round: what teachers answered while a student served makes its successor."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from stillhouse.artifacts import Artifact
+from stillhouse.errors import ConfigError
+from stillhouse.pipeline._round_config import RoundConfig
+from stillhouse.pipeline._round_join import JoinConfig, join
+from stillhouse.pipeline._run import REPORT_NAME, RESULTS_NAME
+from stillhouse.pipeline._steps import StageEnd, StageListener, Step, ignore_stages, take
+from stillhouse.provenance import lineage
+from stillhouse.runlog import Listener, ignore_progress
+from stillhouse.tasks import task_of
+
+_IMPORTED, _COMPLETIONS, _DATASET = "served", "completions", "dataset"
+_STUDENT, _EVALUATION = "student", "evaluation"
+
+
+@dataclass(frozen=True)
+class RoundOutcome:
+    """What a round left.
+
+    Attributes:
+        artifacts: By stage name, in the order of the stages.
+        skipped: Names of the stages that were complete already.
+        seconds: How long it took this time.
+        report_path: The report, an HTML file.
+        results_path: What was measured, a JSON file.
+    """
+
+    artifacts: dict[str, Artifact]
+    skipped: tuple[str, ...]
+    seconds: float
+    report_path: Path
+    results_path: Path
+
+
+def next_round(
+    log: Path,
+    out: Path,
+    *,
+    config: RoundConfig,
+    config_dir: Path,
+    command: str = "stillhouse run --from-serve-log",
+    on_progress: Listener = ignore_progress,
+    on_stage: StageListener = ignore_stages,
+) -> RoundOutcome:
+    """Make the next student of a task from what its teacher answered while one served.
+
+    Fallbacks and audits become completions, beside those that the served student was made from.
+    Audited prompts are held out: they are drawn at random from all requests. Stages whose inputs
+    have not changed are skipped.
+
+    Args:
+        log: Folder of a log that serve wrote.
+        out: Gets `served`, `completions`, `dataset`, `student` and `evaluation`.
+        config: The round.
+        config_dir: What the path of the served folder is relative to.
+        command: What the report says reproduces it.
+        on_progress: Told where a stage stands.
+        on_stage: Told about each stage that is complete.
+
+    Raises:
+        ConfigError: what was served is no student of a task, or the log's folder is none.
+        StillhouseError: whatever a stage raises; complete stages stay complete.
+    """
+    started_s = time.monotonic()
+    run = _Round(_Served(config_dir / config.served), out, config, command, on_progress, on_stage)
+    run.answers(log)
+    run.make()
+    evaluation = run.judge(log)
+    return RoundOutcome(
+        artifacts={end.name: end.artifact for end in run.ends},
+        skipped=tuple(end.name for end in run.ends if end.is_skipped),
+        seconds=time.monotonic() - started_s,
+        report_path=evaluation.path / REPORT_NAME,
+        results_path=evaluation.path / RESULTS_NAME,
+    )
+
+
+class _Served:
+    """What was served, and what it was made from."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "manifest.json").is_file():
+            raise ConfigError(
+                f"{folder} holds no manifest.json. Set 'served' to the folder that was served, "
+                "which fit, train or certify wrote; it is relative to the config."
+            )
+        self.student = _last(folder, "classifier", "student")
+        self.dataset = _last(self.student.path, "dataset")
+        self.task = task_of(self.dataset.manifest.results)
+
+    def completions(self) -> Artifact:
+        """What its teacher had answered before it was made."""
+        return _last(self.dataset.path, "completions")
+
+
+def _last(folder: Path, *kinds: str) -> Artifact:
+    """What an artefact was made from, of these kinds; the nearest, itself included.
+
+    Raises:
+        ConfigError: it was made from none.
+    """
+    nodes = lineage(folder).nodes  # parents first
+    for node in reversed(nodes):
+        if node.manifest.kind in kinds:
+            return node
+    raise ConfigError(
+        f"{folder} was made from no {' or '.join(kinds)}. Set 'served' to what fit, train or "
+        "certify wrote; where earlier answers are gone, set joins_earlier to false."
+    )
+
+
+class _Round:
+    """One round, stage by stage."""
+
+    def __init__(
+        self,
+        served: _Served,
+        out: Path,
+        config: RoundConfig,
+        command: str,
+        on_progress: Listener,
+        on_stage: StageListener,
+    ) -> None:
+        self._served = served
+        self._out = out
+        self._config = config
+        self._command = command
+        self._on_progress = on_progress
+        self._on_stage = on_stage
+        self.ends: list[StageEnd] = []
+
+    def answers(self, log: Path) -> None:
+        """What teachers answered, in service and before, curated."""
+        from stillhouse.collect import import_completions
+        from stillhouse.curate import curate
+
+        imported, joined, dataset = (
+            self._out / name for name in (_IMPORTED, _COMPLETIONS, _DATASET)
+        )
+        settings = self._config.import_.model_copy(update={"format": "serve-log"})
+        stage = partial(import_completions, log, imported)
+        completions = self._take("import", imported, settings, stage)
+        if self._config.joins_earlier:
+            collections = [self._served.completions(), completions]
+            completions = self._take(
+                "join", joined, JoinConfig(), partial(join, collections, joined)
+            )
+        stage = partial(curate, completions.path, dataset, task=self._served.task)
+        self._take("curate", dataset, self._config.curate, stage)
+
+    def make(self) -> None:
+        """The student."""
+        folder, dataset = self._out / _STUDENT, self._out / _DATASET
+        if self._served.student.manifest.kind == "student":
+            from stillhouse.train import train
+
+            self._take("train", folder, self._config.train, partial(train, dataset, folder))
+            return
+        from stillhouse.fit import fit
+
+        settings = self._config.fit or _as_before(self._served.student)
+        self._take("fit", folder, settings, partial(fit, dataset, folder))
+
+    def judge(self, log: Path) -> Artifact:
+        """The student on what was held out, beside how the one before did in service."""
+        from stillhouse.evaluate import evaluate_task
+
+        folder = self._out / _EVALUATION
+        stage = partial(
+            evaluate_task,
+            self._out / _DATASET,
+            folder,
+            students={_STUDENT: self._out / _STUDENT},
+            title=self._config.title,
+            command=self._command,
+            service_log=log,
+        )
+        return self._take("evaluate", folder, self._config.evaluate, stage)
+
+    def _take(
+        self, name: str, out: Path, settings: Any, stage: Callable[..., Artifact]
+    ) -> Artifact:
+        end = take(Step(name, out, settings, stage), self._on_progress)
+        self.ends.append(end)
+        self._on_stage(end)
+        return end.artifact
+
+
+def _as_before(student: Artifact) -> Any:
+    """The settings that the served student was fitted with."""
+    from stillhouse.fit import FitConfig
+
+    known = FitConfig.model_fields
+    given = {name: value for name, value in student.manifest.config.items() if name in known}
+    return FitConfig.model_validate(given)
