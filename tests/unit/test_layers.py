@@ -13,7 +13,7 @@ import stillhouse
 ROOMS = [f"stillhouse.{found.name}" for found in pkgutil.iter_modules(stillhouse.__path__)]
 HEAVY = {"torch", "transformers", "xllamacpp", "gguf", "peft", "tokenizers"}
 LIGHT_ROOMS = ["errors", "records", "settings", "artifacts", "runlog", "provenance", "statistics"]
-LIGHT_ROOMS += ["tasks", "pages", "graders", "cascade"]
+LIGHT_ROOMS += ["tasks", "pages", "graders", "cascade", "scrubbing", "servicelog", "watermark"]
 LIGHT_STAGES = ["teachers", "collect", "curate"]
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from stillhouse.serve._observer import Observer
 from stillhouse.servicelog import AuditRow, LogConfig, LogWriter, RequestRow, read_log
 
 CHAT = "/v1/chat/completions"
-ROWS = bank_rows(1200, held_out=600)
+ROWS = bank_rows(500, held_out=200)
 STRANGE = "zyxw vuts qponm zyxw 9999 vuts"
 
 
@@ -246,51 +246,83 @@ serve(SlowEngine(0.0), ServeConfig(port=0, log=log), on_ready=lambda s: print(s.
 """
 
 
-def test_a_full_disk_stops_no_answer_and_the_log_goes_on_when_there_is_room(
-    tmp_path: Path,
-) -> None:
-    root = Path(__file__).resolve().parents[2]
-    child = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(tmp_path)],
-        cwd=root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+class ServerProcess:
+    """A server in a process of its own that logs."""
+
+    def __init__(self, folder: Path) -> None:
+        root = Path(__file__).resolve().parents[2]
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", SERVER, str(folder)],
+            cwd=root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.child.stdout is not None
+        self._port = int(self.child.stdout.readline().strip().rpartition(":")[2])
+
+    def get(self, path: str, body: str | None = None) -> str:
+        with closing(http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)) as connection:
+            connection.request("GET" if body is None else "POST", path, body)
+            response = connection.getresponse()
+            assert response.status == 200
+            return response.read().decode()
+
+    def until(self, state: str) -> dict[str, Any]:
+        """Ask until the log is in that state."""
+        for _ in range(200):
+            self.get(CHAT, json.dumps(asked("hello")))
+            told = json.loads(self.get("/health"))
+            if told["log"]["state"] == state:
+                return dict(told["log"])
+        raise AssertionError(f"it was never {state}")
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> str:
+        """What it said on stderr."""
+        self.child.send_signal(number)
+        return self.child.communicate(timeout=20)[1]
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[ServerProcess]:
+    process = ServerProcess(tmp_path)
     try:
-        assert child.stdout is not None
-        port = int(child.stdout.readline().strip().rpartition(":")[2])
-
-        def get(path: str, body: str | None = None) -> str:
-            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-                connection.request("GET" if body is None else "POST", path, body)
-                response = connection.getresponse()
-                assert response.status == 200
-                return response.read().decode()
-
-        def until(state: str) -> dict[str, Any]:
-            for _ in range(200):
-                get(CHAT, json.dumps(asked("hello")))
-                told = json.loads(get("/health"))
-                if told["log"]["state"] == state:
-                    return dict(told["log"])
-            raise AssertionError(f"it was never {state}")
-
-        assert until("writing")["dropped"] == 0
-        unlimited = resource.RLIM_INFINITY
-        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (0, unlimited))
-        assert until("failing")["dropped"] > 0
-        assert "stillhouse_log_failing 1" in get("/metrics")
-        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
-        dropped = until("writing")["dropped"]
-        page = get("/metrics")
-        assert f'stillhouse_log_dropped_total{{reason="disk"}} {dropped}\n' in page
-        assert "stillhouse_log_failing 0" in page
+        yield process
     finally:
-        child.send_signal(signal.SIGTERM)
-        _, told = child.communicate(timeout=20)
-    assert told.count("answered and not logged") == 1
+        process.child.kill()
+        process.child.communicate()
+
+
+def test_a_full_disk_stops_no_answer_and_the_log_goes_on_when_there_is_room(
+    tmp_path: Path, process: ServerProcess
+) -> None:
+    assert process.until("writing")["dropped"] == 0
+    pid, unlimited = process.child.pid, resource.RLIM_INFINITY
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, unlimited))
+    assert process.until("failing")["dropped"] > 0
+    assert "stillhouse_log_failing 1" in process.get("/metrics")
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (unlimited, unlimited))
+    dropped = process.until("writing")["dropped"]
+    page = process.get("/metrics")
+    assert f'stillhouse_log_dropped_total{{reason="disk"}} {dropped}\n' in page
+    assert "stillhouse_log_failing 0" in page
+    assert process.end().count("answered and not logged") == 1
     assert all(row.status == 200 for row in requests_in(tmp_path))
+
+
+def test_a_server_that_is_killed_leaves_what_it_had_answered(
+    tmp_path: Path, process: ServerProcess
+) -> None:
+    for number in range(20):
+        process.get(CHAT, json.dumps(asked(f"question {number}")))
+    written = "stillhouse_log_rows_total 20\n"
+    for _ in range(100):
+        if written in process.get("/metrics"):
+            break
+        time.sleep(0.01)
+    process.end(signal.SIGKILL)
+    questions = [row.asked.messages[0].content for row in requests_in(tmp_path) if row.asked]
+    assert questions == [f"question {number}" for number in range(20)]
 
 
 def test_a_log_costs_the_loop_less_than_50_microseconds_a_request(tmp_path: Path) -> None:

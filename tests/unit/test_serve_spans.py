@@ -1,10 +1,13 @@
 """Requests as OpenTelemetry spans, kept in memory."""
 
+import gzip
+import http.server
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from serve_cases import RunningServer
@@ -153,6 +156,54 @@ def test_spans_that_are_off_load_nothing() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """Takes what an exporter sends."""
+
+    sent: ClassVar[list[tuple[str, bytes]]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        type(self).sent.append((self.path, body))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+
+def test_spans_go_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{collector.server_port}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", address)
+        monkeypatch.setenv("OTEL_SERVICE_NAME", "bank")
+        with RunningServer(EchoEngine(), spans=True) as server:
+            server.ask(CHAT, **asked("a secret", model="m"))
+        collector.shutdown()
+    (sent,) = Collector.sent
+    assert sent[0] == "/v1/traces"
+    body = gzip.decompress(sent[1]) if sent[1][:2] == b"\x1f\x8b" else sent[1]
+    assert b"chat m" in body
+    assert b"gen_ai.operation.name" in body
+    assert b"bank" in body
+    assert b"secret" not in body
+
+
+def test_spans_without_opentelemetry_say_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['opentelemetry'] = None\n"
+        "from stillhouse.errors import MissingDependencyError\n"
+        "from stillhouse.serve._spans import open_tracing\n"
+        "try:\n    open_tracing(has_content=False)\n"
+        "except MissingDependencyError as err:\n    print(err)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "stillhouse[otel]" in done.stdout
 
 
 def test_content_without_spans_is_refused() -> None:

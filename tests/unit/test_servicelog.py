@@ -7,11 +7,14 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stillhouse.errors import ConfigError, DataError
 from stillhouse.scrubbing import scrub_texts
@@ -79,14 +82,14 @@ def test_nobody_else_may_read_a_log(tmp_path: Path) -> None:
 
 def test_a_full_file_is_followed_by_another(tmp_path: Path) -> None:
     writer = LogWriter(LogConfig(folder=tmp_path, max_file_bytes=4096))
-    for number in range(30):
-        writer.put(lambda number=number: a_row(number, "x" * 500))  # type: ignore[misc]
+    for number in range(12):
+        writer.put(lambda number=number: a_row(number, "x" * 700))  # type: ignore[misc]
         assert writer.flush()
     writer.close()
     files = sorted(tmp_path.iterdir())
-    assert len(files) > 3
+    assert len(files) == 4
     assert all(4096 <= file.stat().st_size < 6000 for file in files[:-1])
-    assert [row.id for row in read_log(tmp_path)] == [f"r{number}" for number in range(30)]
+    assert [row.id for row in read_log(tmp_path)] == [f"r{number}" for number in range(12)]
 
 
 def test_several_processes_write_files_of_their_own(tmp_path: Path) -> None:
@@ -113,6 +116,22 @@ def test_half_lines_and_rubbish_are_skipped_and_counted(tmp_path: Path) -> None:
     assert (log.num_rows, log.num_torn, log.num_damaged) == (2, 1, 3)
     assert [row.id for row in log] == ["r0", "r1"]  # and once more, with the same counts
     assert (log.num_rows, log.num_torn, log.num_damaged) == (2, 1, 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cut=st.integers(0, 3000), flips=st.lists(st.integers(0, 3000), max_size=3))
+def test_whatever_is_cut_or_flipped_costs_no_other_line(cut: int, flips: list[int]) -> None:
+    lines = [json.dumps(a_row(number)).encode() + b"\n" for number in range(5)]
+    raw = bytearray(b"".join(lines)[:cut])
+    for place in flips:
+        if place < len(raw):
+            raw[place] ^= 0x80  # no byte of ASCII any more, so that its line is none
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "requests-1.jsonl").write_bytes(raw)
+        log = read_log(Path(folder))
+        found = [row.id for row in log]
+    ended = bytes(raw).split(b"\n")[:-1]  # what comes after the last end is no line
+    assert found == [f"r{n}" for n, line in enumerate(lines) if line[:-1] in ended]
 
 
 def test_a_log_of_a_later_version_is_refused(tmp_path: Path) -> None:

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import small_models
 import torch
+from cli_process import run_here
 from serve_cases import RunningServer
 from test_models_constrained import Only, feed, options_of
+from test_serve_log import cascade as cascade
 
+from stillhouse.cascade import open_cascade
 from stillhouse.errors import ConfigError
 from stillhouse.models import GenerationJob, LanguageModel, generate
 from stillhouse.models._constrained_draw import draw_within
@@ -190,17 +193,28 @@ def test_a_deployment_marks_whatever_its_clients_say(model: LanguageModel, tmp_p
 
 
 def test_what_cannot_be_marked_is_not_served_under_a_profile(
-    profile: Path, tmp_path: Path, tiny_folder: Path
+    profile: Path, tmp_path: Path, tiny_folder: Path, cascade: Path
 ) -> None:
     config = ServeConfig(watermark=profile)
+    teacher = "http://127.0.0.1:1/v1#m"
     for student, why in (
+        (str(open_cascade(cascade).student.path), "answers with labels"),
+        (str(cascade), "whose teacher's answers would have no mark"),
         ("http://127.0.0.1:1/v1#m", "run by another server"),
         (str(tmp_path / "student.gguf"), "run by llama.cpp"),
     ):
         with pytest.raises(ConfigError, match=why):
-            open_engine(student, config, schemes=SCHEMES)
+            open_engine(student, config, teacher=teacher, schemes=SCHEMES)
     with pytest.raises(ConfigError, match="there is none"):
         open_engine(str(tiny_folder), config)
     engine = open_engine(str(tiny_folder), config, schemes=SCHEMES)
     assert isinstance(engine, LocalEngine)
     assert engine.watermark == "prod-2026"
+
+
+def test_the_command_line_refuses_a_profile_that_nothing_marks_by(
+    profile: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = run_here(capsys, "serve", str(tiny_folder), "--watermark", str(profile), "--port", "0")
+    assert ran.code == 2
+    assert "asks for the scheme 'green-half', and there is none" in ran.err

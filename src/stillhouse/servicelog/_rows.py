@@ -34,6 +34,7 @@ class LogAnswer(Record):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     text: str | None = None
+    """As it was written, calls of tools in the student's own form."""
     finish_reason: str | None = None
     """Null where it was not ended."""
     num_tokens: int = 0
