@@ -19,6 +19,7 @@ from stillhouse.classifiers import load_classifier, probabilities
 from stillhouse.collect import ImportConfig, import_completions
 from stillhouse.curate import CurateConfig, curate
 from stillhouse.errors import ConfigError
+from stillhouse.evaluate import read_task_results
 from stillhouse.fit import FitConfig, fit
 from stillhouse.pipeline import RoundConfig, next_round, read_round
 from stillhouse.records import Completion, Prompt
@@ -210,6 +211,19 @@ def test_the_command_line_runs_a_round(
     document = json.loads(ran.out)
     assert set(document["artifacts"]) == {"import", "join", "curate", "fit", "evaluate"}
     assert document["results"]["counts"]["held_out"] > 300
+
+
+def test_a_report_on_a_task_tells_about_a_log_that_is_given(
+    first: Path, log: Path, second: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(second / "dataset"), str(second / "student"), "--out", str(first / "told")]
+    ran = run_here(capsys, "evaluate", *words, "--service-log", str(log))
+    assert ran.code == 0, ran.err
+    service = read_task_results(first / "told" / "results.json").service
+    assert service is not None
+    assert service.total.requests == 400
+    assert run_here(capsys, "evaluate", *words, "--force").code == 0
+    assert read_task_results(first / "told" / "results.json").service is None
 
 
 def test_a_round_needs_a_student_of_a_task(tmp_path: Path, first: Path, log: Path) -> None:

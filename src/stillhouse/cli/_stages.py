@@ -267,6 +267,10 @@ def evaluate(
     teacher: TeacherOption = "local:",
     out: OutOption = Path("evaluation"),
     title: Annotated[str, typer.Option(help="Of the report.")] = "Student and teacher",
+    service_log: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Of a task: log of serve, which the report tells about."),
+    ] = None,
     settings: SetOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -279,9 +283,10 @@ def evaluate(
     """
     words = ["stillhouse", "evaluate", str(dataset), *students, "--teacher", teacher]
     words += ["--out", str(out), "--title", title]
+    words += ["--service-log", str(service_log)] if service_log is not None else []
     words += [word for assignment in settings or () for word in ("--set", assignment)]
     named = _named_students(students)
-    stage, config_type = _measuring(dataset, teacher)
+    stage, config_type = _measuring(dataset, teacher, service_log)
     run_stage(
         partial(
             stage,
@@ -299,14 +304,21 @@ def evaluate(
     )
 
 
-def _measuring(dataset: Path, teacher: str) -> "tuple[Callable[..., Artifact], type[BaseModel]]":
+def _measuring(
+    dataset: Path, teacher: str, service_log: Path | None
+) -> "tuple[Callable[..., Artifact], type[BaseModel]]":
     """The stage that suits the dataset, and its settings: answers to a task, or distributions."""
     from stillhouse.artifacts import open_artifact
 
     if "task" in open_artifact(dataset, kind="dataset").manifest.results:
         from stillhouse.evaluate import TaskEvaluateConfig, evaluate_task
 
-        return evaluate_task, TaskEvaluateConfig
+        return partial(evaluate_task, service_log=service_log), TaskEvaluateConfig
+    if service_log is not None:
+        raise ConfigError(
+            f"{dataset} was curated without a task, and only the report on one tells about a log. "
+            f"Leave --service-log out, and run: stillhouse served {service_log}"
+        )
     from stillhouse.evaluate import EvaluateConfig
     from stillhouse.evaluate import evaluate as stage
 

@@ -30,6 +30,12 @@ from stillhouse.evaluate._benchmarks import (
 from stillhouse.evaluate._config import EvaluateConfig, Goals
 from stillhouse.evaluate._report import render_report
 from stillhouse.evaluate._results import Estimate, EvaluationResults, read_results
+from stillhouse.evaluate._service_records import (
+    Latency,
+    ServiceSummary,
+    Share,
+    VersionService,
+)
 from stillhouse.evaluate._task import (
     LearningPoint,
     SystemResult,
@@ -45,13 +51,7 @@ if TYPE_CHECKING:
     from stillhouse.evaluate._arena._arena import arena
     from stillhouse.evaluate._benchmarks._run import benchmarks
     from stillhouse.evaluate._evaluate import EvaluationRow, evaluate
-    from stillhouse.evaluate._service import (
-        Latency,
-        ServiceSummary,
-        Share,
-        VersionService,
-        service_summary,
-    )
+    from stillhouse.evaluate._service import service_summary
     from stillhouse.evaluate._task._evaluate_task import evaluate_task
     from stillhouse.evaluate._task._measure._costs import logged_calls
     from stillhouse.evaluate._task._predictions import PredictionRow
@@ -111,10 +111,6 @@ _ON_DEMAND = {
     "TaskScorer": "_task._scorer",
     "logged_calls": "_task._measure._costs",
     "service_summary": "_service",
-    "ServiceSummary": "_service",
-    "VersionService": "_service",
-    "Share": "_service",
-    "Latency": "_service",
     "arena": "_arena._arena",
     "benchmarks": "_benchmarks._run",
 }

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, sleep
 from typing import Literal
 
 import orjson
@@ -196,6 +196,9 @@ class LogWriter:
             logger.warning("requests are logged again; %d were not", self._counts.dropped_disk)
 
     def _line(self, make: MakeRow) -> bytes | None:
+        # The event loop may wait for this thread at each of its system calls: without a break
+        # between rows it would, for as long as a switch interval each time.
+        sleep(0)
         try:
             row = prepared(make(), self.config.content, self._scrub)
             return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
+from stillhouse.evaluate._service_records import ServiceSummary
 from stillhouse.evaluate._task._assumptions import assumptions, warnings
 from stillhouse.evaluate._task._choice import Choice, choose
 from stillhouse.evaluate._task._comparing import compare_all, compare_with_itself
@@ -50,6 +51,7 @@ class Inputs:
         missing: Systems that could not be shown, with the reason.
         validation: By student, its answers to rows that it did not learn from.
         started_s: On the clock of `time.monotonic`.
+        service: How the student before did, where its log was given.
     """
 
     title: str
@@ -59,6 +61,7 @@ class Inputs:
     missing: dict[str, str]
     validation: dict[str, ValidationRows]
     started_s: float
+    service: ServiceSummary | None = None
 
 
 def conclude(analyst: Analyst, measured: Sequence[Measured], inputs: Inputs) -> TaskResults:
@@ -92,6 +95,7 @@ def conclude(analyst: Analyst, measured: Sequence[Measured], inputs: Inputs) -> 
         contamination=inputs.contamination,
         break_even=_break_even(analyst, systems),
         learning_curve=inputs.learning_curve,
+        service=inputs.service,
         failures=failures,
         failure_rule=rule,
         assumptions=assumptions(config, analyst.calls, systems),

@@ -16,7 +16,8 @@ from stillhouse.artifacts import (
     open_artifact,
 )
 from stillhouse.evaluate._history import History
-from stillhouse.evaluate._service import ServiceSummary, service_summary
+from stillhouse.evaluate._service import service_summary
+from stillhouse.evaluate._service_records import ServiceSummary
 from stillhouse.evaluate._task._conclude import Inputs, conclude
 from stillhouse.evaluate._task._config import TaskEvaluateConfig
 from stillhouse.evaluate._task._contamination import contamination_of
@@ -153,6 +154,7 @@ class _Judging:
             counts=self._counts(),
             contamination=self.contamination,
             learning_curve=learning_curve,
+            service=service,
             missing=missing,
             validation={name: read_validation(one) for name, one in self.students.items()},
             started_s=started_s,
@@ -161,7 +163,7 @@ class _Judging:
         scored = {one.facts.name: one.scored for one in measured}
         writer.write_rows("predictions", prediction_rows(self.held_out, scored), PredictionRow)
         writer.new_file("results.json").write_bytes(results.to_bytes())
-        report = render_task_report(results, self._run_facts(results, command, service))
+        report = render_task_report(results, self._run_facts(results, command))
         writer.new_file("report.html").write_text(report, encoding="utf-8")
         return self._finish(writer, results)
 
@@ -211,9 +213,7 @@ class _Judging:
             invalid_answers=problem_counts(rows),
         )
 
-    def _run_facts(
-        self, results: TaskResults, command: str, service: ServiceSummary | None
-    ) -> RunFacts:
+    def _run_facts(self, results: TaskResults, command: str) -> RunFacts:
         history = History.of([self.dataset, *self.students.values()])
         return RunFacts(
             stages=history.stage_costs(evaluate_s=results.seconds),
@@ -221,7 +221,6 @@ class _Judging:
             lineage=history.lineage_nodes(self.students),
             command=command or "stillhouse evaluate",
             environment=history.environment(),
-            service=service,
         )
 
     def _finish(self, writer: ArtifactWriter, results: TaskResults) -> Artifact:

@@ -7,6 +7,7 @@ import orjson
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from stillhouse.errors import IntegrityError
+from stillhouse.evaluate._service_records import ServiceSummary
 from stillhouse.evaluate._task._records import (
     BreakEven,
     FailureRow,
@@ -103,6 +104,8 @@ class TaskResults(Record):
     break_even: dict[str, BreakEven] = Field(default_factory=dict)
     """By student; empty where a price is unknown."""
     learning_curve: tuple[LearningPoint, ...] = ()
+    service: ServiceSummary | None = None
+    """How the student before did in service, where its log was given."""
     failures: tuple[FailureRow, ...] = ()
     """Of the recommended student."""
     failure_rule: str

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from stillhouse.evaluate._service import ServiceSummary
 from stillhouse.evaluate._task._report._break_even import break_even_figure, break_even_words
 from stillhouse.evaluate._task._report._claims import main_claims, other_claims
 from stillhouse.evaluate._task._report._curves import (
@@ -56,7 +55,6 @@ class RunFacts:
         lineage: Who was made from what.
         command: What a reader types to get the same.
         environment: What it ran on, in the order shown.
-        service: How the student before did in service, where a log says so.
     """
 
     stages: Sequence[StageCost] = ()
@@ -64,7 +62,6 @@ class RunFacts:
     lineage: Sequence[LineageNode] = ()
     command: str = "stillhouse evaluate"
     environment: Mapping[str, str] | None = None
-    service: ServiceSummary | None = None
 
 
 def render_task_report(results: TaskResults, run: RunFacts) -> str:
@@ -110,7 +107,7 @@ def render_task_report(results: TaskResults, run: RunFacts) -> str:
         scores=score_figure(student),
         length=length_words(student),
         facts=trust_facts(results),
-        service=None if run.service is None else service_rows(run.service),
+        service=None if results.service is None else service_rows(results.service),
         counts=run.counts,
         largest_count=max((row.num_in for row in run.counts), default=0),
         stages=stage_rows(run.stages),

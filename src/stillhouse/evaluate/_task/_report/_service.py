@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from stillhouse.evaluate._report._table import NOT_MEASURED, Cell
-from stillhouse.evaluate._service import Latency, ServiceSummary, Share, VersionService
+from stillhouse.evaluate._service_records import Latency, ServiceSummary, Share, VersionService
 from stillhouse.evaluate._task._report._words import NBSP, PER_CENT, milliseconds
 from stillhouse.pages import utc_text
 
