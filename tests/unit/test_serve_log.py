@@ -217,7 +217,9 @@ def test_decisions_are_rows(cascade: Path, tmp_path: Path) -> None:
     assert row.answers[0].text == json.loads(body)["choice"]
     assert row.asked is not None
     assert row.asked.messages[0].content == "my card was stolen"
-    assert row.confidence == float(headers["x-stillhouse-confidence"])
+    assert row.confidence is not None
+    assert f"{row.confidence:.4f}" == headers["x-stillhouse-confidence"]
+    assert row.confidence == json.loads(body)["probabilities"][row.answers[0].text]
 
 
 def test_what_is_private_is_not_written_unless_it_is_wanted(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import stat
@@ -18,7 +19,16 @@ from hypothesis import strategies as st
 
 from stillhouse.errors import ConfigError, DataError
 from stillhouse.scrubbing import scrub_texts
-from stillhouse.servicelog import AuditRow, LogConfig, LogWriter, RequestRow, prepared, read_log
+from stillhouse.servicelog import (
+    AuditRow,
+    LogAnswer,
+    LogAsked,
+    LogConfig,
+    LogWriter,
+    RequestRow,
+    prepared,
+    read_log,
+)
 
 
 def a_row(number: int = 0, text: str = "hello", **changes: Any) -> dict[str, Any]:
@@ -204,6 +214,15 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="Nothing can be logged"):
         LogWriter(LogConfig(folder=tmp_path / "file" / "log"))
+
+
+def test_the_page_names_every_field() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "serve.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    fields = {*RequestRow.model_fields, *AuditRow.model_fields}
+    fields |= {*LogAsked.model_fields, *LogAnswer.model_fields}
+    assert fields <= named
 
 
 WRITER = """

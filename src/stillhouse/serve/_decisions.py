@@ -9,6 +9,7 @@ from stillhouse.serve._chat import read_ask as read_chat_ask
 from stillhouse.serve._fields import texts, wrong
 from stillhouse.serve._labels import Decision, LabelEngine, answer_in, confidence_header
 from stillhouse.serve._openai_common import new_id
+from stillhouse.serve._seen import note
 
 _MOST_OPTIONS = 10_000
 
@@ -62,6 +63,7 @@ async def decided(
     if options:
         choice, shares = _among(options, decision)
         confidence = shares[choice]
+        note(confidence=confidence)
     else:
         choice = answer_in(decision)
     document = {

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from stillhouse.classifiers import Classifier, probabilities
 from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError
 from stillhouse.serve._headers import UNKNOWN_VERSION
+from stillhouse.serve._seen import note
 from stillhouse.tasks import Task, input_text, likeliest_answers
 
 Floats = npt.NDArray[np.float64]
@@ -91,6 +92,7 @@ class LabelEngine:
         shares = dict(zip(labels, row_L.tolist(), strict=True))
         answer = answers[0].text
         confidence = None if answer is None else float(confidences_N[0])
+        note(confidence=confidence)
         return Decision(answer, confidence, shares, novelty, began_s)
 
     async def open(self, ask: Ask) -> Answering:

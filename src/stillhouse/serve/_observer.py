@@ -125,7 +125,6 @@ def request_row(
 ) -> dict[str, Any]:
     """The row of a request; made in the thread of the log."""
     told, facts = told_of(seen), seen.facts
-    confidence = told.get("x-stillhouse-confidence")
     route = told["x-stillhouse-route"]
     answering = seen.answering
     return {
@@ -139,7 +138,7 @@ def request_row(
         "streamed": seen.is_streamed,
         "route": route,
         "reason": told["x-stillhouse-reason"],
-        "confidence": None if confidence is None else float(confidence),
+        "confidence": facts.get("confidence"),
         "novelty": facts.get("novelty"),
         "version": told.get("x-stillhouse-version", version),
         "teacher": facts.get("teacher") if route == "teacher" else None,

@@ -47,7 +47,7 @@ class Seen:
         is_streamed: Whether the answer comes piece by piece.
         ask: What it asks, once that is read.
         told: Headers that say who answers, and why.
-        facts: What else engines know: `novelty`, `is_audited`, `teacher`.
+        facts: What else engines know: `confidence`, `novelty`, `is_audited`, `teacher`.
         answering: The answer under way.
         answers: What was said, by choice.
         began_s: When the answer was begun; None where that is unknown.

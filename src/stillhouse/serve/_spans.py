@@ -167,7 +167,6 @@ def _at_ns(seen: Seen, moment_s: float) -> int:
 
 def _attributes(seen: Seen, operation: str, status: int) -> dict[str, Any]:
     told = told_of(seen)
-    confidence = told.get("x-stillhouse-confidence")
     found: dict[str, Any] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": _PROVIDER,
@@ -177,7 +176,7 @@ def _attributes(seen: Seen, operation: str, status: int) -> dict[str, Any]:
         "stillhouse.route": told["x-stillhouse-route"],
         "stillhouse.reason": told["x-stillhouse-reason"],
         "stillhouse.version": told.get("x-stillhouse-version"),
-        "stillhouse.confidence": None if confidence is None else float(confidence),
+        "stillhouse.confidence": seen.facts.get("confidence"),
         "stillhouse.novelty": seen.facts.get("novelty"),
     }
     if seen.ask is not None:
