@@ -10,7 +10,7 @@ import pytest
 from cli_process import run_here
 from fit_cases import LABELS, a_task, a_text
 from serve_cases import RunningServer
-from task_cases import collected, completion, prompt
+from task_cases import collected, completion, free_text, prompt
 from test_servicelog import a_row, an_audit, write
 
 from stillhouse.artifacts import open_artifact
@@ -19,13 +19,14 @@ from stillhouse.classifiers import load_classifier, probabilities
 from stillhouse.collect import ImportConfig, import_completions
 from stillhouse.curate import CurateConfig, curate
 from stillhouse.errors import ConfigError
-from stillhouse.evaluate import read_task_results
+from stillhouse.evaluate import TaskEvaluateConfig, read_task_results
 from stillhouse.fit import FitConfig, fit
 from stillhouse.pipeline import RoundConfig, next_round, read_round
 from stillhouse.records import Completion, Prompt
 from stillhouse.serve import Answering, Ask, Piece, ServeConfig, open_engine
 from stillhouse.servicelog import LogConfig
 from stillhouse.tasks import TaskAnswer
+from stillhouse.train import TrainConfig, train
 
 CHAT = "/v1/chat/completions"
 # Words of a language that the first student has never seen, and its teacher knows.
@@ -234,6 +235,32 @@ def test_a_round_needs_a_student_of_a_task(tmp_path: Path, first: Path, log: Pat
     config.write_text("served: cascade\nteacher: 'local:'\n")
     with pytest.raises(ConfigError, match="teacher"):
         read_round(config)
+
+
+def test_a_language_model_of_a_task_has_a_next_round_too(tmp_path: Path, tiny_folder: Path) -> None:
+    words = ("bridge", "farm", "baker", "rain")
+    prompts = [
+        prompt(f"p{n}", f"The town has {n} {words[n % 4]}", split="held_out" if n < 20 else "train")
+        for n in range(44)
+    ]
+    collected(tmp_path / "completions", prompts, [completion(one, "Fine.") for one in prompts])
+    allow = CurateConfig(contamination="allow")
+    task = free_text()
+    curate(tmp_path / "completions", tmp_path / "dataset", config=allow, task=task)
+    settings = TrainConfig(base=f"local:{tiny_folder}", objective="sft", epochs=1.0, batch_size=8)
+    train(tmp_path / "dataset", tmp_path / "student", config=settings)
+    write(tmp_path / "log", [a_row(n, f"rain again, and {words[n % 4]} {n}") for n in range(8)])
+    brief = TaskEvaluateConfig(latency_messages=4, max_tokens=4, num_resamples=200)
+    config = RoundConfig(served="student", curate=allow, evaluate=brief)
+    outcome = next_round(tmp_path / "log", tmp_path / "out", config=config, config_dir=tmp_path)
+    assert list(outcome.artifacts) == ["import", "join", "curate", "train", "evaluate"]
+    made = outcome.artifacts["train"].manifest
+    assert made.kind == "student"
+    assert made.config == open_artifact(tmp_path / "student").manifest.config
+    assert made.counts.kept == 24 + 8
+    kl = RoundConfig(served="student", train=TrainConfig(objective="forward_kl"))
+    with pytest.raises(ConfigError, match="forward_kl, from more than texts"):
+        next_round(tmp_path / "log", tmp_path / "kl", config=kl, config_dir=tmp_path)
 
 
 # What an import takes of a log.

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from stillhouse.artifacts import Artifact
 from stillhouse.errors import ConfigError
@@ -16,6 +18,8 @@ from stillhouse.pipeline._steps import StageEnd, StageListener, Step, ignore_sta
 from stillhouse.provenance import lineage
 from stillhouse.runlog import Listener, ignore_progress
 from stillhouse.tasks import task_of
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 _IMPORTED, _COMPLETIONS, _DATASET = "served", "completions", "dataset"
 _STUDENT, _EVALUATION = "student", "evaluation"
@@ -159,14 +163,21 @@ class _Round:
     def make(self) -> None:
         """The student."""
         folder, dataset = self._out / _STUDENT, self._out / _DATASET
-        if self._served.student.manifest.kind == "student":
-            from stillhouse.train import train
+        served = self._served.student
+        if served.manifest.kind == "student":
+            from stillhouse.train import TrainConfig, train
 
-            self._take("train", folder, self._config.train, partial(train, dataset, folder))
+            given = self._config.train or _as_before(served, TrainConfig)
+            if given.guide != "text":
+                raise ConfigError(
+                    f"{served.path} learnt by {given.objective}, from more than texts, and a log "
+                    "holds texts. Set 'train' of the round to an objective such as sft."
+                )
+            self._take("train", folder, given, partial(train, dataset, folder))
             return
-        from stillhouse.fit import fit
+        from stillhouse.fit import FitConfig, fit
 
-        settings = self._config.fit or _as_before(self._served.student)
+        settings = self._config.fit or _as_before(served, FitConfig)
         self._take("fit", folder, settings, partial(fit, dataset, folder))
 
     def judge(self, log: Path) -> Artifact:
@@ -194,10 +205,8 @@ class _Round:
         return end.artifact
 
 
-def _as_before(student: Artifact) -> Any:
-    """The settings that the served student was fitted with."""
-    from stillhouse.fit import FitConfig
-
-    known = FitConfig.model_fields
+def _as_before(student: Artifact, settings: type[Settings]) -> Settings:
+    """The settings that the served student was made with."""
+    known = settings.model_fields
     given = {name: value for name, value in student.manifest.config.items() if name in known}
-    return FitConfig.model_validate(given)
+    return settings.model_validate(given)

@@ -31,8 +31,8 @@ class RoundConfig(BaseModel):
     """Which answers count. Training rows that are near to audited ones are taken out."""
     fit: FitConfig | None = None
     """How a student with labels is made; null makes it as the served one was."""
-    train: TrainConfig = TrainConfig(objective="sft")
-    """How a language model is made."""
+    train: TrainConfig | None = None
+    """How a language model is made, from texts alone; null makes it as the served one was."""
     evaluate: TaskEvaluateConfig = TaskEvaluateConfig()
     """How the student is judged."""
 
