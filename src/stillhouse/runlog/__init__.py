@@ -18,6 +18,7 @@ from stillhouse.runlog._ledger import (
     Shortage,
 )
 from stillhouse.runlog._metrics import MetricsLog, read_metrics
+from stillhouse.runlog._numbering import Numbering, Sample
 from stillhouse.runlog._progress import Listener, Progress, Ticker, ignore_progress
 from stillhouse.runlog._trackers import (
     TRACKERS,
@@ -37,6 +38,8 @@ __all__ = [
     "joined_listeners",
     "Answer",
     "Ledger",
+    "Numbering",
+    "Sample",
     "Claim",
     "Shortage",
     "RoomFrom",

@@ -11,6 +11,7 @@ from stillhouse.teachers._costs import FREE, Price
 
 if TYPE_CHECKING:
     from stillhouse.teachers._batch._client import BatchClient
+    from stillhouse.teachers._caller import Caller
 
 Pull = Callable[[int], list[Request]]
 """`pull(n)` hands out up to n more requests, at least one while any are left; an empty list ends
@@ -110,6 +111,14 @@ class Teacher(Protocol):
 
     def batch_client(self) -> "BatchClient | None":
         """How to ask it through a batch API; None where it has none. Closed with the teacher."""
+        return None
+
+    @property
+    def caller(self) -> "Caller | None":
+        """Who answers single requests within one event loop; None where only streams are answered.
+
+        Whoever uses it closes it in that loop, and uses no stream beside it.
+        """
         return None
 
     def metrics(self) -> Mapping[str, float]:

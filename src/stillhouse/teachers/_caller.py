@@ -58,6 +58,10 @@ _HELD_KINDS = frozenset({_RATE_LIMITED, _OVERLOADED})
 _WORK_DONE_KINDS = frozenset({"timeout", "server_error"})  # refused late: it may be on the bill
 
 
+OnText = Callable[[str], None]
+"""Told what an answer says, piece by piece."""
+
+
 class Caller:
     """Answers requests one by one; use it and close it within one event loop.
 
@@ -96,8 +100,13 @@ class Caller:
         self._is_over: Callable[[], bool] = lambda: False
         self.ended_by: StillhouseError | None = None
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request, *, on_text: OnText | None = None) -> Answer:
         """The answer to one request, or the error of this try.
+
+        Args:
+            request: What is asked.
+            on_text: Told the text as it comes, where the endpoint is streamed. Once it was told
+                something the request is not sent again from here.
 
         Once no further request can succeed (key refused, model missing, nothing there),
         `ended_by` says so, and requests that were not worked on come back as the retryable error
@@ -118,7 +127,7 @@ class Caller:
             async with asyncio.timeout(endpoint.deadline_s):
                 if request.id in self._failures:
                     await asyncio.sleep(backoff_s(self._random, self._failures[request.id]))
-                answer = await self._until_worked_on(request, body)
+                answer = await self._until_worked_on(request, body, on_text)
         except _NotPaid as err:
             self.ended_by = self.ended_by or err.why
             return self._unsent(request)
@@ -173,7 +182,9 @@ class Caller:
         )
         return orjson.dumps(fields)
 
-    async def _until_worked_on(self, request: Request, body: bytes) -> Answer:
+    async def _until_worked_on(
+        self, request: Request, body: bytes, on_text: OnText | None
+    ) -> Answer:
         """Send until the endpoint takes the request up; refusals cost nothing but time."""
         max_tokens = request.sampling.max_tokens
         need = Need(estimate_prompt_tokens(request), max_tokens)
@@ -186,7 +197,7 @@ class Caller:
             if self.ended_by is not None or self._is_over():
                 self._gate.cancel(admission)
                 return self._unsent(request)
-            outcome = await self._try_once(request, body, admission)
+            outcome = await self._try_once(request, body, admission, on_text)
             if isinstance(outcome, Answer):
                 return outcome
             self._check_wait(outcome)
@@ -210,13 +221,13 @@ class Caller:
             raise _NotPaid(RateLimitedError(text))
 
     async def _try_once(
-        self, request: Request, body: bytes, admission: Admission
+        self, request: Request, body: bytes, admission: Admission, on_text: OnText | None
     ) -> Answer | Refusal:
         """One call. A `Refusal` comes back only where the request may go again at no cost."""
         started_s = monotonic()
         settled = Settled(status=None, is_server_trouble=True)
         try:
-            reply = await self._send(body)
+            reply = await self._send(body, on_text)
             settled, outcome = self._judge(request, body, reply, monotonic() - started_s)
             return outcome
         except asyncio.CancelledError:
@@ -235,18 +246,18 @@ class Caller:
         finally:
             self._gate.settle(admission, settled)
 
-    async def _send(self, body: bytes) -> Reply:
+    async def _send(self, body: bytes, on_text: OnText | None) -> Reply:
         if self._transport is None:
             endpoint = self.endpoint
             self._transport = Transport(
                 endpoint.base_url, timeouts=endpoint.timeouts, concurrency=0
             )
         try:
-            return await self._exchange(self._transport, body)
+            return await self._exchange(self._transport, body, on_text)
         except TeacherUnavailableError as err:  # nobody received it
             raise _NotPaid(err) from err
 
-    async def _exchange(self, transport: Transport, body: bytes) -> Reply:
+    async def _exchange(self, transport: Transport, body: bytes, on_text: OnText | None) -> Reply:
         if not self.endpoint.is_streamed:
             return await transport.post(self._path, self._headers, body)
         async with transport.stream(self._path, self._headers, body) as (head, pieces):
@@ -260,6 +271,8 @@ class Caller:
                     raise TransportError("too_large", f"a stream of over {MAX_ANSWER_BYTES} bytes")
                 for event in parser.feed(piece):
                     assembler.feed(event)
+                if on_text is not None and (text := assembler.take_text()):
+                    on_text(text)
             if not assembler.is_complete:
                 raise TransportError("cut", "the stream ended before the answer did")
             return replace(head, body=assembler.result())

@@ -26,6 +26,7 @@ from stillhouse.runlog import Answer
 from stillhouse.teachers._access import Access
 from stillhouse.teachers._api import ApiTeacher
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
+from stillhouse.teachers._caller import Caller
 from stillhouse.teachers._dialects import DIALECTS
 from stillhouse.teachers._endpoint import Endpoint
 from stillhouse.teachers._open_api import api_teacher
@@ -89,6 +90,13 @@ class GgufTeacher(Teacher):
         if self._http is None:
             self._http = self._start()
         yield from self._http.stream(pull)
+
+    @property
+    def caller(self) -> Caller:
+        """Who answers single requests; the server is started for it."""
+        if self._http is None:
+            self._http = self._start()
+        return self._http.caller
 
     def close(self) -> None:
         """Stop the server and free the weights."""

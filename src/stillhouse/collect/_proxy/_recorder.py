@@ -12,10 +12,9 @@ from pathlib import Path
 from stillhouse.collect._imports._exchange import BadRowError
 from stillhouse.collect._proxy._call import Call, CostOf, answer_of, asked_by
 from stillhouse.collect._proxy._config import ProxyCounts
-from stillhouse.collect._proxy._numbering import Numbering
 from stillhouse.errors import IntegrityError, RecordError, StillhouseError
 from stillhouse.records import Request
-from stillhouse.runlog import Answer, Ledger, OpenCall
+from stillhouse.runlog import Answer, Ledger, Numbering, OpenCall
 
 logger = logging.getLogger(__name__)
 
@@ -263,7 +262,9 @@ class _Writer:
     def _take_request(self, entry: _Entry) -> None:
         asked, entry.raw_request = asked_by(entry.call)
         entry.model = asked.model
-        entry.request = self._numbering.take(asked, entry.call.provider)
+        entry.request = self._numbering.take(
+            lambda index: asked.request(entry.call.provider, sample_index=index)
+        )
 
     def _take_answer(self, entry: _Entry) -> None:
         assert entry.request is not None

@@ -35,6 +35,7 @@ class MessageAssembler:
         self._usage: dict[str, Any] = {}
         self._blocks: dict[int, _Block] = {}
         self._is_complete = False
+        self._fresh: list[str] = []
 
     @property
     def is_complete(self) -> bool:
@@ -58,9 +59,17 @@ class MessageAssembler:
             block = object_in(data.get("content_block"), "content_block")
             self._blocks[self._index(data)] = _Block(block)
         elif kind == "content_block_delta":
-            self._block(data).take(object_in(data.get("delta"), "delta"))
+            delta = object_in(data.get("delta"), "delta")
+            self._block(data).take(delta)
+            if name_in(delta.get("type")) == "text_delta":
+                self._fresh.append(text_in(delta.get("text"), "delta.text"))
         elif kind == "message_stop":
             self._is_complete = True
+
+    def take_text(self) -> str:
+        """What the answer says that was not taken yet."""
+        fresh, self._fresh = "".join(self._fresh), []
+        return fresh
 
     def result(self) -> bytes:
         """The message as far as it came."""

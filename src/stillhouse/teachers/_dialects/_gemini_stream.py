@@ -22,6 +22,7 @@ class GeminiAssembler:
         self._candidate: dict[str, Any] = {}
         self._parts: list[_Part] = []
         self._logprobs: dict[str, Any] = {}
+        self._fresh: list[str] = []
 
     @property
     def is_complete(self) -> bool:
@@ -42,6 +43,11 @@ class GeminiAssembler:
             if count_in(candidate.get("index"), "candidates[].index") == 0:
                 self._take(candidate)
 
+    def take_text(self) -> str:
+        """What the answer says that was not taken yet."""
+        fresh, self._fresh = "".join(self._fresh), []
+        return fresh
+
     def result(self) -> bytes:
         """The response as far as it came."""
         if not self._candidate:
@@ -56,6 +62,8 @@ class GeminiAssembler:
     def _take(self, candidate: dict[str, Any]) -> None:
         content = object_in(candidate.get("content"), "content")
         for part in objects_in(content.get("parts"), "content.parts"):
+            if isinstance(part.get("text"), str) and not part.get("thought"):
+                self._fresh.append(part["text"])
             if self._parts and self._parts[-1].continues_in(part):
                 self._parts[-1].take(part)
             else:

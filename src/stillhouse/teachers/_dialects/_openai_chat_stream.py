@@ -33,6 +33,7 @@ class ChatAssembler:
         self._parts: list[dict[str, Any]] = []  # of a content that comes as parts (Mistral)
         self._has_choice = False
         self._has_ended = False
+        self._fresh: list[str] = []
 
     @property
     def is_complete(self) -> bool:
@@ -57,6 +58,11 @@ class ChatAssembler:
             if count_in(choice.get("index"), "choices[].index") == 0:
                 self._take_choice(choice)
 
+    def take_text(self) -> str:
+        """What the answer says that was not taken yet."""
+        fresh, self._fresh = "".join(self._fresh), []
+        return fresh
+
     def result(self) -> bytes:
         """The chat completion as far as it came."""
         message = self._message | {name: "".join(p) for name, p in self._pieces.items()}
@@ -79,6 +85,8 @@ class ChatAssembler:
         for name, value in delta.items():
             if value is None:
                 continue
+            if name == "content" and isinstance(value, str) and not self._parts:
+                self._fresh.append(value)
             if name == "tool_calls":
                 for call in objects_in(value, "delta.tool_calls"):
                     self._take_call(call)
@@ -98,6 +106,8 @@ class ChatAssembler:
         if before:
             self._parts.append({"type": "text", "text": before})
         for part in parts:
+            if part.get("type") == "text" and isinstance(part.get("text"), str):
+                self._fresh.append(part["text"])
             last = self._parts[-1] if self._parts else {}
             texts = last.get("text"), part.get("text")
             if part.get("type") == last.get("type") == "text" and all(

@@ -17,6 +17,7 @@ class ResponseAssembler:
         self._response: dict[str, Any] = {}
         self._items: dict[int, dict[str, Any]] = {}
         self._is_complete = False
+        self._fresh: list[str] = []
 
     @property
     def is_complete(self) -> bool:
@@ -37,10 +38,17 @@ class ResponseAssembler:
             raise StreamRefusedError(late_refusal({"error": response.get("error") or response}))
         if response:
             self._response = response
+        if kind == "response.output_text.delta" and isinstance(given.get("delta"), str):
+            self._fresh.append(given["delta"])
         if kind == "response.output_item.done":
             index = count_in(given.get("output_index"), "output_index")
             self._items[index] = object_in(given.get("item"), "item")
         self._is_complete = self._is_complete or kind in _LAST_EVENTS
+
+    def take_text(self) -> str:
+        """What the answer says that was not taken yet."""
+        fresh, self._fresh = "".join(self._fresh), []
+        return fresh
 
     def result(self) -> bytes:
         """The response; of one that was cut, the items that were done."""

@@ -142,6 +142,10 @@ class StreamAssembler(Protocol):
         """
         ...
 
+    def take_text(self) -> str:
+        """The text of the answer that came since this was last called, without any reasoning."""
+        ...
+
     @property
     def is_complete(self) -> bool:
         """Whether the end of the answer was seen; a stream that stops before it was cut."""

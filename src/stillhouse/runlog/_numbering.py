@@ -1,11 +1,14 @@
 """Equal requests are samples of one: which number the next of them gets."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from stillhouse.collect._imports._asked import Asked
 from stillhouse.records import Request
-from stillhouse.runlog import Ledger
+from stillhouse.runlog._ledger import Ledger
+
+Sample = Callable[[int], Request]
+"""One request, by the number that tells it from its equals."""
 
 _MOST_KNOWN = 10_000  # requests whose samples are held; those of others are looked up again
 _DOUBLINGS = 24
@@ -53,17 +56,17 @@ class Numbering:
         self._samples: OrderedDict[str, _Samples] = OrderedDict()
         self._keys: dict[str, str] = {}
 
-    def take(self, asked: Asked, provider: str) -> Request:
+    def take(self, sample: Sample) -> Request:
         """The request, with a number that no other has which is answered or under way."""
-        first = asked.request(provider, sample_index=0)
+        first = sample(0)
         samples = self._samples.get(first.id)
         if samples is None:
-            samples = _Samples(self._num_answered(asked, provider, first))
+            samples = _Samples(self._num_answered(sample, first))
             self._samples[first.id] = samples
             self._forget_some()
         self._samples.move_to_end(first.id)
         index = samples.take()
-        request = first if index == 0 else asked.request(provider, sample_index=index)
+        request = first if index == 0 else sample(index)
         self._keys[request.id] = first.id
         return request
 
@@ -72,12 +75,11 @@ class Numbering:
         samples = self._samples[self._keys.pop(request.id)]
         samples.give_back(request.sample_index, is_answered=is_answered)
 
-    def _num_answered(self, asked: Asked, provider: str, first: Request) -> int:
+    def _num_answered(self, sample: Sample, first: Request) -> int:
         """How many samples are answered, in few looks: they are numbered without gaps."""
 
         def is_answered(index: int) -> bool:
-            request_id = asked.request(provider, sample_index=index).id
-            return bool(self._ledger.answered_ids([request_id]))
+            return bool(self._ledger.answered_ids([sample(index).id]))
 
         if not self._ledger.answered_ids([first.id]):
             return 0
