@@ -52,6 +52,20 @@ def chain(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> "Chain
     return make_chain(tmp_path_factory.mktemp("chain"), tiny_folder)
 
 
+@pytest.fixture(scope="session")
+def bank_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of `bank_rows(1200, held_out=600)`, its student, and two cascades of it."""
+    from certify_cases import bank_rows, fitted_bank
+
+    from stillhouse.certify import CertifyConfig, certify
+
+    folder = tmp_path_factory.mktemp("bank")
+    dataset, student = fitted_bank(folder, bank_rows(1200, held_out=600))
+    for name, target in (("cascade", 0.9), ("second", 0.85)):
+        certify(student, dataset, folder / name, config=CertifyConfig(target=target))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def mock() -> "Iterator[MockProvider]":
     """A provider for all tests of a module; those that need one untouched make their own."""

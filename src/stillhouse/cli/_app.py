@@ -21,6 +21,7 @@ from stillhouse.cli._fit import fit
 from stillhouse.cli._import import import_
 from stillhouse.cli._preflight import preflight
 from stillhouse.cli._proxy import proxy
+from stillhouse.cli._release import release
 from stillhouse.cli._runs import demo, run
 from stillhouse.cli._scan import scan
 from stillhouse.cli._serve import serve
@@ -55,6 +56,7 @@ _COMMANDS = (
     chat,
     serve,
     served,
+    release,
     verify,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}
