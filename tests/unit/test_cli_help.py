@@ -16,7 +16,8 @@ from stillhouse.cli._docs import cli_text, options_text
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = ["demo", "init", "doctor", "run", "scan", "bakeoff", "estimate", "collect", "proxy"]
 COMMANDS += ["import", "curate", "capture", "preflight", "train", "fit", "evaluate", "certify"]
-COMMANDS += ["export", "yield", "arena", "benchmarks", "chat", "serve", "served", "verify"]
+COMMANDS += ["export", "yield", "arena", "benchmarks", "chat", "serve", "served"]
+COMMANDS += ["release", "verify"]
 NOT_FOR_HELP = ("torch", "transformers", "pyarrow", "pydantic", "aiohttp", "yaml", "rich", "numpy")
 REGENERATE = "Run: python -m stillhouse.cli._docs --write"
 

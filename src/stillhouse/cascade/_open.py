@@ -108,11 +108,15 @@ def task_novelty(
     return gate.novelty([input_text(task, text) for text in texts])
 
 
-def open_cascade(path: Path) -> Cascade:
+def open_cascade(path: Path, *, student: Path | None = None) -> Cascade:
     """The cascade in a folder, with the student that it was certified for.
 
     All files of both are read and compared with their hashes: a certificate says nothing of a
     student that has changed.
+
+    Args:
+        path: What certify wrote, or a copy.
+        student: Where the student lies now; None for where it was when it was certified.
 
     Raises:
         ConfigError: the folder is of another kind.
@@ -134,7 +138,7 @@ def open_cascade(path: Path) -> Cascade:
         task=task_of(artifact.manifest.results),
         rule=rule,
         gate=gate,
-        student=_student(artifact),
+        student=_student(artifact, student),
         confidences_N=np.array([row.confidence or 0.0 for row in rows]),
         novelties_N=np.array([row.novelty for row in rows]),
     )
@@ -151,9 +155,9 @@ def _read_rule(artifact: Artifact) -> CascadeRule:
         ) from err
 
 
-def _student(artifact: Artifact) -> Artifact:
+def _student(artifact: Artifact, moved_to: Path | None) -> Artifact:
     ref = artifact.manifest.parents[0]
-    path = (artifact.path / ref.path).resolve()
+    path = (moved_to or artifact.path / ref.path).resolve()
     try:
         student = open_artifact(path)
         if student.manifest_sha256 != ref.sha256:

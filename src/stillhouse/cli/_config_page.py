@@ -126,7 +126,7 @@ def _commands() -> list[tuple[str, type]]:
     from stillhouse.export import ExportConfig
     from stillhouse.fit import FitConfig
     from stillhouse.pipeline import BakeoffConfig, RoundConfig, ScanConfig, YieldConfig
-    from stillhouse.serve import ServeConfig
+    from stillhouse.serve import ServeConfig, TeacherConfig
 
     return [
         ("the next round (`run --from-serve-log`)", RoundConfig),
@@ -143,6 +143,7 @@ def _commands() -> list[tuple[str, type]]:
         ("`stillhouse arena`", ArenaConfig),
         ("`stillhouse benchmarks`", BenchmarksConfig),
         ("`stillhouse serve` (flags)", ServeConfig),
+        ("The teacher of a cascade (flags)", TeacherConfig),
     ]
 
 

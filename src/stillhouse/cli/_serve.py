@@ -24,22 +24,62 @@ class Content(StrEnum):
     full = "full"
 
 
+class OnBreach(StrEnum):
+    """What a breach of a deployment does."""
+
+    teacher = "teacher"
+    rollback = "rollback"
+
+
 def serve(
     student: Annotated[
         str,
         typer.Argument(
             metavar="STUDENT",
-            help="Folder that train, fit or certify wrote, a model folder, a .gguf file or the "
-            "address http(s)://HOST/v1#MODEL; 'local:' is the embedded SmolLM2.",
+            help="Folder that train, fit or certify wrote, a deployment, a model folder, a .gguf "
+            "file or the address http(s)://HOST/v1#MODEL; 'local:' is the embedded SmolLM2.",
         ),
     ],
     teacher: Annotated[
         str | None,
         typer.Option(
-            metavar="URL",
-            help="Of a cascade: the address http(s)://HOST/v1#MODEL that answers the others.",
+            metavar="SPEC",
+            help="Of a cascade: who answers the others, such as openai:MODEL or "
+            "http(s)://HOST/v1#MODEL (docs/providers.md).",
         ),
     ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of a cascade: where the teacher's calls are recorded."),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="USD", help="The most that all calls of the ledger may cost."),
+    ] = None,
+    prices: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your own prices (docs/prices.md).")
+    ] = None,
+    reuse: Annotated[
+        bool,
+        typer.Option(
+            "--reuse", help="Answer what equals an earlier request at temperature 0 as then."
+        ),
+    ] = False,
+    stand_in: Annotated[
+        bool,
+        typer.Option(
+            "--stand-in",
+            help="Let the student answer where the teacher cannot; nothing certifies that.",
+        ),
+    ] = False,
+    shadow: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Another student or cascade that reads along."),
+    ] = None,
+    on_breach: Annotated[
+        OnBreach,
+        typer.Option(help="Of a deployment: whether a breach takes the version back."),
+    ] = OnBreach.teacher,
     memory: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Of a cascade: where its watch is kept."),
@@ -83,12 +123,15 @@ def serve(
 
     It speaks OpenAI's Chat Completions, Completions and Responses and Anthropic's Messages; a
     student that answers with labels gives typed decisions too. What certify wrote is served as a
-    cascade: the student answers where its rule lets it, the teacher otherwise. Set the address that
+    cascade: the student answers where its rule lets it, the teacher otherwise, through a ledger. Of
+    a deployment (stillhouse release) the version in service answers, and SIGHUP or a second later
+    another one does, without a request lost. Set the address that
     it prints as the base URL of your client. Keys that callers must show are read from
     STILLHOUSE_SERVE_KEYS, separated by commas; without any, only this machine may ask. Stop it with
     Ctrl-C: requests under way may end first.
     """
-    from stillhouse.serve import ServeConfig, open_engine
+    from stillhouse.errors import ConfigError
+    from stillhouse.serve import ServeConfig, TeacherConfig, open_engine
     from stillhouse.serve import serve as run
     from stillhouse.servicelog import LogConfig
 
@@ -108,8 +151,24 @@ def serve(
         watermark=watermark,
     )
     output.say(f"loading {student}")
+    asked = None
+    if teacher is not None:
+        asked = TeacherConfig(
+            spec=teacher, ledger=ledger, budget_usd=budget, reuses=reuse, prices=prices
+        )
+    elif ledger or budget is not None or prices or reuse or stand_in or shadow or memory:
+        raise ConfigError(
+            "--ledger, --budget, --prices, --reuse, --stand-in, --shadow and --memory are of a "
+            "cascade and its teacher. Give --teacher SPEC, or leave them out."
+        )
     engine = open_engine(
-        "" if student == "local:" else student, config, teacher=teacher, memory=memory
+        "" if student == "local:" else student,
+        config,
+        teacher=asked,
+        memory=memory,
+        shadow=shadow,
+        stands_in=stand_in,
+        on_breach=on_breach.value,
     )
     run(engine, config, on_ready=lambda server: _greet(output, server))
 

@@ -139,8 +139,10 @@ class Answering:
 class Engine(Protocol):
     """A student that answers."""
 
-    name: str
-    """What the model is called."""
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        ...
 
     @property
     def num_running(self) -> int:

@@ -3,25 +3,23 @@
 Requests that come while a batch is computed are answered together in the next one.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import monotonic
 
 import numpy as np
 import numpy.typing as npt
 
-from stillhouse.classifiers import Classifier, probabilities
+from stillhouse.artifacts import Artifact, check_files
+from stillhouse.classifiers import Classifier, load_classifier, probabilities
 from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError
+from stillhouse.serve._batches import Batches
+from stillhouse.serve._drafts import Draft
 from stillhouse.serve._headers import UNKNOWN_VERSION
 from stillhouse.serve._seen import note
-from stillhouse.tasks import Task, input_text, likeliest_answers
+from stillhouse.tasks import Task, input_text, likeliest_answers, task_of
 
 Floats = npt.NDArray[np.float64]
 Novelty = Callable[[Sequence[str], npt.ArrayLike | None], Floats]
-
-_MAX_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +63,12 @@ class LabelEngine:
         self._novelty = novelty
         self._classifier = classifier
         self._task = task
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="labels")
-        self._waiting: list[tuple[str, asyncio.Future[tuple[Floats, float, float]]]] = []
-        self._batching: asyncio.Task[None] | None = None
+        self._batches = Batches(self._computed, name="labels")
 
     @property
     def num_running(self) -> int:
-        """Requests that wait for their batch."""
-        return len(self._waiting)
+        """Requests that wait for their batch or are in it."""
+        return self._batches.num_running
 
     @property
     def is_multiple(self) -> bool:
@@ -86,7 +82,7 @@ class LabelEngine:
 
     async def decide(self, text: str) -> Decision:
         """The student's decision on one text."""
-        row_L, novelty, began_s = await self._row(text)
+        (row_L, novelty), began_s = await self._batches.result(text)
         labels = self._classifier.labels
         answers, confidences_N = likeliest_answers(self._task, row_L[None], labels)
         shares = dict(zip(labels, row_L.tolist(), strict=True))
@@ -94,6 +90,18 @@ class LabelEngine:
         confidence = None if answer is None else float(confidences_N[0])
         note(confidence=confidence)
         return Decision(answer, confidence, shares, novelty, began_s)
+
+    def refuses(self, ask: Ask) -> str | None:
+        """Why a label is no answer to a request: a schema, a call or a text to continue."""
+        is_other = ask.schema is not None or ask.must_call or ask.text is not None
+        return "not_a_label" if is_other else None
+
+    async def draft(self, ask: Ask) -> Draft:
+        """What it would answer to the last message of a conversation."""
+        decision = await self.decide(self.text_of(ask))
+        return Draft(
+            decision.answer, decision.confidence, decision.novelty, began_s=decision.began_s
+        )
 
     async def open(self, ask: Ask) -> Answering:
         """Answer a conversation with the label of its last message; see `Engine.open`."""
@@ -119,7 +127,7 @@ class LabelEngine:
 
     async def close(self) -> None:
         """End the thread."""
-        await asyncio.to_thread(self._worker.shutdown)
+        await self._batches.close()
 
     def _computed(self, texts: list[str]) -> list[tuple[Floats, float]]:
         """The probabilities of each text, and its novelty; in the worker's thread."""
@@ -130,32 +138,16 @@ class LabelEngine:
             novelties = self._novelty(texts, states_ND).tolist()
         return list(zip(rows_NL, novelties, strict=True))
 
-    async def _row(self, text: str) -> tuple[Floats, float, float]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[tuple[Floats, float, float]] = loop.create_future()
-        self._waiting.append((text, future))
-        if self._batching is None:
-            self._batching = loop.create_task(self._batches())
-        return await future
 
-    async def _batches(self) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
-                texts, began_s = [text for text, _ in batch], monotonic()
-                try:
-                    rows = await loop.run_in_executor(self._worker, self._computed, texts)
-                except Exception as err:
-                    for _, future in batch:
-                        if not future.done():
-                            future.set_exception(err)
-                    continue
-                for (_, future), row in zip(batch, rows, strict=True):
-                    if not future.done():
-                        future.set_result((*row, began_s))
-        finally:
-            self._batching = None
+def label_engine(artifact: Artifact, name: str | None = None) -> LabelEngine:
+    """A student that answers with labels, whose files are held to their hashes."""
+    check_files(artifact)
+    task = task_of(artifact.manifest.results)
+    engine = LabelEngine(
+        load_classifier(artifact.path), task, name=name or artifact.path.resolve().name
+    )
+    engine.version = artifact.manifest_sha256[:12]
+    return engine
 
 
 def answer_in(decision: Decision) -> str:
@@ -180,8 +172,8 @@ def confidence_header(confidence: float | None) -> dict[str, str]:
 
 
 async def label_pieces(
-    said: str, num_choices: int, began_s: float | None = None
+    said: str, num_choices: int, began_s: float | None = None, num_tokens: int = 1
 ) -> AsyncIterator[Piece]:
-    """A label as the answer to a chat."""
+    """A label, or another answer that is whole, as the answer to a chat."""
     for index in range(num_choices):
-        yield Piece(index, said, (), "stop", 1, began_s)
+        yield Piece(index, said, (), "stop", num_tokens, began_s)

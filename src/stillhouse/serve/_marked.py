@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stillhouse.artifacts import open_artifact
 from stillhouse.errors import ConfigError
+from stillhouse.releases import is_deployment
 from stillhouse.watermark import Scheme, Watermark, open_watermark
 
 
@@ -34,6 +35,8 @@ def _obstacle(student: str) -> str | None:
     folder = Path(student)
     if folder.suffix == ".gguf":
         return f"{student} is run by llama.cpp"
+    if student and is_deployment(folder):
+        return f"{student} is a deployment, whose versions may be of any kind"
     if student and (folder / "manifest.json").is_file():
         kind = open_artifact(folder).manifest.kind
         if kind == "classifier":

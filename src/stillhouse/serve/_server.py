@@ -19,6 +19,7 @@ from stillhouse.serve import _chat, _completions, _decisions, _messages, _respon
 from stillhouse.serve._ask import Answering, Ask, Engine, Piece, RefusedError, no_pieces
 from stillhouse.serve._config import LOOPBACK, ServeConfig
 from stillhouse.serve._fields import flag, read_object
+from stillhouse.serve._figures import figures_of, figures_page, reports_of
 from stillhouse.serve._headers import response_headers, version_of, watermark_of
 from stillhouse.serve._labels import LabelEngine
 from stillhouse.serve._metrics import Metrics
@@ -26,6 +27,7 @@ from stillhouse.serve._observer import LEFT, Observer
 from stillhouse.serve._openai_common import error_body
 from stillhouse.serve._seen import Seen
 from stillhouse.serve._sse import event
+from stillhouse.serve._switching import in_service
 from stillhouse.servicelog import LogWriter
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _MODELS = "/v1/models"
 _DECISIONS = "/v1/decisions"
+_REPORTS = "/v1/stillhouse/"
 _EVENT_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
@@ -143,10 +146,15 @@ class Server:
         known = path if wire or path in (_DECISIONS, _MODELS) else "other"
         try:
             response = await self._take(request, path, wire, seen)
-        except (ConnectionError, asyncio.CancelledError):
+        except asyncio.CancelledError:
             self.metrics.count(known, "left", monotonic() - started_s)
             self._observer.end(seen, LEFT)
             raise
+        except ConnectionError:
+            self.metrics.count(known, "left", monotonic() - started_s)
+            self._observer.end(seen, LEFT)
+            # Nobody reads it; an exception would be logged as if the server had failed.
+            return web.Response(status=LEFT)
         except Exception as err:
             seen.refused = self._refused(err, path)
             response = _refusal(seen.refused, wire)
@@ -177,6 +185,8 @@ class Server:
             return self._told(request, path)
         if request.method == "GET" and (path == _MODELS or path.startswith(f"{_MODELS}/")):
             return _json(200, self._models(request.raw_path))
+        if request.method == "GET" and path.startswith(_REPORTS):
+            return await self._report(path.removeprefix(_REPORTS))
         if wire is None and path != _DECISIONS:
             raise RefusedError(404, f"There is no {path} here.")
         if request.method != "POST":
@@ -255,12 +265,14 @@ class Server:
         return response
 
     async def _decide(self, fields: dict[str, Any], name: str, seen: Seen) -> web.Response:
-        if not isinstance(self.engine, LabelEngine):
-            raise RefusedError(
-                404, f"{self.engine.name} decides nothing here. Ask it at /v1/chat/completions."
-            )
-        seen.ask = _decisions.read_ask(fields)
-        document, headers = await _decisions.decided(fields, self.engine, name)
+        with in_service(self.engine) as engine:
+            if not isinstance(engine, LabelEngine):
+                raise RefusedError(
+                    404, f"{engine.name} decides nothing here. Ask it at /v1/chat/completions."
+                )
+            seen.ask = _decisions.read_ask(fields)
+            document, headers = await _decisions.decided(fields, engine, name)
+            headers = {"x-stillhouse-version": version_of(engine), **headers}
         seen.answering = Answering(0, no_pieces(), headers)
         seen.add(Piece(0, document["choice"], (), "stop", 1))
         return _json(200, document)
@@ -323,6 +335,14 @@ class Server:
             )
         return model
 
+    async def _report(self, name: str) -> web.Response:
+        reports = reports_of(self.engine)
+        if name not in reports:
+            told = ", ".join(f"{_REPORTS}{one}" for one in sorted(reports)) or "none"
+            raise RefusedError(404, f"There is no such report here; there is {told}.")
+        # Intervals of thousands of graded answers take their time.
+        return _json(200, await asyncio.to_thread(reports[name]))
+
     def _told(self, request: web.BaseRequest, path: str) -> web.Response:
         if request.method != "GET":
             raise RefusedError(405, f"{path} takes GET, and this is {request.method}.")
@@ -331,6 +351,7 @@ class Server:
             told = {"status": "stopping" if self._host.is_stopping else "ok"}
             return _json(status, told | self._observer.health())
         text = self.metrics.page(self.engine.num_running) + self._observer.metrics()
+        text += figures_page(figures_of(self.engine))
         return web.Response(body=text.encode(), content_type="text/plain", charset="utf-8")
 
 

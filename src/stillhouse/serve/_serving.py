@@ -1,47 +1,56 @@
 """A student behind HTTP, as a command: open it, and listen until told to stop."""
 
 import asyncio
-import os
 import secrets
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillhouse.artifacts import Artifact, check_files, file_sha256, open_artifact
+from stillhouse.artifacts import check_files, file_sha256, open_artifact
 from stillhouse.errors import ConfigError
+from stillhouse.releases import is_deployment
 from stillhouse.serve._ask import Engine
 from stillhouse.serve._config import ServeConfig
 from stillhouse.serve._marked import open_mark
+from stillhouse.serve._teacher_config import CascadeConfig, OnBreach, TeacherConfig
 from stillhouse.watermark import SCHEMES, Scheme
 
 if TYPE_CHECKING:
     from stillhouse.serve._server import Server
 
 _GGUF_CONTEXT = 2048  # tokens of a slot, at most; not tuned
-_UPSTREAM_KEY = "STILLHOUSE_API_KEY"  # as for teachers that are given by their address
+# Threads of students and ledgers give way to the event loop this often, as in `proxy`.
+_SWITCH_INTERVAL_S = 0.0005
 
 
 def open_engine(
     student: str,
     config: ServeConfig,
     *,
-    teacher: str | None = None,
+    teacher: str | TeacherConfig | None = None,
     memory: Path | None = None,
     schemes: Mapping[str, Scheme] = SCHEMES,
+    shadow: Path | None = None,
+    stands_in: bool = False,
+    on_breach: OnBreach = "teacher",
 ) -> Engine:
     """What answers for a student.
 
     An artefact's files are held to their hashes first, so that what is served is what was made.
 
     Args:
-        student: Folder that train or fit wrote, a model folder, a `.gguf` file (run by llama.cpp),
-            the address `http(s)://host/v1#model` of a server that runs it, or `""` for the embedded
-            SmolLM2-135M-Instruct.
+        student: Folder that train, fit or certify wrote, a deployment (`stillhouse.releases`), a
+            model folder, a `.gguf` file (run by llama.cpp), the address `http(s)://host/v1#model`
+            of a server that runs it, or `""` for the embedded SmolLM2-135M-Instruct.
         config: How it is served.
-        teacher: Of a cascade: the address `http(s)://host/v1#model` that answers what the student
-            may not.
+        teacher: Of a cascade: who answers what the student may not, as `teachers` names it.
         memory: Of a cascade: where its watch is kept; None for a file beside its folder.
         schemes: What can mark answers, where the config has a watermark.
+        shadow: Of a cascade: folder of another student or cascade that reads along.
+        stands_in: Of a cascade: whether the student answers where the teacher cannot, which no
+            certificate covers.
+        on_breach: Of a deployment: whether a breach also takes the version back.
 
     Raises:
         ConfigError: nothing is there that can be served, a cascade and its teacher do not come
@@ -53,27 +62,56 @@ def open_engine(
     if config.watermark is not None:
         watermark = open_mark(student, config.watermark, schemes)
     folder = Path(student)
+    how = None
+    if teacher is not None:
+        asked = TeacherConfig(spec=teacher) if isinstance(teacher, str) else teacher
+        how = CascadeConfig(teacher=asked, memory=memory, shadow=shadow, stands_in=stands_in)
+    if student and is_deployment(folder):
+        if memory is not None:
+            raise ConfigError(
+                f"{student} is a deployment, which keeps a watch for each of its versions. Leave "
+                "--memory out."
+            )
+        from stillhouse.serve._release import open_deployment
+
+        return open_deployment(folder, config, how, on_breach)
+    if on_breach != "teacher":
+        raise ConfigError(
+            f"{student} is no deployment, so that there is no version to roll back to. Make one "
+            "with stillhouse release, or leave --on-breach out."
+        )
     artifact = None
     if student and (folder / "manifest.json").is_file():
         artifact = open_artifact(folder)
     if artifact is not None and artifact.manifest.kind == "cascade":
-        return _cascade(folder, config, teacher, memory)
-    if teacher is not None:
+        if how is None:
+            raise ConfigError(
+                f"{folder} is a cascade, and no teacher is given. Give --teacher SPEC, such as "
+                "openai:MODEL or http(s)://HOST/v1#MODEL."
+            )
+        from stillhouse.serve._opening import open_cascade_engine
+
+        return open_cascade_engine(folder, config, how)
+    if how is not None or shadow is not None:
         raise ConfigError(
             f"{student} is no cascade, so that nothing says when the teacher answers. Run "
             "stillhouse certify first and serve what it writes, or leave --teacher out."
         )
     if artifact is not None:
-        check_files(artifact)
         if artifact.manifest.kind == "classifier":
-            return _labels(artifact)
+            from stillhouse.serve._labels import label_engine
+
+            return label_engine(artifact)
+        check_files(artifact)
         if artifact.manifest.kind != "student":
             raise ConfigError(
                 f"{folder} holds a {artifact.manifest.kind}, not a student. Give the folder that "
                 "train, fit or certify wrote."
             )
     if student.startswith(("http://", "https://")):
-        return _remote(student, config)
+        from stillhouse.serve._upstream import upstream_at
+
+        return upstream_at(student, config)
     if folder.suffix == ".gguf":
         return _llamacpp(folder, config)
     from stillhouse.models import load_model
@@ -92,45 +130,6 @@ def open_engine(
 
 def _version(sha256: str) -> str:
     return sha256[:12]
-
-
-def _labels(artifact: Artifact) -> Engine:
-    from stillhouse.classifiers import load_classifier
-    from stillhouse.serve._labels import LabelEngine
-    from stillhouse.tasks import task_of
-
-    task = task_of(artifact.manifest.results)
-    name = artifact.path.resolve().name
-    engine = LabelEngine(load_classifier(artifact.path), task, name=name)
-    engine.version = _version(artifact.manifest_sha256)
-    return engine
-
-
-def _cascade(folder: Path, config: ServeConfig, teacher: str | None, memory: Path | None) -> Engine:
-    from stillhouse.cascade import open_cascade
-    from stillhouse.classifiers import load_classifier
-    from stillhouse.serve._cascade import CascadeEngine
-    from stillhouse.serve._labels import LabelEngine
-
-    if teacher is None or not teacher.startswith(("http://", "https://")):
-        raise ConfigError(
-            f"{folder} is a cascade, and its teacher is {teacher}. Give --teacher "
-            "http(s)://HOST/v1#MODEL; for a provider, the address that stillhouse proxy prints."
-        )
-    cascade = open_cascade(folder)
-    if cascade.student.manifest.kind != "classifier":
-        raise ConfigError(
-            f"The student of {folder} writes text; cascades are served for students that fit made. "
-            "Route with stillhouse.cascade in your own program."
-        )
-    labels = LabelEngine(
-        load_classifier(cascade.student.path),
-        cascade.task,
-        name=cascade.student.path.resolve().name,
-        novelty=cascade.novelty,
-    )
-    kept = memory or folder.with_name(f"{folder.resolve().name}.watch.json")
-    return CascadeEngine(cascade, labels, _remote(teacher, config), memory=kept)
 
 
 def _llamacpp(path: Path, config: ServeConfig) -> Engine:
@@ -161,16 +160,6 @@ def _llamacpp(path: Path, config: ServeConfig) -> Engine:
     return engine
 
 
-def _remote(given: str, config: ServeConfig) -> Engine:
-    from stillhouse.serve._upstream import UpstreamEngine
-
-    base_url, _, model = given.partition("#")
-    if not model:
-        raise ConfigError(f"{given} names no model. Give http(s)://HOST/v1#MODEL.")
-    key = os.environ.get(_UPSTREAM_KEY)
-    return UpstreamEngine(base_url, model, key=key, max_tokens=config.max_tokens)
-
-
 def serve(engine: Engine, config: ServeConfig, *, on_ready: "Callable[[Server], None]") -> None:
     """Serve until SIGINT or SIGTERM; then let requests under way end.
 
@@ -184,14 +173,27 @@ def serve(engine: Engine, config: ServeConfig, *, on_ready: "Callable[[Server], 
     Raises:
         ConfigError: the address is taken.
     """
-    asyncio.run(_serve(engine, config, on_ready))
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    try:
+        asyncio.run(_serve(engine, config, on_ready))
+    finally:
+        sys.setswitchinterval(before_s)
 
 
 async def _serve(engine: Engine, config: ServeConfig, on_ready: "Callable[[Server], None]") -> None:
     from stillhouse.listening import until_signalled
     from stillhouse.serve._server import Server
+    from stillhouse.serve._switching import SwitchingEngine
 
     async with Server(engine, config) as server:
+        on_hangup = None
+        if isinstance(engine, SwitchingEngine):
+            engine.begin()
+            on_hangup = engine.look_now
         await until_signalled(
-            on_ready=lambda: on_ready(server), on_second=server.hurry, close=server.close
+            on_ready=lambda: on_ready(server),
+            on_second=server.hurry,
+            close=server.close,
+            on_hangup=on_hangup,
         )

@@ -5,6 +5,7 @@ the messages, so that one student calls them in the same way behind every engine
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -12,13 +13,16 @@ import aiohttp
 import orjson
 
 from stillhouse.chat import with_tools
+from stillhouse.errors import ConfigError
 from stillhouse.records import FinishReason, Message
 from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError, TokenScore, no_pieces
+from stillhouse.serve._config import ServeConfig
 from stillhouse.serve._headers import UNKNOWN_VERSION
 from stillhouse.serve._seen import call_headers
 from stillhouse.serve._tools import tool_schema
 
 _CONNECT_S = 10.0
+_KEY_VARIABLE = "STILLHOUSE_API_KEY"  # as for teachers that are given by their address
 _LONGEST_TOLD = 300  # characters of an upstream's error
 _REASONS: Mapping[str, FinishReason] = {"length": "length", "content_filter": "content_filter"}
 _JSON = {"Content-Type": "application/json"}
@@ -120,6 +124,19 @@ class UpstreamEngine:
             form = {"name": "answer", "schema": orjson.loads(schema), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         return body
+
+
+def upstream_at(given: str, config: ServeConfig) -> UpstreamEngine:
+    """What runs at an address; its key is read from the environment.
+
+    Raises:
+        ConfigError: the address names no model.
+    """
+    base_url, _, model = given.partition("#")
+    if not model:
+        raise ConfigError(f"{given} names no model. Give http(s)://HOST/v1#MODEL.")
+    key = os.environ.get(_KEY_VARIABLE)
+    return UpstreamEngine(base_url, model, key=key, max_tokens=config.max_tokens)
 
 
 class _Stop:
