@@ -8,6 +8,11 @@ streams of text at once by SmolLM2-135M-Instruct behind our server, in float32 a
 that the weights came from, beside `transformers` generate on the same eight prompts as one static
 batch and beside llama.cpp's own server on that file. All take turns; the best round of each counts.
 Clients and servers share the machine's cores.
+
+`overhead`: a cascade at a fixed rate beside its teacher asked directly, a loopback process with a
+fixed delay. `deadline`: what clients get, and when, while the teacher is out in several ways.
+`soak`: an hour (`--minutes`) at 50 requests a second with clients that hang up, broken bodies, and
+outages of the teacher: every request is accounted for, and the memory of the server watched.
 """
 
 import sys
@@ -32,9 +37,33 @@ def streams(options: ServeOptions) -> dict[str, Any]:
     return measured(options)
 
 
+def overhead(options: ServeOptions) -> dict[str, Any]:
+    from benchmarks._serve.overhead import measured
+
+    return measured(options)
+
+
+def deadline(options: ServeOptions) -> dict[str, Any]:
+    from benchmarks._serve.deadline import measured
+
+    return measured(options)
+
+
+def soak(options: ServeOptions) -> dict[str, Any]:
+    from benchmarks._serve.soak import measured
+
+    return measured(options)
+
+
 SERVE = Benchmark(
     section="serve",
-    parts={"labels": labels, "streams": streams},
+    parts={
+        "labels": labels,
+        "streams": streams,
+        "overhead": overhead,
+        "deadline": deadline,
+        "soak": soak,
+    },
     options_type=ServeOptions,
     packages=("stillhouse", "aiohttp", "torch", "transformers", "xllamacpp"),
     goals=GOALS,

@@ -29,8 +29,8 @@ class Connection:
         self._writer.close()
         await self._writer.wait_closed()
 
-    async def ask(self, request: bytes) -> None:
-        """Send a request and read its whole answer.
+    async def ask(self, request: bytes) -> bytes:
+        """Send a request, read its whole answer, and give its head.
 
         Raises:
             RuntimeError: the answer is an error.
@@ -41,14 +41,15 @@ class Connection:
         body = await self._reader.readexactly(length)
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(f"{head!r} {body!r}")
+        return head
 
 
-def requests_of(bodies: Path) -> list[bytes]:
+def requests_of(bodies: Path, path: str = PATH) -> list[bytes]:
     """Each line as a request."""
     made = []
     for line in bodies.read_bytes().splitlines():
-        head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(line)}\r\n\r\n"
-        made.append(head.encode() + line)
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        made.append(f"{head}Content-Length: {len(line)}\r\n\r\n".encode() + line)
     return made
 
 

@@ -19,6 +19,11 @@ class ServeOptions(PartOptions):
         rate: Requests a second of the second measurement.
         streams: Of text at once.
         tokens: Of each stream.
+        target: Certified agreement of the cascade that is measured.
+        teacher_ms: How long the loopback teacher takes for an answer.
+        minutes: Of the soak.
+        soak_rate: Requests a second of the soak.
+        deadline_s: Of each request, where the teacher is out.
         data: Where Banking77 and its recorded teacher are.
         work: Keeps what was fitted; the next run goes on from there.
     """
@@ -30,6 +35,11 @@ class ServeOptions(PartOptions):
     rate: int = 100
     streams: int = 8
     tokens: int = 96
+    target: float = 0.95
+    teacher_ms: float = 20.0
+    minutes: float = 60.0
+    soak_rate: int = 50
+    deadline_s: float = 2.0
     data: Path = BENCHMARKS.parents[1] / "shared" / "data"
     work: Path = BENCHMARKS.parent / "build" / "serve"
     json: Path = BENCHMARKS / "results" / "serve.json"

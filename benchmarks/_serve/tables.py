@@ -30,6 +30,34 @@ GOALS = (
         0.8,
         is_least=True,
     ),
+    Goal("cascade adds to its teacher, p50", ("overhead", "address", "added_p50_ms"), 3, "ms"),
+    Goal("the same, p99", ("overhead", "address", "added_p99_ms"), 10, "ms"),
+    Goal("through a ledger, p50", ("overhead", "ledger", "added_p50_ms"), 3, "ms"),
+    Goal("the same, p99", ("overhead", "ledger", "added_p99_ms"), 10, "ms"),
+    Goal(
+        "longest answer with the teacher out, times the deadline",
+        ("deadline", "longest_over_deadline"),
+        1.25,
+    ),
+    Goal("answers then that are not documented", ("deadline", "undocumented"), 0),
+    *(
+        Goal(f"soak: {words}", ("soak", name), 0, size_path=("soak", "minutes"), least_size=60)
+        for words, name in (
+            ("requests lost", "lost"),
+            ("answers that are not documented", "undocumented"),
+            ("requests that server and clients count differently", "miscounted"),
+        )
+    ),
+    Goal("soak: calls left open in the ledger", ("soak", "ledger", "open"), 0),
+    Goal(
+        "soak: growth of the server's memory",
+        ("soak", "rss_growth"),
+        5,
+        "%",
+        scale=100,
+        size_path=("soak", "minutes"),
+        least_size=60,
+    ),
 )
 
 
@@ -39,6 +67,9 @@ def tables(document: dict[str, Any]) -> dict[str, str]:
         "goals": goals_table(document, GOALS),
         "labels": labels_table(document.get("labels", {})),
         "streams": streams_table(document.get("streams", {})),
+        "overhead": overhead_table(document.get("overhead", {})),
+        "deadline": deadline_table(document.get("deadline", {})),
+        "soak": soak_table(document.get("soak", {})),
         "circumstances": circumstances(document),
     }
 
@@ -73,3 +104,61 @@ def streams_table(entry: dict[str, Any]) -> str:
         for who, found in best.items()
     ]
     return markdown_table(header, rows)
+
+
+def overhead_table(entry: dict[str, Any]) -> str:
+    """The teacher asked directly, and both routes of a cascade before it."""
+    header = ("teacher", "asked", "requests", "p50, ms", "p99, ms", "added p50", "added p99")
+    rows = []
+    for way in ("address", "ledger"):
+        if way not in entry:
+            continue
+        found = entry[way]
+        rows.append((way, "directly", *_times(found["direct"]), "", ""))
+        added = (f"{found['added_p50_ms']:.2f}", f"{found['added_p99_ms']:.2f}")
+        rows.append((way, "by the cascade", *_times(found["teacher"]), *added))
+        if "student" in found:
+            rows.append((way, "not: the student's", *_times(found["student"]), "", ""))
+    return markdown_table(header, rows)
+
+
+def _times(found: dict[str, Any]) -> tuple[str, str, str]:
+    return f"{found['requests']:,}", f"{found['p50_ms']:.2f}", f"{found['p99_ms']:.2f}"
+
+
+def deadline_table(entry: dict[str, Any]) -> str:
+    """What 32 requests get while the teacher is out."""
+    header = ("the teacher", "statuses", "longest, s")
+    rows = [
+        (
+            way,
+            ", ".join(f"{number} x {status}" for status, number in found["statuses"].items()),
+            f"{found['longest_s']:.2f}",
+        )
+        for way, found in entry.get("ways", {}).items()
+    ]
+    return markdown_table(header, rows)
+
+
+def soak_table(entry: dict[str, Any]) -> str:
+    """What became of all requests, and of the memory."""
+    if "sent" not in entry:
+        return markdown_table(("what", "value"), [])
+    ended = ", ".join(f"{number:,} x {how}" for how, number in entry["ended"].items())
+    rss = entry["rss_mb"]
+    rows = [
+        ("minutes, requests a second", f"{entry['minutes']:g}, {entry['rate']}"),
+        ("requests", f"{sum(entry['sent'].values()):,}"),
+        ("ended", ended),
+        ("lost, undocumented, miscounted", _three(entry)),
+        (
+            "calls in the ledger, left open",
+            f"{entry['ledger']['calls']:,}, {entry['ledger']['open']}",
+        ),
+        ("memory at the beginning and end, MB", f"{rss['first']:.1f}, {rss['last']:.1f}"),
+    ]
+    return markdown_table(("what", "value"), rows)
+
+
+def _three(entry: dict[str, Any]) -> str:
+    return ", ".join(str(entry[name]) for name in ("lost", "undocumented", "miscounted"))
