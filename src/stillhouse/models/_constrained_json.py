@@ -14,6 +14,7 @@ import numpy as np
 from stillhouse.chat import ChatTokenizer
 from stillhouse.errors import ConfigError, MissingDependencyError
 from stillhouse.models._constrained import Bools
+from stillhouse.models._schema_bounds import check_schema_bounds
 
 _FORM: Any = {
     "whitespace_flexible": False,
@@ -99,6 +100,7 @@ def json_grammar(chat: ChatTokenizer, schema: Mapping[str, Any]) -> JsonGrammar:
             f"Answers in JSON of a schema need llguidance ({err}). "
             "Run: pip install 'stillhouse[constrained]'"
         ) from err
+    check_schema_bounds(schema)
     tokenizer = llguidance.LLTokenizer(llguidance.TokenizerWrapper(_Vocabulary(chat)))
     try:
         text = llguidance.LLMatcher.grammar_from_json_schema(
