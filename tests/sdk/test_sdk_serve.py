@@ -167,6 +167,38 @@ def test_messages(claude: "anthropic.Anthropic") -> None:
         assert stream.get_final_message().content[0].name == "find"
 
 
+def test_tokens_are_counted_as_they_are_used(claude: "anthropic.Anthropic") -> None:
+    counted = claude.messages.count_tokens(model="any", messages=_ASKED, system="be brief")
+    _strict(counted)
+    told = claude.messages.create(model="any", messages=_ASKED, system="be brief", max_tokens=1)
+    assert counted.input_tokens == told.usage.input_tokens
+
+
+def test_embeddings(tmp_path: Path, client: "openai.OpenAI") -> None:
+    import label_students
+    from fit_cases import a_task
+
+    from stillhouse.serve._labels import LabelEngine
+
+    engine = LabelEngine(label_students.an_embedding(tmp_path), a_task(), name="student")
+    with (
+        RunningServer(engine) as server,
+        openai.OpenAI(api_key="none", base_url=f"{server.url}/v1", max_retries=0) as asking,
+    ):
+        texts = ["my card", "what is the rate"]
+        packed = asking.embeddings.create(model="any", input=texts)  # base64, unless told
+        plain = asking.embeddings.create(model="any", input=texts, encoding_format="float")
+        _strict(plain)
+        for one, other in zip(packed.data, plain.data, strict=True):
+            assert one.embedding == pytest.approx(other.embedding)
+            assert len(one.embedding) == 32
+        assert packed.usage == plain.usage
+        with pytest.raises(openai.BadRequestError, match="embeddings have 32"):
+            asking.embeddings.create(model="any", input=texts, dimensions=8)
+    with pytest.raises(openai.NotFoundError, match="no embeddings"):
+        client.embeddings.create(model="any", input="town")
+
+
 def test_errors_are_those_that_the_sdks_know(url: str, client: "openai.OpenAI") -> None:
     with pytest.raises(openai.BadRequestError, match="Shorten it") as told:
         client.chat.completions.create(

@@ -1,4 +1,7 @@
-"""A server in a thread with a loop of its own, and a client that sends what it is told."""
+"""A server in a thread with a loop of its own, and a client that sends what it is told.
+
+Every answer that the client gets is held to the server's own OpenAPI document.
+"""
 
 import http.client
 import json
@@ -6,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from loop_thread import LoopThread
+from serve_schemas import Contract
 
 from stillhouse.serve import Engine, ServeConfig, Server
 
@@ -17,6 +21,7 @@ class RunningServer:
         self._loop = LoopThread("server")
         self.server = Server(engine, ServeConfig(port=0, **{"grace_s": 10.0, **given}))
         self.port = 0
+        self._contract = Contract(engine, has_keys=bool(given.get("keys")))
 
     def __enter__(self) -> Self:
         self._loop.open()
@@ -54,14 +59,15 @@ class RunningServer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         try:
-            connection.request(
-                method or ("GET" if raw is None else "POST"), path, raw, headers or {}
-            )
+            used = method or ("GET" if raw is None else "POST")
+            connection.request(used, path, raw, headers or {})
             response = connection.getresponse()
             told = {name.lower(): value for name, value in response.getheaders()}
-            return response.status, told, response.read()
+            got = response.read()
         finally:
             connection.close()
+        self._contract.check(used, path, response.status, told, got)
+        return response.status, told, got
 
     def ask(self, path: str, **fields: Any) -> Any:
         """The document that a request gets, which has to be an answer."""

@@ -18,6 +18,7 @@ from stillhouse.serve import Answering, Ask, Piece, ServeConfig
 CHAT = "/v1/chat/completions"
 ASKED = {"messages": [{"role": "user", "content": "hello"}]}
 PATHS = [CHAT, "/v1/completions", "/v1/responses", "/v1/messages", "/v1/decisions"]
+PATHS += ["/v1/embeddings", "/v1/messages/count_tokens"]
 
 
 class EchoEngine:

@@ -127,7 +127,7 @@ def scripted(status: int, body: bytes, **headers: str) -> Iterator[str]:
             return
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, daemon=True)
+        thread = threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listening.server_port}/v1"
         listening.shutdown()

@@ -47,6 +47,12 @@ class TokenReader:
         encodings = self._tokenizer.encode_batch([readable(text) for text in texts])
         return [encoding.ids for encoding in encodings]
 
+    def whole_ids(self, text: str) -> list[int] | None:
+        """The token ids of a text, marks included; None where its end would be cut."""
+        (encoding,) = self._tokenizer.encode_batch([readable(text)])
+        ids: list[int] = encoding.ids
+        return None if encoding.overflowing else ids
+
 
 def read_tokenizer(folder: Path, *, max_tokens: int) -> TokenReader:
     """The tokenizer of the encoder in a folder.

@@ -131,7 +131,7 @@ def serve(
     Ctrl-C: requests under way may end first.
     """
     from stillhouse.errors import ConfigError
-    from stillhouse.serve import ServeConfig, TeacherConfig, open_engine
+    from stillhouse.serve import ServeConfig, TeacherConfig, check_listening, open_engine
     from stillhouse.serve import serve as run
     from stillhouse.servicelog import LogConfig
 
@@ -150,6 +150,7 @@ def serve(
         span_content=span_content,
         watermark=watermark,
     )
+    check_listening(config)  # loading may take minutes
     output.say(f"loading {student}")
     asked = None
     if teacher is not None:

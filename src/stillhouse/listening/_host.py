@@ -1,6 +1,7 @@
 """Listen, count what is under way, and stop without cutting it."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,29 @@ _BACKLOG = 1024
 _CLOSE_S = 1.0  # for connections, once their requests have ended
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def check_address(what: str, host: str, port: int) -> None:
+    """See that one could listen at an address, before what takes long is begun.
+
+    Args:
+        what: What is to listen, as errors call it.
+        host: The address.
+        port: The port.
+
+    Raises:
+        ConfigError: the address is taken, or is none.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+                if family == socket.AF_INET6:
+                    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                one.bind(address)
+    except OSError as err:
+        raise _unusable(what, host, port, err) from err
 
 
 class HttpHost:
@@ -83,10 +107,7 @@ class HttpHost:
         try:
             await web.TCPSite(self._runner, host, port, backlog=_BACKLOG).start()
         except OSError as err:
-            raise ConfigError(
-                f"{self._what} cannot listen at {host}:{port} ({err.strerror or err}). Give "
-                "another --port; 0 takes a free one."
-            ) from err
+            raise _unusable(self._what, host, port, err) from err
 
     def hurry(self) -> None:
         """Wait no longer for requests under way."""
@@ -124,3 +145,10 @@ class HttpHost:
             self._under_way.discard(task)
             if self.is_stopping and not self._under_way:
                 self._is_over.set()
+
+
+def _unusable(what: str, host: str, port: int, err: OSError) -> ConfigError:
+    return ConfigError(
+        f"{what} cannot listen at {host}:{port} ({err.strerror or err}). Give another --port; 0 "
+        "takes a free one."
+    )

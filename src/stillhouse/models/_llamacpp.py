@@ -20,6 +20,8 @@ class LlamaServing:
         context: Tokens of prompt and completion that one slot holds.
         threads: 0 takes one fewer than there are cores: with all of them llama.cpp's spinning
             threads collapse as soon as anything else runs.
+        is_mapped: Whether weights stay in the file, as pages that come when they are read. The
+            process dies when such a file is cut, and reads what is written into it.
     """
 
     name: str
@@ -27,6 +29,7 @@ class LlamaServing:
     slots: int
     context: int
     threads: int = 0
+    is_mapped: bool = True
 
 
 def check_llama_server(what: str) -> None:
@@ -64,6 +67,8 @@ def start_llama_server(path: Path, config: LlamaServing) -> Any:
     threads = config.threads or max((os.cpu_count() or 2) - 1, 1)
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.cache_ram_mib = 0  # its 8 GB cache of idle prompts is of no use to a stream
+    if not config.is_mapped:
+        params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.ui = params.warmup = False
     params.verbosity = -1
     try:

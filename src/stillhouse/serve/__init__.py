@@ -14,11 +14,12 @@ from stillhouse.serve._ask import (
 )
 from stillhouse.serve._config import ServeConfig
 from stillhouse.serve._server import Server
-from stillhouse.serve._serving import open_engine, serve
+from stillhouse.serve._serving import check_listening, open_engine, serve
 from stillhouse.serve._teacher_config import TeacherConfig
 
 __all__ = [
     "open_engine",
+    "check_listening",
     "serve",
     "Server",
     "ServeConfig",

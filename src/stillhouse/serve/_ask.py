@@ -16,6 +16,7 @@ class RefusedError(Exception):
         param: The field that is wrong.
         code: For programs.
         retry_after_s: When to try again, where that helps.
+        allowed: The methods that a path takes, where another one was used.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class RefusedError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after_s: int | None = None,
+        allowed: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -33,6 +35,7 @@ class RefusedError(Exception):
         self.param = param
         self.code = code
         self.retry_after_s = retry_after_s
+        self.allowed = allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

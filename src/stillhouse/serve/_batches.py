@@ -5,10 +5,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+A = TypeVar("A")
 
 _MAX_BATCH = 64
 
@@ -48,6 +49,11 @@ class Batches(Generic[T, R]):
             # No request's own: what is noted of one is nothing of the others.
             self._batching = loop.create_task(self._work(), context=Context())
         return await future
+
+    async def run(self, function: Callable[..., A], *arguments: Any) -> A:
+        """What a function gives that is called in the same thread, between two batches."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._worker, function, *arguments)
 
     async def close(self) -> None:
         """End the thread; may be called twice."""

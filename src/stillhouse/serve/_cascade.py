@@ -22,6 +22,7 @@ from stillhouse.graders import agreement_grader, grade
 from stillhouse.serve._ask import Answering, Ask, Engine, Piece, RefusedError
 from stillhouse.serve._drafts import Draft, Student
 from stillhouse.serve._figures import Figure, Report, figures_of
+from stillhouse.serve._files import LoadedFiles
 from stillhouse.serve._labels import confidence_header, label_pieces
 from stillhouse.serve._replies import whole
 from stillhouse.serve._seen import Audit, begin_apart, end_calls, note, note_audit
@@ -73,6 +74,7 @@ class CascadeEngine:
         on_fallen: Callable[[WatchStatus], None] | None = None,
     ) -> None:
         self.name = student.name
+        self.files: LoadedFiles | None = None
         self.version = cascade.artifact.manifest_sha256[:12]
         self.student = student
         self._cascade = cascade

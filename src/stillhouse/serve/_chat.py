@@ -26,7 +26,8 @@ from stillhouse.serve._openai_common import (
 from stillhouse.serve._replies import Delta, Reply, deltas, whole
 from stillhouse.serve._sse import event
 
-_ROLES = ("system", "developer", "user", "assistant", "tool")
+ROLES = ("system", "developer", "user", "assistant", "tool")
+"""Of the turns of a conversation."""
 
 
 def read_ask(fields: dict[str, Any]) -> Ask:
@@ -42,6 +43,7 @@ def read_ask(fields: dict[str, Any]) -> Ask:
     is_told, must_call, only = read_choice(
         fields.get("tool_choice"), lambda choice: part(choice, "function").get("name")
     )
+    wants_usage(fields)  # said before anything is generated, if it is wrong
     limit = whole_number(fields, "max_tokens", None, 1, MAX_TOKENS)
     return Ask(
         messages=tuple(_message(message) for message in given),
@@ -76,7 +78,7 @@ async def stream(
     answering: Answering, ask: Ask, model: str, fields: dict[str, Any]
 ) -> AsyncIterator[bytes]:
     """The answer as server-sent events."""
-    has_usage = flag(part(fields, "stream_options"), "include_usage")
+    has_usage = wants_usage(fields)
     base: dict[str, Any] = {
         "id": new_id("chatcmpl-"),
         "object": "chat.completion.chunk",
@@ -106,6 +108,15 @@ async def stream(
     yield b"data: [DONE]\n\n"
 
 
+def wants_usage(fields: dict[str, Any]) -> bool:
+    """Whether a stream is to tell what it took.
+
+    Raises:
+        RefusedError: what is said of it is wrong.
+    """
+    return flag(part(fields, "stream_options"), "include_usage")
+
+
 def usage(answering: Answering, num_tokens: int) -> dict[str, Any]:
     """What a request took."""
     return {
@@ -116,7 +127,7 @@ def usage(answering: Answering, num_tokens: int) -> dict[str, Any]:
 
 
 def _message(fields: dict[str, Any]) -> Message:
-    role = read_role(fields.get("role"), _ROLES)
+    role = read_role(fields.get("role"), ROLES)
     content = message_text(fields.get("content"), "messages.content", ("text", "refusal"))
     calls = tuple(_call(call) for call in parts(fields, "tool_calls"))
     return read_message(
@@ -137,9 +148,8 @@ def _tool(fields: dict[str, Any]) -> Tool:
 
 
 def _top_logprobs(fields: dict[str, Any]) -> int | None:
-    if not flag(fields, "logprobs"):
-        return None
-    return whole_number(fields, "top_logprobs", 0, 0, MAX_TOP_LOGPROBS)
+    wanted = whole_number(fields, "top_logprobs", 0, 0, MAX_TOP_LOGPROBS)
+    return wanted if flag(fields, "logprobs") else None
 
 
 def _choice(reply: Reply, ask: Ask) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from time import time
 from typing import Any
 
 from stillhouse.serve._ask import Answering, Ask, TokenScore
-from stillhouse.serve._chat import usage
-from stillhouse.serve._fields import flag, number, part, texts, whole_number, wrong
+from stillhouse.serve._chat import usage, wants_usage
+from stillhouse.serve._fields import flag, number, texts, whole_number, wrong
 from stillhouse.serve._openai_common import (
     MAX_CHOICES,
     MAX_SEED,
@@ -19,7 +19,8 @@ from stillhouse.serve._replies import deltas, whole
 from stillhouse.serve._sse import event
 
 _DEFAULT_TOKENS = 16  # as the protocol has it
-_MOST_LOGPROBS = 5
+MOST_LOGPROBS = 5
+"""As in the protocol."""
 
 
 def read_ask(fields: dict[str, Any]) -> Ask:
@@ -35,8 +36,9 @@ def read_ask(fields: dict[str, Any]) -> Ask:
         raise wrong("prompt", prompt, "one text")
     if flag(fields, "echo"):
         raise wrong("echo", True, "false: prompts are not repeated")
-    if fields.get("suffix"):
+    if fields.get("suffix") not in (None, ""):
         raise wrong("suffix", fields["suffix"], "null: texts are continued, not filled in")
+    wants_usage(fields)  # said before anything is generated, if it is wrong
     return Ask(
         text=prompt,
         num_choices=whole_number(fields, "n", 1, 1, MAX_CHOICES) or 1,
@@ -44,7 +46,7 @@ def read_ask(fields: dict[str, Any]) -> Ask:
         temperature=number(fields, "temperature", 1.0, 0.0, 2.0),
         top_p=read_top_p(fields),
         seed=whole_number(fields, "seed", None, -MAX_SEED, MAX_SEED),
-        top_logprobs=whole_number(fields, "logprobs", None, 0, _MOST_LOGPROBS),
+        top_logprobs=whole_number(fields, "logprobs", None, 0, MOST_LOGPROBS),
         stop=texts(fields, "stop", MAX_STOPS),
     )
 
@@ -69,7 +71,7 @@ async def stream(
     answering: Answering, ask: Ask, model: str, fields: dict[str, Any]
 ) -> AsyncIterator[bytes]:
     """The answer as server-sent events."""
-    has_usage = flag(part(fields, "stream_options"), "include_usage")
+    has_usage = wants_usage(fields)
     base = _base(model)
     nothing = {"usage": None} if has_usage else {}
     num_tokens, num_chars = [0] * ask.num_choices, [0] * ask.num_choices

@@ -24,6 +24,7 @@ class ServeConfig:
         max_body_bytes: The largest request.
         deadline_s: The longest that a request may take.
         read_s: The longest that sending a request may take.
+        idle_s: How long a connection may wait for the head of its next request, or send it.
         grace_s: How long requests under way may go on after the server was told to stop.
         log: Where and how requests are logged; None for not at all.
         spans: Whether OpenTelemetry spans are made of requests.
@@ -43,6 +44,7 @@ class ServeConfig:
     max_body_bytes: int = 4 << 20
     deadline_s: float = 300.0
     read_s: float = 30.0
+    idle_s: float = 75.0
     grace_s: float = 30.0
     log: LogConfig | None = None
     spans: bool = False
@@ -55,9 +57,10 @@ class ServeConfig:
         for name in ("slots", "max_tokens", "max_waiting", "max_body_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give at least 1.")
-        for name in ("deadline_s", "read_s", "grace_s"):
-            if not 0 <= getattr(self, name) <= 86_400:
-                raise ConfigError(f"{name} is {getattr(self, name):g}; give 0 to 86400 seconds.")
+        for name in ("deadline_s", "read_s", "idle_s", "grace_s"):
+            seconds = getattr(self, name)
+            if not 0 <= seconds <= 86_400 or (seconds == 0 and name != "grace_s"):
+                raise ConfigError(f"{name} is {seconds:g}; give seconds, 86400 at most.")
         if self.span_content and not self.spans:
             raise ConfigError("Spans are to hold content, and none are made. Ask for both.")
         if any(not key.strip() for key in self.keys):

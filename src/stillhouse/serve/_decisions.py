@@ -4,22 +4,30 @@ from time import time
 from typing import Any
 
 from stillhouse.records import Message
-from stillhouse.serve._ask import Ask, RefusedError
+from stillhouse.serve._ask import Answering, Ask, Engine, Piece, RefusedError, no_pieces
 from stillhouse.serve._chat import read_ask as read_chat_ask
 from stillhouse.serve._fields import texts, wrong
 from stillhouse.serve._labels import Decision, LabelEngine, answer_in, confidence_header
 from stillhouse.serve._openai_common import new_id
-from stillhouse.serve._seen import note
+from stillhouse.serve._seen import Seen, note
 
-_MOST_OPTIONS = 10_000
+MAX_OPTIONS = 10_000
+"""Of one request."""
 
 
-def read_ask(fields: dict[str, Any]) -> Ask:
-    """The text or conversation that is to be decided on.
+def read_input(fields: dict[str, Any]) -> tuple[Ask, tuple[str, ...]]:
+    """The text or conversation that is to be decided on, and the options; none for all labels.
 
     Raises:
         RefusedError: a field is wrong.
     """
+    kind = fields.get("kind", "choice")
+    if kind != "choice":
+        raise wrong("kind", kind, "choice: this student chooses among labels")
+    return _ask(fields), texts(fields, "options", MAX_OPTIONS)
+
+
+def _ask(fields: dict[str, Any]) -> Ask:
     given = fields.get("input")
     if isinstance(given, str):
         return Ask(messages=(Message(role="user", content=given),))
@@ -28,21 +36,21 @@ def read_ask(fields: dict[str, Any]) -> Ask:
     return read_chat_ask({"messages": given.get("messages")})
 
 
-async def decided(
-    fields: dict[str, Any], engine: LabelEngine, model: str
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The decision, and the headers that go with it.
+async def decided(fields: dict[str, Any], engine: Engine, seen: Seen) -> dict[str, Any]:
+    """The decision.
 
     Options that the student does not know are refused: it would never choose them. Where only some
     of its labels are options, probabilities are those given that the answer is one of them.
 
     Raises:
-        RefusedError: a field is wrong.
+        RefusedError: a field is wrong, or the student does not answer with labels alone.
     """
-    kind = fields.get("kind", "choice")
-    if kind != "choice":
-        raise wrong("kind", kind, "choice: this student chooses among labels")
-    options = texts(fields, "options", _MOST_OPTIONS)
+    if not isinstance(engine, LabelEngine):
+        raise RefusedError(
+            404, f"{engine.name} decides nothing here. Ask it at /v1/chat/completions."
+        )
+    ask, options = read_input(fields)
+    seen.ask = ask
     unknown = [option for option in options if option not in engine.labels]
     if unknown:
         raise RefusedError(
@@ -58,7 +66,7 @@ async def decided(
             "nothing to weigh among options. Leave them out.",
             param="options",
         )
-    decision = await engine.decide(engine.text_of(read_ask(fields)))
+    decision = await engine.decide(engine.text_of(ask))
     shares, confidence = decision.probabilities, decision.confidence
     if options:
         choice, shares = _among(options, decision)
@@ -66,16 +74,17 @@ async def decided(
         note(confidence=confidence)
     else:
         choice = answer_in(decision)
-    document = {
+    seen.answering = Answering(0, no_pieces(), confidence_header(confidence))
+    seen.add(Piece(0, choice, (), "stop", 1))
+    return {
         "id": new_id("decision_"),
         "object": "decision",
         "created": int(time()),
-        "model": model,
+        "model": seen.model,
         "choice": choice,
         "probabilities": shares,
         "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
     }
-    return document, confidence_header(confidence)
 
 
 def _among(options: tuple[str, ...], decision: Decision) -> tuple[str, dict[str, float]]:

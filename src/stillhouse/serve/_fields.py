@@ -6,12 +6,21 @@ import orjson
 
 from stillhouse.serve._ask import RefusedError
 
+MAX_DEPTH = 100
+"""Levels of lists and objects in a request. What writes JSON again, such as schemas, recurses."""
+
+MAX_PARTS = 100_000
+"""Lists and objects in a request."""
+
+MAX_MODEL_CHARS = 256
+"""Of the name of a model, which every event of a stream repeats."""
+
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """A request's JSON object.
+    """A request's JSON object. Of keys that come twice the last one counts.
 
     Raises:
-        RefusedError: the body is none.
+        RefusedError: the body is none, or nested too deeply.
     """
     try:
         value = orjson.loads(body)
@@ -19,7 +28,23 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise RefusedError(400, f"The body is no JSON ({err}). Send a JSON object.") from err
     if not isinstance(value, dict):
         raise RefusedError(400, "The body is no JSON object. Send one.")
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:  # others cannot be that deep
+        _check_depth(value)
     return value
+
+
+def model_name(fields: dict[str, Any], default: str) -> str:
+    """What a request calls the model; any name is taken, for there is one model.
+
+    Raises:
+        RefusedError: it is no text, or a long one.
+    """
+    name = fields.get("model")
+    if name is None or name == "":
+        return default
+    if not isinstance(name, str) or len(name) > MAX_MODEL_CHARS:
+        raise wrong("model", name, f"a text of up to {MAX_MODEL_CHARS} characters")
+    return name
 
 
 def number(fields: dict[str, Any], name: str, default: float, low: float, high: float) -> float:
@@ -47,6 +72,8 @@ def whole_number(
     value = fields.get(name)
     if value is None:
         return default
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 1.0 is a whole number in JSON
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise wrong(name, value, f"a whole number from {low} to {high}")
     return value
@@ -131,3 +158,21 @@ def wrong(name: str, value: Any, allowed: str) -> RefusedError:
     if len(shown) > 60:
         shown = f"{shown[:57]}..."
     return RefusedError(400, f"'{name}' is {shown}; give {allowed}.", param=name)
+
+
+def _check_depth(value: Any) -> None:
+    level, num_parts = [value], 1
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer)]
+        num_parts += len(level)
+        if num_parts > MAX_PARTS:  # nobody else is served while they are looked at
+            raise RefusedError(400, f"The body has more than {MAX_PARTS:,} lists and objects.")
+        if not level:
+            return
+    raise RefusedError(400, f"The body is nested in more than {MAX_DEPTH} levels. Flatten it.")
+
+
+def _inside(value: Any) -> list[Any]:
+    """The lists and objects in one."""
+    items = value.values() if isinstance(value, dict) else value
+    return [item for item in items if isinstance(item, dict | list)]

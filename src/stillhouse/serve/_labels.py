@@ -14,12 +14,17 @@ from stillhouse.classifiers import Classifier, load_classifier, probabilities
 from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError
 from stillhouse.serve._batches import Batches
 from stillhouse.serve._drafts import Draft
+from stillhouse.serve._embeddings import Embedded, Input, no_embeddings
+from stillhouse.serve._files import LoadedFiles
 from stillhouse.serve._headers import UNKNOWN_VERSION
+from stillhouse.serve._label_embeddings import check_dimensions, encoder_of, unit_states
 from stillhouse.serve._seen import note
 from stillhouse.tasks import Task, input_text, likeliest_answers, task_of
 
 Floats = npt.NDArray[np.float64]
 Novelty = Callable[[Sequence[str], npt.ArrayLike | None], Floats]
+
+_EMBED_BATCH = 16  # inputs between which decisions get their turn; not tuned
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +64,11 @@ class LabelEngine:
         self, classifier: Classifier, task: Task, *, name: str, novelty: Novelty | None = None
     ) -> None:
         self.name = name
+        self.files: LoadedFiles | None = None
         self.version = UNKNOWN_VERSION
         self._novelty = novelty
         self._classifier = classifier
+        self._encoder = encoder_of(classifier)
         self._task = task
         self._batches = Batches(self._computed, name="labels")
 
@@ -79,6 +86,29 @@ class LabelEngine:
     def labels(self) -> tuple[str, ...]:
         """What it can answer."""
         return self._classifier.labels
+
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether it reads with a sentence encoder."""
+        return self._encoder is not None
+
+    async def embed(self, inputs: Sequence[Input], dimensions: int | None) -> Embedded:
+        """The states that it decides with; see `Embedder.embed`."""
+        if self._encoder is None:
+            raise no_embeddings(self.name)
+        check_dimensions(self._encoder, dimensions)
+        made = [
+            await self._batches.run(
+                unit_states, self._encoder, inputs[first : first + _EMBED_BATCH]
+            )
+            for first in range(0, len(inputs), _EMBED_BATCH)
+        ]
+        vectors_ND = np.concatenate([part.vectors_ND for part in made])
+        return Embedded(vectors_ND, sum(part.num_tokens for part in made))
+
+    async def count_tokens(self, ask: Ask) -> int:
+        """None are counted, as in the usage of its answers."""
+        return 0
 
     async def decide(self, text: str) -> Decision:
         """The student's decision on one text."""
@@ -141,11 +171,13 @@ class LabelEngine:
 
 def label_engine(artifact: Artifact, name: str | None = None) -> LabelEngine:
     """A student that answers with labels, whose files are held to their hashes."""
+    files = LoadedFiles.of(artifact.path)
     check_files(artifact)
     task = task_of(artifact.manifest.results)
     engine = LabelEngine(
         load_classifier(artifact.path), task, name=name or artifact.path.resolve().name
     )
+    engine.files = files
     engine.version = artifact.manifest_sha256[:12]
     return engine
 

@@ -20,6 +20,7 @@ import orjson
 from stillhouse.chat import with_tools
 from stillhouse.errors import ConfigError, RecordError, StillhouseError
 from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError, TokenScore
+from stillhouse.serve._files import LoadedFiles
 from stillhouse.serve._headers import UNKNOWN_VERSION
 from stillhouse.serve._held import HeldGrammar
 from stillhouse.serve._stops import TextStream
@@ -90,9 +91,11 @@ class LocalEngine:
         max_tokens: int,
         watermark: "Watermark | None" = None,
     ) -> None:
-        from stillhouse.models import GenerationSession
+        from stillhouse.models import GenerationSession, own_weights
 
+        own_weights(model)  # what is written into the student's files changes no answer
         self.name = model.name
+        self.files: LoadedFiles | None = None
         self.version = UNKNOWN_VERSION
         self.watermark = None if watermark is None else watermark.profile_id
         self.mark = None if watermark is None else watermark.mark
@@ -138,6 +141,10 @@ class LocalEngine:
         for index in range(ask.num_choices):
             answering.add(ask, prompt_ids, index, seed + index, grammar)
         return Answering(len(prompt_ids), answering.pieces(), stop=answering.stop)
+
+    async def count_tokens(self, ask: Ask) -> int:
+        """Tokens of the prompt."""
+        return len(await self._read(self._prompt_ids, ask))
 
     async def close(self) -> None:
         """Stop the threads."""

@@ -12,6 +12,7 @@ from stillhouse.graders import Grader, agreement_grader
 from stillhouse.serve._ask import Engine
 from stillhouse.serve._config import ServeConfig
 from stillhouse.serve._drafts import Student
+from stillhouse.serve._files import LoadedFiles
 from stillhouse.serve._teacher import TeacherEngine, TeacherSource, open_source
 from stillhouse.serve._teacher_config import CascadeConfig, TeacherConfig
 from stillhouse.tasks import task_of
@@ -54,13 +55,14 @@ def open_cascade_engine(
 
     placed = placed or Placed()
     cascade = open_cascade(folder, student=placed.student)
+    files = LoadedFiles.of(folder, cascade.student.path)
     grader = agreement_grader(cascade.task)  # before anything is loaded
     name = placed.name or cascade.student.path.resolve().name
     student = _student(cascade, name)
     shadow = None
     if how.shadow is not None:
         shadow = _shadow(how.shadow, cascade, grader, lambda: student.num_running > 0)
-    return CascadeEngine(
+    engine = CascadeEngine(
         cascade,
         student,
         _teacher(folder, cascade, config, how.teacher, placed.source),
@@ -69,6 +71,8 @@ def open_cascade_engine(
         shadow=shadow,
         on_fallen=placed.on_fallen,
     )
+    engine.files = files
+    return engine
 
 
 def beside(folder: Path, ending: str) -> Path:

@@ -11,6 +11,7 @@ from stillhouse.errors import ConfigError, StillhouseError
 from stillhouse.releases import Deployment, Version
 from stillhouse.serve._ask import Engine
 from stillhouse.serve._config import ServeConfig
+from stillhouse.serve._files import LoadedFiles
 from stillhouse.serve._labels import label_engine
 from stillhouse.serve._opening import Placed, open_cascade_engine
 from stillhouse.serve._switching import SwitchingEngine
@@ -96,9 +97,11 @@ class _Opener:
         from stillhouse.serve._local import LocalEngine
 
         config = self._config
+        files = LoadedFiles.of(version.folder)
         engine = LocalEngine(
             load_model(version.folder), slots=config.slots, max_tokens=config.max_tokens
         )
+        engine.files = files
         engine.version = version.id[:12]
         return engine
 

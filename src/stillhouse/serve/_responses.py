@@ -7,7 +7,7 @@ from typing import Any
 
 from stillhouse.records import Message, Tool, ToolCall
 from stillhouse.serve._ask import Answering, Ask, RefusedError
-from stillhouse.serve._fields import flag, number, parts, text, whole_number, wrong
+from stillhouse.serve._fields import flag, number, part, parts, text, whole_number, wrong
 from stillhouse.serve._openai_common import (
     MAX_TOKENS,
     make_tool,
@@ -22,8 +22,11 @@ from stillhouse.serve._openai_common import (
 from stillhouse.serve._replies import Reply, deltas, whole
 from stillhouse.serve._sse import event
 
-_ROLES = ("system", "developer", "user", "assistant")
-_TEXTS = ("input_text", "output_text", "text", "refusal")
+ROLES = ("system", "developer", "user", "assistant")
+"""Of the turns that are given."""
+
+TEXTS = ("input_text", "output_text", "text", "refusal")
+"""Kinds of parts that are read."""
 
 
 def read_ask(fields: dict[str, Any]) -> Ask:
@@ -42,8 +45,8 @@ def read_ask(fields: dict[str, Any]) -> Ask:
     if flag(fields, "background"):
         raise wrong("background", True, "false")
     messages = _input(fields)
-    instructions = fields.get("instructions")
-    if isinstance(instructions, str) and instructions:
+    instructions = "" if fields.get("instructions") is None else text(fields, "instructions")
+    if instructions:
         messages = [Message(role="system", content=instructions), *messages]
     tools = tuple(
         make_tool(tool.get("name"), tool.get("description"), tool.get("parameters"))
@@ -58,7 +61,7 @@ def read_ask(fields: dict[str, Any]) -> Ask:
         tools=tools if is_told else (),
         must_call=must_call,
         only_tool=only,
-        schema=schema_of(fields.get("text") or {}, "format", ()),
+        schema=schema_of(part(fields, "text"), "format", ()),
         max_tokens=whole_number(fields, "max_output_tokens", None, 1, MAX_TOKENS),
         temperature=number(fields, "temperature", 1.0, 0.0, 2.0),
         top_p=read_top_p(fields),
@@ -148,12 +151,12 @@ def _item(item: dict[str, Any]) -> Message:
         )
         return read_message("assistant", "", (call,), None)
     if kind == "function_call_output":
-        told = message_text(item.get("output"), "input.output", _TEXTS)
+        told = message_text(item.get("output"), "input.output", TEXTS)
         return read_message("tool", told, (), text(item, "call_id"))
     if kind != "message":
         raise wrong("input.type", kind, "message, function_call or function_call_output")
-    role = read_role(item.get("role"), _ROLES)
-    return read_message(role, message_text(item.get("content"), "input.content", _TEXTS), (), None)
+    role = read_role(item.get("role"), ROLES)
+    return read_message(role, message_text(item.get("content"), "input.content", TEXTS), (), None)
 
 
 def _items(reply: Reply, item_id: str | None = None) -> list[dict[str, Any]]:

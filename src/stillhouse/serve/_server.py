@@ -15,16 +15,20 @@ import orjson
 from aiohttp import web
 
 from stillhouse.listening import HttpHost
-from stillhouse.serve import _chat, _completions, _decisions, _messages, _responses
-from stillhouse.serve._ask import Answering, Ask, Engine, Piece, RefusedError, no_pieces
+from stillhouse.serve import _chat, _completions, _messages, _responses
+from stillhouse.serve._ask import Answering, Ask, Engine, RefusedError
 from stillhouse.serve._config import LOOPBACK, ServeConfig
-from stillhouse.serve._fields import flag, read_object
+from stillhouse.serve._counting import counted
+from stillhouse.serve._decisions import decided
+from stillhouse.serve._embeddings import embedded
+from stillhouse.serve._fields import flag, model_name, read_object
 from stillhouse.serve._figures import figures_of, figures_page, reports_of
+from stillhouse.serve._files import FromFiles
 from stillhouse.serve._headers import response_headers, version_of, watermark_of
-from stillhouse.serve._labels import LabelEngine
 from stillhouse.serve._metrics import Metrics
 from stillhouse.serve._observer import LEFT, Observer
 from stillhouse.serve._openai_common import error_body
+from stillhouse.serve._openapi import openapi
 from stillhouse.serve._seen import Seen
 from stillhouse.serve._sse import event
 from stillhouse.serve._switching import in_service
@@ -36,7 +40,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MODELS = "/v1/models"
-_DECISIONS = "/v1/decisions"
+_DOCUMENT = "/openapi.json"
+_WATCHED = ("/health", "/metrics")
+_LAST_EVENT_S = 1.0  # for a caller that reads slowly; longer ones are cut
 _REPORTS = "/v1/stillhouse/"
 _EVENT_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -67,6 +73,23 @@ _WIRES = {
 }
 
 
+@dataclass(frozen=True)
+class _Whole:
+    """How a path without streams is answered."""
+
+    answer: Callable[[dict[str, Any], Engine, Seen], Awaitable[dict[str, Any]]]
+    error: Callable[[RefusedError], dict[str, Any]] = error_body
+    is_question: bool = False
+    """Whether it asks the student for an answer, as a log has them."""
+
+
+_WHOLES = {
+    "/v1/decisions": _Whole(decided, is_question=True),
+    "/v1/embeddings": _Whole(embedded),
+    "/v1/messages/count_tokens": _Whole(counted, _messages.error_body),
+}
+
+
 class Server:
     """A student that listens; use it within one event loop.
 
@@ -90,6 +113,7 @@ class Server:
             host=config.host,
             port=config.port,
             grace_s=config.grace_s,
+            keepalive_timeout=config.idle_s,
         )
 
     @property
@@ -101,6 +125,11 @@ class Server:
     def url(self) -> str:
         """Where it listens."""
         return self._host.url
+
+    @property
+    def num_under_way(self) -> int:
+        """Requests that are not answered yet."""
+        return self._host.num_under_way
 
     async def __aenter__(self) -> Self:
         """Listen.
@@ -141,11 +170,13 @@ class Server:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         seen = self._observer.begin(request.path, request.headers)
         started_s, path = seen.started_s, seen.path
-        wire = _WIRES.get(path)
         # Paths that callers make up are no names of metrics.
-        known = path if wire or path in (_DECISIONS, _MODELS) else "other"
+        known = path if path in _WIRES or path in _WHOLES or path == _MODELS else "other"
         try:
-            response = await self._take(request, path, wire, seen)
+            response = await self._responded(request, path, seen)
+            if not response.prepared:  # a stream has told them before its first event
+                response.headers.update(response_headers(seen, self.engine))
+            await self._deliver(request, response)
         except asyncio.CancelledError:
             self.metrics.count(known, "left", monotonic() - started_s)
             self._observer.end(seen, LEFT)
@@ -155,14 +186,32 @@ class Server:
             self._observer.end(seen, LEFT)
             # Nobody reads it; an exception would be logged as if the server had failed.
             return web.Response(status=LEFT)
-        except Exception as err:
-            seen.refused = self._refused(err, path)
-            response = _refusal(seen.refused, wire)
-        if not response.prepared:  # a stream has told them before its first event
-            response.headers.update(response_headers(seen, self.engine))
         self.metrics.count(known, str(response.status), monotonic() - started_s)
         self._observer.end(seen, response.status)
         return response
+
+    async def _responded(
+        self, request: web.BaseRequest, path: str, seen: Seen
+    ) -> web.StreamResponse:
+        try:
+            return await self._take(request, path, seen)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as err:
+            seen.refused = self._refused(err, path)
+            response = _refusal(seen.refused, path)
+            if "expect" in request.headers:
+                response.force_close()  # the body may follow, and is no request
+            return response
+
+    async def _deliver(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Send what is not sent yet, and cut the connection of who does not read it in time."""
+        try:
+            async with asyncio.timeout(self._config.deadline_s):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError as err:
+            raise _cut(request) from err
 
     def _refused(self, err: Exception, path: str) -> RefusedError:
         """What an error is to the caller; what is not meant for callers is logged."""
@@ -174,24 +223,27 @@ class Server:
         logger.error("a request to %s failed", path, exc_info=err)
         return RefusedError(500, "an error of the server; it is logged.")
 
-    async def _take(
-        self, request: web.BaseRequest, path: str, wire: _Wire | None, seen: Seen
-    ) -> web.StreamResponse:
-        if path == "/health":  # who only asks whether it lives has no key
-            return self._told(request, path)
-        self._check_key(request)
-        seen.is_allowed = True
-        if path == "/metrics":
-            return self._told(request, path)
-        if request.method == "GET" and (path == _MODELS or path.startswith(f"{_MODELS}/")):
-            return _json(200, self._models(request.raw_path))
-        if request.method == "GET" and path.startswith(_REPORTS):
+    async def _take(self, request: web.BaseRequest, path: str, seen: Seen) -> web.StreamResponse:
+        methods = _methods(path)
+        if path != "/health":  # who only asks whether it lives has no key
+            self._check_key(request)
+            seen.is_allowed = True
+        if not methods:
+            raise RefusedError(404, f"There is no {path[:100]} here.")
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers={"Allow": ", ".join(methods)})
+        if request.method not in methods:
+            told = f"{path[:100]} takes {methods[0]}, and this is {request.method[:20]}."
+            raise RefusedError(405, told, allowed=methods)
+        if path in _WATCHED:
+            return self._told(path)
+        if path == _DOCUMENT:
+            return _json(200, openapi(self.engine, has_keys=bool(self._keys)))
+        if path.startswith(_REPORTS):
             return await self._report(path.removeprefix(_REPORTS))
-        if wire is None and path != _DECISIONS:
-            raise RefusedError(404, f"There is no {path} here.")
         if request.method != "POST":
-            raise RefusedError(405, f"{path} takes POST, and this is {request.method}.")
-        seen.is_question = True
+            return _json(200, self._models(request.raw_path))
+        seen.is_question = path in _WIRES or _WHOLES[path].is_question
         if self._host.is_stopping:
             raise RefusedError(503, "the server is being stopped. Try another.", retry_after_s=5)
         if self._host.num_under_way > self._config.max_waiting:
@@ -199,14 +251,19 @@ class Server:
                 429, f"{self._config.max_waiting} requests are under way.", retry_after_s=1
             )
         fields = read_object(await self._body(request))
-        model = fields.get("model")
-        name = model if isinstance(model, str) and model else self.engine.name
-        seen.model = name
+        seen.model = model_name(fields, self.engine.name)
         deadline_s = asyncio.get_running_loop().time() + self._config.deadline_s
-        if wire is None:
+        if path in _WHOLES:
             async with asyncio.timeout_at(deadline_s):
-                return await self._decide(fields, name, seen)
-        return await self._answer(request, wire, fields, seen, deadline_s)
+                return _json(200, await self._whole(_WHOLES[path], fields, seen))
+        return await self._answer(request, _WIRES[path], fields, seen, deadline_s)
+
+    async def _whole(self, whole: _Whole, fields: dict[str, Any], seen: Seen) -> dict[str, Any]:
+        with in_service(self.engine) as engine:
+            document = await whole.answer(fields, engine, seen)
+            if seen.answering is not None:
+                seen.answering.headers.setdefault("x-stillhouse-version", version_of(engine))
+        return document
 
     async def _answer(
         self,
@@ -255,27 +312,19 @@ class Server:
                 await response.write(first)
                 async for piece in events:
                     await response.write(piece)
+                await response.write_eof()
         except ConnectionError:
             raise
         except Exception as err:
             seen.refused = self._refused(err, request.path)
-            told = wire.error(seen.refused)
-            await response.write(event(told, "error" if wire.names_errors else None))
-        await response.write_eof()
+            last = event(wire.error(seen.refused), "error" if wire.names_errors else None)
+            try:
+                async with asyncio.timeout(_LAST_EVENT_S):
+                    await response.write(last)
+                    await response.write_eof()
+            except TimeoutError as late:
+                raise _cut(request) from late
         return response
-
-    async def _decide(self, fields: dict[str, Any], name: str, seen: Seen) -> web.Response:
-        with in_service(self.engine) as engine:
-            if not isinstance(engine, LabelEngine):
-                raise RefusedError(
-                    404, f"{engine.name} decides nothing here. Ask it at /v1/chat/completions."
-                )
-            seen.ask = _decisions.read_ask(fields)
-            document, headers = await _decisions.decided(fields, engine, name)
-            headers = {"x-stillhouse-version": version_of(engine), **headers}
-        seen.answering = Answering(0, no_pieces(), headers)
-        seen.add(Piece(0, document["choice"], (), "stop", 1))
-        return _json(200, document)
 
     async def _body(self, request: web.BaseRequest) -> bytes:
         limit = self._config.max_body_bytes
@@ -284,6 +333,7 @@ class Server:
         body = bytearray()
         try:
             async with asyncio.timeout(self._config.read_s):
+                await _go_on(request)
                 async for chunk in request.content.iter_any():
                     body += chunk
                     if len(body) > limit:
@@ -343,16 +393,47 @@ class Server:
         # Intervals of thousands of graded answers take their time.
         return _json(200, await asyncio.to_thread(reports[name]))
 
-    def _told(self, request: web.BaseRequest, path: str) -> web.Response:
-        if request.method != "GET":
-            raise RefusedError(405, f"{path} takes GET, and this is {request.method}.")
+    def _health(self) -> web.Response:
+        is_stopping = self._host.is_stopping
+        told: dict[str, Any] = {"status": "stopping" if is_stopping else "ok"}
+        engine = self.engine
+        if isinstance(engine, FromFiles) and engine.files is not None:
+            told["files"] = "changed" if engine.files.are_changed else "as loaded"
+        return _json(503 if is_stopping else 200, told | self._observer.health())
+
+    def _told(self, path: str) -> web.Response:
         if path == "/health":
-            status = 503 if self._host.is_stopping else 200
-            told = {"status": "stopping" if self._host.is_stopping else "ok"}
-            return _json(status, told | self._observer.health())
+            return self._health()
         text = self.metrics.page(self.engine.num_running) + self._observer.metrics()
         text += figures_page(figures_of(self.engine))
         return web.Response(body=text.encode(), content_type="text/plain", charset="utf-8")
+
+
+def _methods(path: str) -> tuple[str, ...]:
+    """What a path takes; nothing where there is no such path."""
+    if path in _WIRES or path in _WHOLES:
+        return ("POST", "OPTIONS")
+    if path in (*_WATCHED, _DOCUMENT, _MODELS) or path.startswith((f"{_MODELS}/", _REPORTS)):
+        return ("GET", "HEAD", "OPTIONS")
+    return ()
+
+
+async def _go_on(request: web.BaseRequest) -> None:
+    """Tell who waits with the body to send it: what could be refused without it has been."""
+    expected = request.headers.get("expect")
+    if expected is None or request.version < (1, 1):
+        return
+    if expected.lower() != "100-continue":
+        raise RefusedError(417, f"Nothing is known of Expect: {expected[:40]!r}. Leave it out.")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # of the answer, which has not begun
+
+
+def _cut(request: web.BaseRequest) -> ConnectionError:
+    """End the connection of a caller that does not read, with what is still in its buffers."""
+    if request.transport is not None:
+        request.transport.abort()
+    return ConnectionResetError("the caller does not read its answer")
 
 
 def _check_origin(request: web.BaseRequest) -> None:
@@ -371,16 +452,20 @@ def _check_origin(request: web.BaseRequest) -> None:
         )
 
 
-def _refusal(err: RefusedError, wire: _Wire | None) -> web.Response:
-    told = error_body(err) if wire is None else wire.error(err)
+def _refusal(err: RefusedError, path: str) -> web.Response:
+    protocol = _WIRES.get(path) or _WHOLES.get(path)
+    told = error_body(err) if protocol is None else protocol.error(err)
     headers = {}
+    if err.allowed:
+        headers["Allow"] = ", ".join(err.allowed)
     if err.retry_after_s is not None:
         headers["Retry-After"] = str(err.retry_after_s)
     if err.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    response = _json(err.status, told, headers)
     if err.status in (408, 413):
-        headers["Connection"] = "close"  # what is left of the body is not read
-    return _json(err.status, told, headers)
+        response.force_close()  # what is left of the body is not read
+    return response
 
 
 def _json(

@@ -12,6 +12,7 @@ from stillhouse.errors import ConfigError
 from stillhouse.releases import is_deployment
 from stillhouse.serve._ask import Engine
 from stillhouse.serve._config import ServeConfig
+from stillhouse.serve._files import LoadedFiles
 from stillhouse.serve._marked import open_mark
 from stillhouse.serve._teacher_config import CascadeConfig, OnBreach, TeacherConfig
 from stillhouse.watermark import SCHEMES, Scheme
@@ -117,10 +118,12 @@ def open_engine(
     from stillhouse.models import load_model
     from stillhouse.serve._local import LocalEngine
 
+    files = LoadedFiles.of(folder) if student else None  # before anything is read
     model = load_model(student)
     engine = LocalEngine(
         model, slots=config.slots, max_tokens=config.max_tokens, watermark=watermark
     )
+    engine.files = files
     if artifact is not None:
         engine.version = _version(artifact.manifest_sha256)
     elif model.revision is not None:
@@ -144,10 +147,13 @@ def _llamacpp(path: Path, config: ServeConfig) -> Engine:
     check_llama_server(f"{path}")
     if not path.is_file():
         raise ConfigError(f"{path} does not exist. Give a GGUF file or a student's folder.")
+    files = LoadedFiles.of(path)
     header = read_gguf_header(path)
     key = secrets.token_hex(16)
     context = min(header.context_length or _GGUF_CONTEXT, _GGUF_CONTEXT)
-    serving = LlamaServing(name=header.name, key=key, slots=config.slots, context=context)
+    serving = LlamaServing(
+        name=header.name, key=key, slots=config.slots, context=context, is_mapped=False
+    )
     running = [start_llama_server(path, serving)]
     engine = UpstreamEngine(
         f"{running[0].listening_address}/v1",
@@ -155,9 +161,22 @@ def _llamacpp(path: Path, config: ServeConfig) -> Engine:
         key=key,
         max_tokens=config.max_tokens,
         release=running.clear,  # it stops when it is forgotten
+        has_embeddings=False,  # it was started to write
     )
+    engine.files = files
     engine.version = _version(file_sha256(path))
     return engine
+
+
+def check_listening(config: ServeConfig) -> None:
+    """See that one could listen, before a student is loaded.
+
+    Raises:
+        ConfigError: the address is taken.
+    """
+    from stillhouse.listening import check_address
+
+    check_address("The server", config.host, config.port)
 
 
 def serve(engine: Engine, config: ServeConfig, *, on_ready: "Callable[[Server], None]") -> None:
@@ -182,10 +201,11 @@ def serve(engine: Engine, config: ServeConfig, *, on_ready: "Callable[[Server], 
 
 
 async def _serve(engine: Engine, config: ServeConfig, on_ready: "Callable[[Server], None]") -> None:
-    from stillhouse.listening import until_signalled
+    from stillhouse.listening import allow_many_connections, until_signalled
     from stillhouse.serve._server import Server
     from stillhouse.serve._switching import SwitchingEngine
 
+    allow_many_connections()
     async with Server(engine, config) as server:
         on_hangup = None
         if isinstance(engine, SwitchingEngine):

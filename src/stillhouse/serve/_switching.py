@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from stillhouse.errors import StillhouseError
 from stillhouse.serve._ask import Answering, Ask, Engine
 from stillhouse.serve._figures import Figure, Report, figures_of, reports_of
+from stillhouse.serve._files import FromFiles, LoadedFiles
 
 if TYPE_CHECKING:
     from stillhouse.serve._teacher import TeacherSource
@@ -83,6 +84,17 @@ class SwitchingEngine:
     def name(self) -> str:
         """What the model in service is called."""
         return self._turn.engine.name
+
+    @property
+    def serving(self) -> Engine:
+        """What answers now; it may be closed at the next await, unless it is held."""
+        return self._turn.engine
+
+    @property
+    def files(self) -> LoadedFiles | None:
+        """Those that the version in service was loaded from."""
+        engine = self._turn.engine
+        return engine.files if isinstance(engine, FromFiles) else None
 
     @contextmanager
     def held(self) -> Iterator[Engine]:

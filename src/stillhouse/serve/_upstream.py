@@ -6,10 +6,12 @@ the messages, so that one student calls them in the same way behind every engine
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
+import numpy as np
 import orjson
 
 from stillhouse.chat import with_tools
@@ -17,6 +19,8 @@ from stillhouse.errors import ConfigError
 from stillhouse.records import FinishReason, Message
 from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError, TokenScore, no_pieces
 from stillhouse.serve._config import ServeConfig
+from stillhouse.serve._embeddings import Embedded, Input, no_embeddings
+from stillhouse.serve._files import LoadedFiles
 from stillhouse.serve._headers import UNKNOWN_VERSION
 from stillhouse.serve._seen import call_headers
 from stillhouse.serve._tools import tool_schema
@@ -27,6 +31,7 @@ _LONGEST_TOLD = 300  # characters of an upstream's error
 _REASONS: Mapping[str, FinishReason] = {"length": "length", "content_filter": "content_filter"}
 _JSON = {"Content-Type": "application/json"}
 _CALLERS_FAULT = (400, 404, 413, 422)
+_UNKNOWN_PATH = (404, 405, 501)
 
 
 class UpstreamEngine:
@@ -41,6 +46,7 @@ class UpstreamEngine:
         name: What the model is called here.
         max_tokens: The most that one answer may have.
         release: Ends what was started for it.
+        has_embeddings: Whether to ask it for them; many servers say only then that they have none.
     """
 
     def __init__(
@@ -52,8 +58,11 @@ class UpstreamEngine:
         max_tokens: int,
         name: str | None = None,
         release: Callable[[], None] | None = None,
+        has_embeddings: bool = True,
     ) -> None:
         self.name = name or model
+        self.files: LoadedFiles | None = None
+        self.has_embeddings = has_embeddings
         self.num_running = 0
         self.version = UNKNOWN_VERSION
         self._base_url = base_url.rstrip("/")
@@ -65,26 +74,41 @@ class UpstreamEngine:
 
     async def open(self, ask: Ask) -> Answering:
         """Begin to answer; see `Engine.open`."""
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
-            self._session = aiohttp.ClientSession(
-                timeout=timeout, connector=aiohttp.TCPConnector(limit=0)
-            )
         path = "chat/completions" if ask.text is None else "completions"
-        try:
-            response = await self._session.post(
-                f"{self._base_url}/{path}",
-                data=orjson.dumps(self._body(ask)),
-                headers={**_JSON, **self._headers, **call_headers(self._model)},
-            )
-        except (aiohttp.ClientError, TimeoutError) as err:
-            raise RefusedError(502, f"The engine of {self.name} is not reached.") from err
+        response = await self._post(path, self._body(ask))
         if response.status != 200:
             raise await _refusal(response, self.name)
         self.num_running += 1
         answering = Answering(0, no_pieces(), stop=_Stop(self, response))
         answering.pieces = _pieces(response, answering, ask, self.name)
         return answering
+
+    async def embed(self, inputs: Sequence[Input], dimensions: int | None) -> Embedded:
+        """What the server behind gives; see `Embedder.embed`."""
+        body: dict[str, Any] = {"model": self._model, "input": inputs, "encoding_format": "float"}
+        if dimensions is not None:
+            body["dimensions"] = dimensions
+        response = await self._post("embeddings", body)
+        if response.status in _UNKNOWN_PATH:
+            response.close()
+            raise no_embeddings(self.name)
+        if response.status != 200:
+            raise await _refusal(response, self.name)
+        try:
+            return _embedded(orjson.loads(await response.read()), len(inputs))
+        except (aiohttp.ClientError, TimeoutError, LookupError, TypeError, ValueError) as err:
+            raise RefusedError(502, f"The engine of {self.name} gave no embeddings.") from err
+
+    async def count_tokens(self, ask: Ask) -> int:
+        """What the server behind says it has read when it answers with one token."""
+        ask = replace(ask, max_tokens=1, stop=())
+        answering = await self.open(ask)
+        try:
+            async for _ in answering.pieces:
+                continue  # usage comes last
+        finally:
+            answering.stop()
+        return answering.num_prompt_tokens
 
     async def close(self) -> None:
         """Close the connections, and end what was started."""
@@ -94,6 +118,21 @@ class UpstreamEngine:
         if self._release is not None:
             await asyncio.to_thread(self._release)
             self._release = None
+
+    async def _post(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
+            self._session = aiohttp.ClientSession(
+                timeout=timeout, connector=aiohttp.TCPConnector(limit=0)
+            )
+        try:
+            return await self._session.post(
+                f"{self._base_url}/{path}",
+                data=orjson.dumps(body),
+                headers={**_JSON, **self._headers, **call_headers(self._model)},
+            )
+        except (aiohttp.ClientError, TimeoutError) as err:
+            raise RefusedError(502, f"The engine of {self.name} is not reached.") from err
 
     def _body(self, ask: Ask) -> dict[str, Any]:
         wanted = self._max_tokens if ask.max_tokens is None else ask.max_tokens
@@ -209,6 +248,19 @@ async def _refusal(response: aiohttp.ClientResponse, name: str) -> RefusedError:
         wait_s = int(retry) if retry.isdigit() else 1
         return RefusedError(status, f"The engine of {name} is busy.", retry_after_s=wait_s)
     return RefusedError(502, f"The engine of {name} answered with status {status}.")
+
+
+def _embedded(document: Any, num_inputs: int) -> Embedded:
+    """The vectors of a document, which may come in any order.
+
+    Raises:
+        LookupError, TypeError, ValueError: it is no answer to `num_inputs` inputs.
+    """
+    rows = {int(item["index"]): item["embedding"] for item in document["data"]}
+    vectors_ND = np.array([rows[index] for index in range(num_inputs)], dtype=np.float32)
+    if vectors_ND.ndim != 2 or len(rows) != num_inputs or not np.isfinite(vectors_ND).all():
+        raise ValueError("no vector for each input")
+    return Embedded(vectors_ND, int(document["usage"]["prompt_tokens"]))
 
 
 def _told(document: Any, name: str) -> str:
