@@ -30,7 +30,7 @@ def test_people_read_what_was_measured(
     assert ran.code == 0
     assert f"export in {out}: 1 format\n" in ran.out
     assert "kB, verified\n" in ran.out
-    assert "  identical_conversations: 368, n = 368\n" in ran.out
+    assert "  identical_conversations: 392, n = 392\n" in ran.out
     assert "  mean_kl_nats: 0 [" in ran.out
     assert f"next: stillhouse verify {out}" in ran.err
     assert run_here(capsys, "verify", out).code == 0
