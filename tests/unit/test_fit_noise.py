@@ -1,5 +1,7 @@
 """How much noise is found, against data whose noise is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -11,10 +13,10 @@ from stillhouse.fit._crossfit import (
     Judged,
     best_cross_fit,
     corrected_cross_fit,
-    settled_cross_fit,
     softened,
 )
 from stillhouse.fit._noise import soundness
+from stillhouse.fit._panel import settled_panel
 
 LOGITS = np.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
@@ -106,17 +108,18 @@ def test_half_of_the_answers_wrong_are_corrected_better_with_each_round() -> Non
     judged, right = clouds(600, 0.5, seed=1)
     first = best_cross_fit(judged)
     corrected = corrected_cross_fit(judged, first)
-    settled = settled_cross_fit(judged, corrected)
+    settled = settled_panel([judged], [corrected])
     assert first.noise.rate.low <= 0.5 <= first.noise.rate.high
-    assert settled.noise == corrected.noise
+    assert settled.fits[0].noise == corrected.noise
     given, *rounds = (
         float((labels == right).mean())
         for labels in (
             judged.answers_N,
             *(
                 found.posterior(found.logits_NL, judged.answers_N).argmax(axis=1)
-                for found in (first, corrected, settled)
+                for found in (first, corrected)
             ),
+            settled.posterior(judged.answers_N).argmax(axis=1),
         )
     )
     assert given < 0.55
@@ -128,10 +131,38 @@ def test_half_of_the_answers_wrong_are_corrected_better_with_each_round() -> Non
 def test_right_answers_are_left_alone() -> None:
     judged, right = clouds(1_000, 0.0)
     first = best_cross_fit(judged)
-    found = settled_cross_fit(judged, corrected_cross_fit(judged, first))
+    found = settled_panel([judged], [corrected_cross_fit(judged, first)])
     assert first.noise.rate.high < 0.02
-    settled = found.posterior(found.logits_NL, judged.answers_N).argmax(axis=1)
+    settled = found.posterior(judged.answers_N).argmax(axis=1)
     np.testing.assert_array_equal(settled, right)
+
+
+def test_two_kinds_of_students_correct_what_neither_does_alone() -> None:
+    whole, right = clouds(600, 0.5, seed=2)
+    # Each kind sees half of the dimensions.
+    halves = [replace(whole, features=whole.features[:, part::2]) for part in (0, 1)]
+    corrected = [corrected_cross_fit(half, best_cross_fit(half)) for half in halves]
+
+    def num_right(kinds: list[int]) -> int:
+        panel = settled_panel([halves[kind] for kind in kinds], [corrected[kind] for kind in kinds])
+        return int((panel.posterior(whole.answers_N).argmax(axis=1) == right).sum())
+
+    assert num_right([0, 1]) > max(num_right([0]), num_right([1]))
+
+
+def test_a_kind_that_tells_nothing_has_no_share() -> None:
+    judged, _ = clouds(400, 0.5, seed=3)
+    blank = replace(judged, features=np.zeros_like(judged.features))
+    both = [corrected_cross_fit(one, best_cross_fit(one)) for one in (judged, blank)]
+
+    panel = settled_panel([judged, blank], both)
+
+    alone = settled_panel([judged], both[:1])
+    assert panel.share == 0.0
+    np.testing.assert_array_equal(
+        panel.posterior_aside([judged.features, blank.features], judged.answers_N),
+        alone.posterior_aside([judged.features], judged.answers_N),
+    )
 
 
 def test_an_answer_has_no_part_in_its_own_judgement() -> None:

@@ -10,14 +10,8 @@ import numpy as np
 from stillhouse.classifiers import folds_of
 from stillhouse.errors import MissingDependencyError
 from stillhouse.fit._config import FitConfig
-from stillhouse.fit._crossfit import (
-    CrossFit,
-    Judged,
-    best_cross_fit,
-    corrected_cross_fit,
-    settled_cross_fit,
-)
-from stillhouse.fit._noise import soundness
+from stillhouse.fit._crossfit import CrossFit, Judged, best_cross_fit, corrected_cross_fit
+from stillhouse.fit._panel import settled_panel
 from stillhouse.fit._proxies import Kind, Proxy, open_proxy, proxy_kinds
 from stillhouse.fit._rows import Floats, Integers, TaskRows
 from stillhouse.runlog import Listener, Ticker
@@ -46,7 +40,7 @@ class Correction:
     Attributes:
         learn_NL: (N, L) probability of each label to be right.
         aside_ML: (M, L) the same of rows that were set aside.
-        kind: Of the students.
+        kind: Of the students that counted most.
         rate: Fraction of wrong answers, before any correction.
     """
 
@@ -87,20 +81,24 @@ class Jury:
 
     def correct(self) -> Correction:
         """What is probably right, by students who have learnt corrected answers."""
-        better = self._better(self.first)
+        judgements = self._likeliest_first()
         self._ticker.advance()
-        judged = self._judged(better.proxy)
-        found = settled_cross_fit(judged, corrected_cross_fit(judged, better.found))
+        judged = [self._judged(one.proxy) for one in judgements]
+        panel = settled_panel(
+            judged,
+            [
+                corrected_cross_fit(rows, one.found)
+                for rows, one in zip(judged, judgements, strict=True)
+            ],
+        )
         self._ticker.advance()
         return Correction(
-            learn_NL=found.posterior(found.logits_NL, self._answers_N),
-            aside_ML=soundness(
-                found.mean_probabilities(better.proxy.aside),
-                answer_numbers(self._aside),
-                found.noise.rate.value,
+            learn_NL=panel.posterior(self._answers_N),
+            aside_ML=panel.posterior_aside(
+                [one.proxy.aside for one in judgements], answer_numbers(self._aside)
             ),
-            kind=better.proxy.kind,
-            rate=better.found.noise.rate,
+            kind=judgements[0].proxy.kind,
+            rate=judgements[0].found.noise.rate,
         )
 
     def _judge(self, kind: Kind) -> Judgement:
@@ -110,16 +108,16 @@ class Jury:
     def _judged(self, proxy: Proxy) -> Judged:
         return Judged(proxy.learn, self._learn.targets_NL, self._answers_N, self._folds_N)
 
-    def _better(self, first: Judgement) -> Judgement:
-        """The kind of students under which the answers are likelier."""
+    def _likeliest_first(self) -> list[Judgement]:
+        """The kinds of students, that under which the answers are likelier first."""
         kind = proxy_kinds(self._config)[1]
         if kind is None:
-            return first
+            return [self.first]
         try:
             second = self._judge(kind)
         except MissingDependencyError:
-            return first  # which kind was asked is in the report
-        return min(first, second, key=lambda one: one.found.noise.nats)
+            return [self.first]  # which kind was asked is in the report
+        return sorted([self.first, second], key=lambda one: one.found.noise.nats)
 
 
 def answer_numbers(rows: TaskRows) -> Integers:

@@ -147,18 +147,16 @@ def corrected_cross_fit(judged: Judged, first: CrossFit) -> CrossFit:
     return best_cross_fit(judged, targets_of=targets_of, start=first)
 
 
-def settled_cross_fit(judged: Judged, corrected: CrossFit) -> CrossFit:
-    """Heads that learn once more, from what `corrected` makes of all other rows.
+def taught_cross_fit(judged: Judged, corrected: CrossFit, targets_NL: Floats) -> CrossFit:
+    """Heads that learn once more, from what was made of all other rows.
 
-    Here an answer does colour the corrections of its neighbours, a little: what is known of the
-    noise stays what it was, or it would be found to vanish.
+    What is known of the noise stays what it was before, or it would be found to vanish.
 
     Args:
         judged: The rows.
         corrected: What `corrected_cross_fit` made of them.
+        targets_NL: What to learn in place of the answers.
     """
-    posterior_NL = corrected.posterior(corrected.logits_NL, judged.answers_N)
-    targets_NL = softened(judged.targets_NL, posterior_NL, judged.answers_N)
     found = _cross_fit(judged, lambda fold: targets_NL, corrected.l2 * _WEAKENING, corrected)
     return replace(found, noise=corrected.noise)
 
