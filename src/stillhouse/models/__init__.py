@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         trie_logprobs,
         trie_probabilities,
     )
-    from stillhouse.models._owned import own_weights
+    from stillhouse.models._owned import load_owned_model
     from stillhouse.models._prune import (
         begin_student,
         evenly_spaced_layers,
@@ -72,7 +72,7 @@ __all__ = [
     "load_chat",
     "load_model",
     "quiet_transformers",
-    "own_weights",
+    "load_owned_model",
     "save_model",
     "cache_dir",
     "embedded_gguf",
@@ -131,7 +131,7 @@ _NEED_TORCH = {
     "_adapter": ("Adapter",),
     "_choice": ("KeptSizes", "choose_start", "random_start"),
     "_importance": ("WidthImportance", "layer_change", "layer_loss_rise", "width_importance"),
-    "_owned": ("own_weights",),
+    "_owned": ("load_owned_model",),
     "_session": ("GenerationSession", "NewToken"),
     "_prune": ("begin_student", "evenly_spaced_layers", "keep_layers", "pruned"),
 }

@@ -91,9 +91,8 @@ class LocalEngine:
         max_tokens: int,
         watermark: "Watermark | None" = None,
     ) -> None:
-        from stillhouse.models import GenerationSession, own_weights
+        from stillhouse.models import GenerationSession
 
-        own_weights(model)  # what is written into the student's files changes no answer
         self.name = model.name
         self.files: LoadedFiles | None = None
         self.version = UNKNOWN_VERSION

@@ -118,7 +118,7 @@ def _student(cascade: Cascade, name: str) -> Student:
 def _writing(cascade: Cascade, name: str) -> Student:
     """A language model that answers as certify had it answer."""
     from stillhouse.answers import language_model_answerer
-    from stillhouse.models import load_model
+    from stillhouse.models import load_owned_model
     from stillhouse.serve._writing import WritingStudent
 
     made, sampling = cascade.artifact.manifest.config, cascade.artifact.manifest.sampling
@@ -128,7 +128,7 @@ def _writing(cascade: Cascade, name: str) -> Student:
             "so that its confidence is not known here. Certify it without --grades, or route with "
             "stillhouse.cascade in your own program."
         )
-    model = load_model(cascade.student.path)
+    model = load_owned_model(cascade.student.path)
     answerer, held = language_model_answerer(
         cascade.task,
         model,

@@ -93,13 +93,13 @@ class _Opener:
         return open_cascade_engine(version.folder, self._config, how, placed)
 
     def _language_model(self, version: Version) -> Engine:
-        from stillhouse.models import load_model
+        from stillhouse.models import load_owned_model
         from stillhouse.serve._local import LocalEngine
 
         config = self._config
         files = LoadedFiles.of(version.folder)
         engine = LocalEngine(
-            load_model(version.folder), slots=config.slots, max_tokens=config.max_tokens
+            load_owned_model(version.folder), slots=config.slots, max_tokens=config.max_tokens
         )
         engine.files = files
         engine.version = version.id[:12]

@@ -115,11 +115,11 @@ def open_engine(
         return upstream_at(student, config)
     if folder.suffix == ".gguf":
         return _llamacpp(folder, config)
-    from stillhouse.models import load_model
+    from stillhouse.models import load_owned_model
     from stillhouse.serve._local import LocalEngine
 
     files = LoadedFiles.of(folder) if student else None  # before anything is read
-    model = load_model(student)
+    model = load_owned_model(student)
     engine = LocalEngine(
         model, slots=config.slots, max_tokens=config.max_tokens, watermark=watermark
     )
