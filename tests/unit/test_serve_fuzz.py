@@ -60,7 +60,14 @@ def fuzzed(server: RunningServer, folder: Path, *options: str) -> str:
 
 @pytest.mark.parametrize(
     ("kind", "paths"),
-    [("text", ()), ("label", ("/v1/decisions", "/v1/embeddings", "/v1/messages/count_tokens"))],
+    [
+        ("text", ()),
+        pytest.param(
+            "label",
+            ("/v1/decisions", "/v1/embeddings", "/v1/messages/count_tokens"),
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
 def test_the_edges_of_the_document_break_nothing(
     kind: str, paths: tuple[str, ...], request: pytest.FixtureRequest, tmp_path: Path
