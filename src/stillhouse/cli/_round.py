@@ -1,15 +1,16 @@
 """`stillhouse run --from-serve-log`: the next student, from what was answered in service."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stillhouse.cli._bakeoff import systems_text
-from stillhouse.cli._output import Output, artifact_document, artifact_text
+from stillhouse.cli._output import Output, artifact_text
 from stillhouse.cli._progress import duration_text
+from stillhouse.cli._runs import run_document
 
 if TYPE_CHECKING:
     from stillhouse.evaluate import TaskResults
-    from stillhouse.pipeline import RoundOutcome, StageEnd
+    from stillhouse.pipeline import RunOutcome, StageEnd
 
 
 def run_round(config: Path, log: Path, out: Path, command: str, output: Output) -> None:
@@ -32,23 +33,11 @@ def run_round(config: Path, log: Path, out: Path, command: str, output: Output) 
             on_stage=tell,
         )
     results = read_task_results(outcome.results_path)
-    output.result(_document(outcome, results), _text(outcome, results))
+    output.result(run_document(outcome, results), _text(outcome, results))
     output.say(f"next: stillhouse certify {out / 'student'} {out / 'dataset'}")
 
 
-def _document(outcome: "RoundOutcome", results: "TaskResults") -> dict[str, Any]:
-    return {
-        "artifacts": {
-            name: artifact_document(artifact) for name, artifact in outcome.artifacts.items()
-        },
-        "skipped": list(outcome.skipped),
-        "seconds": round(outcome.seconds, 3),
-        "report": str(outcome.report_path),
-        "results": results.model_dump(mode="json"),
-    }
-
-
-def _text(outcome: "RoundOutcome", results: "TaskResults") -> str:
+def _text(outcome: "RunOutcome", results: "TaskResults") -> str:
     counts: dict[str, int] = dict(outcome.artifacts["import"].manifest.counts.dropped)
     left_out = ", ".join(f"{reason} {number:,}" for reason, number in counts.items()) or "nothing"
     lines = ["", systems_text(results), ""]

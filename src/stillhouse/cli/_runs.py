@@ -13,7 +13,7 @@ from stillhouse.cli._progress import duration_text
 from stillhouse.errors import ConfigError
 
 if TYPE_CHECKING:
-    from stillhouse.evaluate import EvaluationResults
+    from stillhouse.evaluate import EvaluationResults, TaskResults
     from stillhouse.pipeline import RunConfig, RunOutcome, StageEnd
 
 
@@ -104,11 +104,14 @@ def _run(
             on_stage=tell,
         )
     results = read_results(outcome.results_path)
-    output.result(_document(outcome, results), _text(outcome, results))
+    output.result(run_document(outcome, results), _text(outcome, results))
     return outcome
 
 
-def _document(outcome: "RunOutcome", results: "EvaluationResults") -> dict[str, Any]:
+def run_document(
+    outcome: "RunOutcome", results: "EvaluationResults | TaskResults"
+) -> dict[str, Any]:
+    """What a run is as JSON."""
     return {
         "artifacts": {
             name: artifact_document(artifact) for name, artifact in outcome.artifacts.items()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stillhouse.pipeline._asking import ledger_asking
     from stillhouse.pipeline._bakeoff import BakeoffOutcome, bakeoff
     from stillhouse.pipeline._bakeoff_config import BakeoffConfig
-    from stillhouse.pipeline._round import RoundOutcome, next_round
+    from stillhouse.pipeline._round import next_round
     from stillhouse.pipeline._round_config import RoundConfig, read_round
     from stillhouse.pipeline._scan import scan
     from stillhouse.pipeline._scan_config import ScanConfig
@@ -48,7 +48,6 @@ __all__ = [
     "BakeoffOutcome",
     "next_round",
     "RoundConfig",
-    "RoundOutcome",
     "read_round",
     "scan",
     "ScanConfig",
@@ -74,7 +73,6 @@ _LOADED_LATER = {
     "BakeoffOutcome": "_bakeoff",
     "BakeoffConfig": "_bakeoff_config",
     "next_round": "_round",
-    "RoundOutcome": "_round",
     "RoundConfig": "_round_config",
     "read_round": "_round_config",
     "scan": "_scan",

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ from stillhouse.artifacts import Artifact
 from stillhouse.errors import ConfigError
 from stillhouse.pipeline._round_config import RoundConfig
 from stillhouse.pipeline._round_join import JoinConfig, join
-from stillhouse.pipeline._run import REPORT_NAME, RESULTS_NAME
+from stillhouse.pipeline._run import REPORT_NAME, RESULTS_NAME, RunOutcome
 from stillhouse.pipeline._steps import StageEnd, StageListener, Step, ignore_stages, take
 from stillhouse.provenance import lineage
 from stillhouse.runlog import Listener, ignore_progress
@@ -25,25 +24,6 @@ _IMPORTED, _COMPLETIONS, _DATASET = "served", "completions", "dataset"
 _STUDENT, _EVALUATION = "student", "evaluation"
 
 
-@dataclass(frozen=True)
-class RoundOutcome:
-    """What a round left.
-
-    Attributes:
-        artifacts: By stage name, in the order of the stages.
-        skipped: Names of the stages that were complete already.
-        seconds: How long it took this time.
-        report_path: The report, an HTML file.
-        results_path: What was measured, a JSON file.
-    """
-
-    artifacts: dict[str, Artifact]
-    skipped: tuple[str, ...]
-    seconds: float
-    report_path: Path
-    results_path: Path
-
-
 def next_round(
     log: Path,
     out: Path,
@@ -53,7 +33,7 @@ def next_round(
     command: str = "stillhouse run --from-serve-log",
     on_progress: Listener = ignore_progress,
     on_stage: StageListener = ignore_stages,
-) -> RoundOutcome:
+) -> RunOutcome:
     """Make the next student of a task from what its teacher answered while one served.
 
     Fallbacks and audits become completions, beside those that the served student was made from.
@@ -78,7 +58,7 @@ def next_round(
     run.answers(log)
     run.make()
     evaluation = run.judge(log)
-    return RoundOutcome(
+    return RunOutcome(
         artifacts={end.name: end.artifact for end in run.ends},
         skipped=tuple(end.name for end in run.ends if end.is_skipped),
         seconds=time.monotonic() - started_s,

@@ -95,8 +95,8 @@ def open_engine(
         return open_cascade_engine(folder, config, how)
     if how is not None or shadow is not None:
         raise ConfigError(
-            f"{student} is no cascade, so that nothing says when the teacher answers. Run "
-            "stillhouse certify first and serve what it writes, or leave --teacher out."
+            f"{student or 'local:'} is no cascade, so that nothing says when the teacher answers. "
+            "Run stillhouse certify first and serve what it writes, or leave --teacher out."
         )
     if artifact is not None:
         if artifact.manifest.kind == "classifier":
