@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from stillhouse.artifacts import Artifact, open_artifact
 from stillhouse.errors import ConfigError
@@ -23,7 +22,7 @@ from stillhouse.pipeline._run import (
     REPORT_NAME,
     RESULTS_NAME,
 )
-from stillhouse.pipeline._steps import StageEnd, StageListener, Step, ignore_stages, take
+from stillhouse.pipeline._steps import StageListener, StepByStep, ignore_stages
 from stillhouse.records import Prompt
 from stillhouse.runlog import Listener, ignore_progress
 from stillhouse.tasks import Task, read_task_prompts
@@ -104,7 +103,7 @@ def bakeoff(
     )
 
 
-class _Bakeoff:
+class _Bakeoff(StepByStep):
     """One bake-off, stage by stage."""
 
     def __init__(
@@ -116,14 +115,12 @@ class _Bakeoff:
         on_progress: Listener,
         on_stage: StageListener,
     ) -> None:
+        super().__init__(on_progress, on_stage)
         self._task = task
         self._out = out
         self._config = config
         self._command = command
-        self._on_progress = on_progress
-        self._on_stage = on_stage
         self._made: dict[str, Path] = {}
-        self.ends: list[StageEnd] = []
 
     def answers(self, inputs: Path | None, teacher: str | None, given: Path | None) -> None:
         """The teacher's answers, curated."""
@@ -139,7 +136,7 @@ class _Bakeoff:
             # Nobody chose these rows: near copies on both sides are no mistake of the user's.
             settings = settings.model_copy(update={"contamination": "remove"})
         dataset = self._out / _DATASET
-        self._take(
+        self.take(
             "curate", dataset, settings, partial(curate, completions, dataset, task=self._task)
         )
 
@@ -171,7 +168,7 @@ class _Bakeoff:
             title=f"Students of {self._task.name}",
             command=self._command,
         )
-        return self._take("evaluate", folder, self._config.evaluate, stage)
+        return self.take("evaluate", folder, self._config.evaluate, stage)
 
     def _asked(self, inputs: Path, teacher: str) -> tuple[Path, bool]:
         from stillhouse.collect import collect
@@ -184,7 +181,7 @@ class _Bakeoff:
             check_both_sides(prompts, where=str(inputs), fraction=fraction)
         folder = self._out / _COMPLETIONS
         stage = partial(collect, prompts, folder, teacher=teacher, ledger=self._out / LEDGER_NAME)
-        self._take("collect", folder, self._config.collect, stage)
+        self.take("collect", folder, self._config.collect, stage)
         return folder, is_split_here
 
     def _given(self, given: Path) -> tuple[Path, bool]:
@@ -195,12 +192,12 @@ class _Bakeoff:
 
             folder = self._out / _IMPORTED
             stage = partial(import_completions, given, folder)
-            completions = self._take("import", folder, self._config.import_, stage)
+            completions = self.take("import", folder, self._config.import_, stage)
         if has_held_out(completions.rows("prompts", Prompt)):
             return completions.path, False
         folder = self._out / _SPLIT
         settings = SplitConfig(held_out_fraction=self._config.held_out_fraction)
-        self._take("split", folder, settings, partial(split, completions, folder))
+        self.take("split", folder, settings, partial(split, completions, folder))
         return folder, True
 
     def _make(self, student: BakeoffStudent) -> None:
@@ -211,23 +208,15 @@ class _Bakeoff:
             from stillhouse.train import train
 
             stage: Callable[..., Artifact] = partial(train, dataset, folder)
-            self._take("train lm", folder, self._config.train, stage)
+            self.take("train lm", folder, self._config.train, stage)
             return
         from stillhouse.fit import fit
 
         settings = self._config.fit.model_copy(update={"student": student})
-        self._take(f"fit {student}", folder, settings, partial(fit, dataset, folder))
+        self.take(f"fit {student}", folder, settings, partial(fit, dataset, folder))
 
     def _dataset(self) -> Artifact:
         return open_artifact(self._out / _DATASET, kind="dataset")
-
-    def _take(
-        self, name: str, out: Path, settings: Any, stage: Callable[..., Artifact]
-    ) -> Artifact:
-        end = take(Step(name, out, settings, stage), self._on_progress)
-        self.ends.append(end)
-        self._on_stage(end)
-        return end.artifact
 
 
 def _check(

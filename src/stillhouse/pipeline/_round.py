@@ -1,10 +1,9 @@
 """The next round: what teachers answered while a student served makes its successor."""
 
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -13,7 +12,7 @@ from stillhouse.errors import ConfigError
 from stillhouse.pipeline._round_config import RoundConfig
 from stillhouse.pipeline._round_join import JoinConfig, join
 from stillhouse.pipeline._run import REPORT_NAME, RESULTS_NAME, RunOutcome
-from stillhouse.pipeline._steps import StageEnd, StageListener, Step, ignore_stages, take
+from stillhouse.pipeline._steps import StageListener, StepByStep, ignore_stages
 from stillhouse.provenance import lineage
 from stillhouse.runlog import Listener, ignore_progress
 from stillhouse.tasks import task_of
@@ -101,7 +100,7 @@ def _last(folder: Path, *kinds: str) -> Artifact:
     )
 
 
-class _Round:
+class _Round(StepByStep):
     """One round, stage by stage."""
 
     def __init__(
@@ -113,13 +112,11 @@ class _Round:
         on_progress: Listener,
         on_stage: StageListener,
     ) -> None:
+        super().__init__(on_progress, on_stage)
         self._served = served
         self._out = out
         self._config = config
         self._command = command
-        self._on_progress = on_progress
-        self._on_stage = on_stage
-        self.ends: list[StageEnd] = []
 
     def answers(self, log: Path) -> None:
         """What teachers answered, in service and before, curated."""
@@ -131,14 +128,14 @@ class _Round:
         )
         settings = self._config.import_.model_copy(update={"format": "serve-log"})
         stage = partial(import_completions, log, imported)
-        completions = self._take("import", imported, settings, stage)
+        completions = self.take("import", imported, settings, stage)
         if self._config.joins_earlier:
             collections = [self._served.completions(), completions]
-            completions = self._take(
+            completions = self.take(
                 "join", joined, JoinConfig(), partial(join, collections, joined)
             )
         stage = partial(curate, completions.path, dataset, task=self._served.task)
-        self._take("curate", dataset, self._config.curate, stage)
+        self.take("curate", dataset, self._config.curate, stage)
 
     def make(self) -> None:
         """The student."""
@@ -153,12 +150,12 @@ class _Round:
                     f"{served.path} learnt by {given.objective}, from more than texts, and a log "
                     "holds texts. Set 'train' of the round to an objective such as sft."
                 )
-            self._take("train", folder, given, partial(train, dataset, folder))
+            self.take("train", folder, given, partial(train, dataset, folder))
             return
         from stillhouse.fit import FitConfig, fit
 
         settings = self._config.fit or _as_before(served, FitConfig)
-        self._take("fit", folder, settings, partial(fit, dataset, folder))
+        self.take("fit", folder, settings, partial(fit, dataset, folder))
 
     def judge(self, log: Path) -> Artifact:
         """The student on what was held out, beside how the one before did in service."""
@@ -174,15 +171,7 @@ class _Round:
             command=self._command,
             service_log=log,
         )
-        return self._take("evaluate", folder, self._config.evaluate, stage)
-
-    def _take(
-        self, name: str, out: Path, settings: Any, stage: Callable[..., Artifact]
-    ) -> Artifact:
-        end = take(Step(name, out, settings, stage), self._on_progress)
-        self.ends.append(end)
-        self._on_stage(end)
-        return end.artifact
+        return self.take("evaluate", folder, self._config.evaluate, stage)
 
 
 def _as_before(student: Artifact, settings: type[Settings]) -> Settings:

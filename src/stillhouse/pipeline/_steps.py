@@ -71,6 +71,32 @@ def take(step: Step, on_progress: Listener) -> StageEnd:
     )
 
 
+class StepByStep:
+    """A run whose next step depends on what those before it left.
+
+    Args:
+        on_progress: Told where a step stands.
+        on_stage: Told about each step that is complete.
+
+    Attributes:
+        ends: Of the steps taken.
+    """
+
+    def __init__(self, on_progress: Listener, on_stage: StageListener) -> None:
+        self._on_progress = on_progress
+        self._on_stage = on_stage
+        self.ends: list[StageEnd] = []
+
+    def take(
+        self, name: str, out: Path, settings: BaseModel, stage: Callable[..., Artifact]
+    ) -> Artifact:
+        """Take one step, whose parts are those of `Step`, and give what it left."""
+        end = take(Step(name, out, settings, stage), self._on_progress)
+        self.ends.append(end)
+        self._on_stage(end)
+        return end.artifact
+
+
 def named(name: str, listener: Listener) -> Listener:
     """`listener` as `name`: students train under one stage name, and a user wants to see which."""
 
