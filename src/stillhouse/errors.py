@@ -7,6 +7,7 @@
     |   +-- RecordError                       one row or field
     |   +-- ShapeError                        an array
     |   +-- IntegrityError                    an artefact: hash, schema, path, parent
+    |       +-- SignatureError                a signed statement: changed, or does not count
     +-- TeacherError (RuntimeError)           a teacher did not answer as asked
     |   +-- TeacherUnavailableError           unreachable, refused, model missing or damaged
     |   +-- RateLimitedError
@@ -41,6 +42,7 @@ __all__ = [
     "RecordError",
     "ShapeError",
     "IntegrityError",
+    "SignatureError",
     "TeacherError",
     "TeacherUnavailableError",
     "RateLimitedError",
@@ -93,6 +95,10 @@ class ShapeError(DataError):
 
 class IntegrityError(DataError):
     """An artefact is not what its manifest says it is."""
+
+
+class SignatureError(IntegrityError):
+    """A signed statement was changed, or its signature does not count here."""
 
 
 class TeacherError(StillhouseError, RuntimeError):

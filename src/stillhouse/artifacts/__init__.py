@@ -7,6 +7,7 @@ manifest is made.
 
 from stillhouse.artifacts._lock import FolderLock
 from stillhouse.artifacts._manifest import (
+    ATTESTATIONS_NAME,
     SCHEMA_VERSION,
     CodeInfo,
     Counts,
@@ -28,6 +29,7 @@ from stillhouse.artifacts._writer import ArtifactWriter, begin_artifact, is_up_t
 
 __all__ = [
     "SCHEMA_VERSION",
+    "ATTESTATIONS_NAME",
     "Kind",
     "Manifest",
     "ParentRef",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stillhouse.artifacts._lock import FolderLock
 from stillhouse.artifacts._manifest import (
+    ATTESTATIONS_NAME,
     LOCK_NAME,
     MANIFEST_NAME,
     NAMES_NAME,
@@ -103,7 +104,8 @@ def _retire(path: Path) -> None:
             f"{path} cannot be replaced: its manifest is damaged, so nobody can say which files "
             "are part of it. Remove the folder yourself, or give another --out."
         ) from err
-    names = [entry.name for entry in manifest.files]
+    # Signatures of what is replaced say nothing of what comes.
+    names = [*(entry.name for entry in manifest.files), ATTESTATIONS_NAME]
     _refuse_strays(path, [*names, MANIFEST_NAME])
     record_names(path, names)
     (path / MANIFEST_NAME).unlink()

@@ -20,6 +20,7 @@ from stillhouse.records import Sampling, Usage, canonical_json, content_hash
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+ATTESTATIONS_NAME = "attestations.jsonl"
 WORK_NAME = ".work"
 LOCK_NAME = f"{WORK_NAME}/lock"
 NAMES_NAME = f"{WORK_NAME}/names"
@@ -225,7 +226,7 @@ def _check_names(path: Path, manifest: Manifest) -> None:
     names = [entry.name for entry in manifest.files]
     for name in names:
         check_relative_name(name, may_leave_folder=False, where=str(path))
-        if name.split("/")[0] in (MANIFEST_NAME, WORK_NAME):
+        if name.split("/")[0] in (MANIFEST_NAME, ATTESTATIONS_NAME, WORK_NAME):
             raise IntegrityError(f"{path} is damaged: files: {name!r} may not be listed.")
     if names != sorted(set(names)):
         raise IntegrityError(f"{path} is damaged: files: not in order, or listed twice.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from stillhouse.artifacts._manifest import (
+    ATTESTATIONS_NAME,
     LOCK_NAME,
     MANIFEST_NAME,
     NAMES_NAME,
@@ -23,8 +24,9 @@ from stillhouse.records import Record
 
 R = TypeVar("R", bound=Record)
 
-# A stage killed right after its manifest leaves the other two, which nothing reads.
-_ALWAYS_ALLOWED = {MANIFEST_NAME, LOCK_NAME, NAMES_NAME}
+# Signatures come after the manifest, which they sign; `provenance` checks them. A stage killed
+# right after its manifest leaves the last two, which nothing reads.
+_ALWAYS_ALLOWED = {MANIFEST_NAME, ATTESTATIONS_NAME, LOCK_NAME, NAMES_NAME}
 
 
 @dataclass(frozen=True)
