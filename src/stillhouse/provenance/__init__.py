@@ -1,9 +1,23 @@
 """Where an artefact comes from, and whether all of it is still what was written.
 
 `lineage` reads manifests only; `verify` reads every byte of the artefact and its ancestors.
+`attest` signs what the lineage says, `check_attestations` and `check_signed` check what was signed.
 """
 
+from stillhouse.provenance._attest import attest
+from stillhouse.provenance._attestations import (
+    Attestation,
+    check_attestations,
+    check_signed,
+    read_attestations,
+)
+from stillhouse.provenance._distillation import (
+    DISTILLATION_TYPE,
+    distillation_predicate,
+    distillation_schema,
+)
 from stillhouse.provenance._lineage import Edge, Lineage, lineage
+from stillhouse.provenance._slsa import SLSA_TYPE
 from stillhouse.provenance._verify import VerifiedArtifact, VerifyReport, verify
 
 __all__ = [
@@ -13,4 +27,13 @@ __all__ = [
     "VerifyReport",
     "VerifiedArtifact",
     "verify",
+    "attest",
+    "Attestation",
+    "check_attestations",
+    "check_signed",
+    "read_attestations",
+    "distillation_predicate",
+    "distillation_schema",
+    "DISTILLATION_TYPE",
+    "SLSA_TYPE",
 ]
