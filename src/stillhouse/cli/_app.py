@@ -27,6 +27,8 @@ from stillhouse.cli._scan import scan
 from stillhouse.cli._serve import serve
 from stillhouse.cli._served import served
 from stillhouse.cli._setup import doctor, init
+from stillhouse.cli._sign import sign
+from stillhouse.cli._signing_keys import keys
 from stillhouse.cli._stages import capture, collect, curate, evaluate, train
 from stillhouse.cli._verify import verify
 from stillhouse.cli._yield import yield_
@@ -57,6 +59,8 @@ _COMMANDS = (
     serve,
     served,
     release,
+    keys,
+    sign,
     verify,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}

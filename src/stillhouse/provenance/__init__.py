@@ -17,6 +17,7 @@ from stillhouse.provenance._distillation import (
     distillation_schema,
 )
 from stillhouse.provenance._lineage import Edge, Lineage, lineage
+from stillhouse.provenance._oms import sign_oms
 from stillhouse.provenance._slsa import SLSA_TYPE
 from stillhouse.provenance._verify import VerifiedArtifact, VerifyReport, verify
 
@@ -28,6 +29,7 @@ __all__ = [
     "VerifiedArtifact",
     "verify",
     "attest",
+    "sign_oms",
     "Attestation",
     "check_attestations",
     "check_signed",

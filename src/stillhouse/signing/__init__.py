@@ -7,6 +7,7 @@ messages: `docs/signatures.md`.
 """
 
 from stillhouse.signing._check import check, check_signer, check_subject
+from stillhouse.signing._elliptic import load_elliptic_key
 from stillhouse.signing._envelope import (
     MAX_ENVELOPE_BYTES,
     PAYLOAD_TYPE,
@@ -17,6 +18,7 @@ from stillhouse.signing._envelope import (
     sign,
     signer_of,
 )
+from stillhouse.signing._keyring import FOLDER_VARIABLE, Keyring, KeyStanding, default_key_folder
 from stillhouse.signing._keys import (
     MIN_PASSPHRASE_CHARS,
     PrivateKey,
@@ -46,7 +48,12 @@ __all__ = [
     "load_private_key",
     "load_public_key",
     "public_path",
+    "load_elliptic_key",
     "MIN_PASSPHRASE_CHARS",
+    "Keyring",
+    "KeyStanding",
+    "default_key_folder",
+    "FOLDER_VARIABLE",
     "check_key_name",
     "lookalike",
     "Subject",

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 from stillhouse.errors import ConfigError, SignatureError
 from stillhouse.records import canonical_json
-from stillhouse.signing._keys import PrivateKey, to_second
-from stillhouse.signing._reading import parse_json, read_regular
+from stillhouse.signing._keys import PrivateKey
+from stillhouse.signing._reading import parse_json, read_regular, to_second
 from stillhouse.signing._statement import Signer, Statement
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"

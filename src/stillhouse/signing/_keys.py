@@ -4,23 +4,24 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import AwareDatetime, Field, model_validator
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from pydantic import Field, model_validator
 
 from stillhouse.errors import ConfigError, SignatureError
 from stillhouse.records import Record, canonical_json
 from stillhouse.signing._names import check_key_name
-from stillhouse.signing._reading import parse_canonical, read_regular
+from stillhouse.signing._reading import Moment, parse_canonical, read_regular, to_second
 
 SHA256 = r"^[0-9a-f]{64}$"
 MIN_PASSPHRASE_CHARS = 12
-_MAX_KEY_BYTES = 16_384
+MAX_KEY_BYTES = 16_384
 # Under a key of small order one signature holds for many texts. The y of the eight such points,
 # in each encoding, without the sign bit; from libsodium's ge25519_has_small_order.
 _SMALL_ORDER = {
@@ -44,8 +45,8 @@ class PublicKey(Record):
     """SHA-256 of the DER of its SubjectPublicKeyInfo."""
     name: str
     pem: str = Field(max_length=1000)
-    valid_from_utc: AwareDatetime
-    valid_until_utc: AwareDatetime
+    valid_from_utc: Moment
+    valid_until_utc: Moment
     replaces: str | None = Field(default=None, pattern=SHA256)
     """The key that it was rotated from."""
 
@@ -170,8 +171,14 @@ def load_private_key(path: Path, *, ask: Callable[[], str] | None = None) -> Pri
         ConfigError: the file is a link, open to others, cut off, of another kind, or encrypted
             with another passphrase; or its record is missing or of another key.
     """
-    raw = read_regular(path, max_bytes=_MAX_KEY_BYTES, is_secret=True)
-    key = _parse_private(path, raw, ask)
+    raw = read_regular(path, max_bytes=MAX_KEY_BYTES, is_secret=True)
+    key, _ = parse_private(path, raw, ask)
+    if not isinstance(key, Ed25519PrivateKey):
+        kind = type(key).__name__.removesuffix("PrivateKey").strip("_")
+        raise ConfigError(
+            f"{path} is a key of the kind {kind}; signatures here are Ed25519. Make one: "
+            "stillhouse keys create NAME"
+        )
     public = load_public_key(public_path(path))
     if public.key_id != _key_id(key.public_key()):
         raise ConfigError(
@@ -187,7 +194,7 @@ def load_public_key(path: Path) -> PublicKey:
     Raises:
         ConfigError: it cannot be read, or is not one.
     """
-    raw = read_regular(path, max_bytes=_MAX_KEY_BYTES)
+    raw = read_regular(path, max_bytes=MAX_KEY_BYTES)
     try:
         return parse_canonical(PublicKey, raw.removesuffix(b"\n"), where=str(path))
     except SignatureError as err:
@@ -199,16 +206,19 @@ def public_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.pub")
 
 
-def to_second(moment: datetime) -> datetime:
-    """A moment in UTC without the part of a second, as records hold it."""
-    return moment.astimezone(UTC).replace(microsecond=0)
+def parse_private(
+    path: Path, raw: bytes, ask: Callable[[], str] | None
+) -> tuple[PrivateKeyTypes, bytes | None]:
+    """The private key of any kind in PEM, and the passphrase that opened it.
 
-
-def _parse_private(path: Path, raw: bytes, ask: Callable[[], str] | None) -> Ed25519PrivateKey:
+    Raises:
+        ConfigError: it is a public one, damaged, or encrypted and `ask` gives no or another
+            passphrase.
+    """
     first, *_ = raw.split(b"\n", 1)
     if b"PUBLIC KEY" in first or raw[:1] == b"{":
         raise ConfigError(f"{path} is a public key; signing takes the private one beside it.")
-    is_encrypted = b"ENCRYPTED" in first
+    is_encrypted = b"ENCRYPTED" in raw[:200]
     if is_encrypted and ask is None:
         raise ConfigError(
             f"{path} is encrypted. Set STILLHOUSE_KEY_PASSPHRASE to its passphrase, or run the "
@@ -216,18 +226,11 @@ def _parse_private(path: Path, raw: bytes, ask: Callable[[], str] | None) -> Ed2
         )
     passphrase = ask().encode() if is_encrypted and ask is not None else None
     try:
-        key = serialization.load_pem_private_key(raw, passphrase)
+        return serialization.load_pem_private_key(raw, passphrase), passphrase
     except (ValueError, TypeError, UnsupportedAlgorithm) as err:
         wrong = "the passphrase is another one, or the file is damaged"
-        reason = wrong if is_encrypted else "it is cut off, damaged or no PKCS8 in PEM"
+        reason = wrong if is_encrypted else "it is cut off, damaged or no private key in PEM"
         raise ConfigError(f"{path} cannot be opened: {reason}. Try again, or restore it.") from err
-    if not isinstance(key, Ed25519PrivateKey):
-        kind = type(key).__name__.removesuffix("PrivateKey").strip("_")
-        raise ConfigError(
-            f"{path} is a key of the kind {kind}; signatures here are Ed25519. Make one: "
-            "stillhouse keys create NAME"
-        )
-    return key
 
 
 def _private_pem(key: Ed25519PrivateKey, passphrase: str | None) -> bytes:

@@ -2,16 +2,32 @@
 
 import os
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import ValidationError
+from pydantic import AfterValidator, AwareDatetime, ValidationError
 
 from stillhouse.errors import ConfigError, RecordError, SignatureError
 from stillhouse.records import Record, canonical_json
 
 R = TypeVar("R", bound=Record)
+
+
+def to_second(moment: datetime) -> datetime:
+    """A moment in UTC without the part of a second, as records hold it."""
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def _as_kept(moment: datetime) -> datetime:
+    if moment.utcoffset() or moment.microsecond:
+        raise ValueError("a time is in UTC and whole seconds")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_as_kept)]
+"""A time of a record: one moment has one form."""
 
 
 def read_regular(path: Path, *, max_bytes: int, is_secret: bool = False) -> bytes:
@@ -34,10 +50,11 @@ def read_regular(path: Path, *, max_bytes: int, is_secret: bool = False) -> byte
         descriptor = os.open(path, flags)
     except OSError as err:
         raise ConfigError(f"{path} cannot be read ({err.strerror}). Give another file.") from err
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise ConfigError(f"{path} is not a regular file. Give the file itself.")
     with os.fdopen(descriptor, "rb") as stream:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"{path} is not a regular file. Give the file itself.")
         if is_secret and os.name != "nt" and found.st_mode & 0o077:
             raise ConfigError(
                 f"{path} is a private key with rights {stat.S_IMODE(found.st_mode):o}: others may "

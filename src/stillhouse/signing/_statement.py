@@ -5,12 +5,12 @@ Source: https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
 
 from typing import Any, Self
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from stillhouse.errors import SignatureError
 from stillhouse.records import Record, canonical_json
 from stillhouse.signing._keys import SHA256, PublicKey
-from stillhouse.signing._reading import parse_json
+from stillhouse.signing._reading import Moment, parse_json
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 # The specification wants fields that somebody adds to a predicate to carry the vendor's name.
@@ -28,7 +28,7 @@ class Signer(Record):
     """Who signed, and when by its own clock: part of what is signed."""
 
     key: PublicKey
-    signed_utc: AwareDatetime
+    signed_utc: Moment
 
 
 class Statement(Record):

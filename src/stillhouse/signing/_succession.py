@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from stillhouse.errors import SignatureError
 from stillhouse.records import Record
 from stillhouse.signing._envelope import Envelope, sign
-from stillhouse.signing._keys import SHA256, PrivateKey, PublicKey, to_second
-from stillhouse.signing._reading import check_predicate
+from stillhouse.signing._keys import SHA256, PrivateKey, PublicKey
+from stillhouse.signing._reading import Moment, check_predicate, to_second
 from stillhouse.signing._statement import Statement, Subject
 
 ROTATION_TYPE = "https://stillhouse.dev/attestation/key-rotation/v1"
@@ -22,7 +22,7 @@ class Rotation(Record):
     """What a key says of the one that takes its place."""
 
     key: PublicKey
-    superseded_utc: AwareDatetime
+    superseded_utc: Moment
     """From here on the old key counts no longer."""
 
 
@@ -31,7 +31,7 @@ class Revocation(Record):
 
     key_id: str = Field(pattern=SHA256)
     reason: Reason
-    date_utc: AwareDatetime
+    date_utc: Moment
     why: str = Field(default="", max_length=1000)
 
 
