@@ -68,6 +68,11 @@ def check_signer(statement: Statement, trust: Trust, *, now: datetime, where: st
     """
     signer = signer_of(statement)
     trusted = trust.keys.get(signer.key.key_id)
+    if trusted is None and (reason := trust.not_followed.get(signer.key.key_id)):
+        raise SignatureError(
+            f"{where} is signed by {signer.key.name!r} ({signer.key.key_id}), to which a rotation "
+            f"leads that does not count: {reason}. If the key is right, trust it by itself."
+        )
     if trusted is None:
         raise SignatureError(
             f"{where} is signed by {signer.key.name!r} ({signer.key.key_id}), a key that the trust "

@@ -198,12 +198,19 @@ class Keyring:
         """Have a key, or `by`, say that it counts no longer.
 
         Raises:
-            ConfigError: a key is not there, or the signer is not valid now.
+            ConfigError: a key is not there, the signer is not valid now, or the date would undo
+                the rotation of the key.
         """
+        revoked = self.public(name)
+        ends = [each for one, each in self._rotations() if one.key_id == revoked.key_id]
+        if reason == "superseded" and ends and date < ends[0].superseded_utc:
+            raise ConfigError(
+                f"{name} named {ends[0].key.name} its successor on "
+                f"{ends[0].superseded_utc:%Y-%m-%d %H:%M} UTC, which a revocation from "
+                f"{date:%Y-%m-%d %H:%M} on would undo. Give a later date; a rotated key needs none."
+            )
         signer = self.private(by or name, ask=ask)
-        envelope = sign_revocation(
-            self.public(name), signer, reason=reason, date=date, now=now, why=why
-        )
+        envelope = sign_revocation(revoked, signer, reason=reason, date=date, now=now, why=why)
         self._append(_REVOCATIONS, envelope)
         return revocation_of(open_envelope(envelope), where="The revocation")
 
@@ -215,14 +222,21 @@ class Keyring:
         """A trust file that holds these keys, those they were rotated to, and all revocations.
 
         Raises:
-            ConfigError: a key is not there.
+            ConfigError: a key is not there, or compromised.
         """
         keys = [self.public(name) for name in names]
+        for standing in map(self._standing, keys):
+            if standing.revocation and standing.revocation.reason == "compromised":
+                successor = standing.rotated_to or "NAME"
+                raise ConfigError(
+                    f"{standing.key.name} is compromised: nothing that it signed counts, and no "
+                    f"key that it named. Trust its successor by itself: stillhouse keys trust "
+                    f"{successor}"
+                )
         revocations = self._revocations()
-        compromised = {one.key_id for _, one in revocations if one.reason == "compromised"}
         known = {key.key_id for key in keys}
         rotations: list[Envelope] = []
-        waiting = [pair for pair in self._rotations() if pair[0].key_id not in compromised]
+        waiting = self._rotations()
         while found := [pair for pair in waiting if pair[0].key_id in known]:
             waiting = [pair for pair in waiting if pair not in found]
             rotations += [envelope for envelope, _ in found]

@@ -9,7 +9,8 @@ _MAX_CHARS = 64
 _KEY_NAME = re.compile(r"\w[\w.@+ -]*")
 # Of other Latin letters without a plain one beneath, most are look-alikes (dotless i, script g).
 _OWN_LATIN = set(
-    "\u00df\u00e6\u00f8\u0153\u00fe\u00f0\u0142\u0111\u0127\u00c6\u00d8\u0152\u00de\u00d0\u0141\u0110\u0126"
+    "\u00df\u00e6\u00f8\u0153\u00fe\u00f0\u0142\u0111\u0127\u00c6\u00d8\u0152\u00de\u00d0"
+    "\u0141\u0110\u0126"
 )
 # Scripts whose letters may be mixed, after the "highly restrictive" level of UTS 39, section 5.2.
 _EAST_ASIAN = {"LATIN", "CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "HANGUL"}
@@ -19,9 +20,12 @@ _SCRIPTS = _EAST_ASIAN | {
 }
 # Letters that look like Latin ones: a word of them alone is read as another word.
 _LIKE_LATIN = set(
-    "\u0430\u0441\u0435\u043e\u0440\u0445\u0443\u0456\u0458\u0455\u0501\u04bb\u051b\u051d\u04cf\u0410\u0412\u0421\u0415\u041d\u0406\u0408\u041a\u041c\u041e\u0420\u0405\u0422\u0425\u0423\u050c\u051a\u051c"
+    "\u0430\u0441\u0435\u043e\u0440\u0445\u0443\u0456\u0458\u0455\u0501\u04bb\u051b\u051d"
+    "\u04cf\u0410\u0412\u0421\u0415\u041d\u0406\u0408\u041a\u041c\u041e\u0420\u0405\u0422"
+    "\u0425\u0423\u050c\u051a\u051c"
 ) | set(
-    "\u03bf\u03bd\u03b9\u03c1\u03c5\u03ba\u03b1\u03c7\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7"
+    "\u03bf\u03bd\u03b9\u03c1\u03c5\u03ba\u03b1\u03c7\u0391\u0392\u0395\u0396\u0397\u0399"
+    "\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7"
 )
 
 

@@ -63,11 +63,13 @@ class Trust:
         keys: By their ids.
         revocations: By the id of the key, in no order.
         require: Which artefacts must be signed by whom.
+        not_followed: By the id of a key to which a rotation leads that does not count: why not.
     """
 
     keys: Mapping[str, TrustedKey]
     revocations: Mapping[str, tuple[Revocation, ...]] = field(default_factory=dict)
     require: tuple[RequiredSigner, ...] = ()
+    not_followed: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_trust(path: Path) -> Trust:
@@ -137,10 +139,11 @@ def _resolved(found: _TrustFile, *, where: str) -> Trust:
         revocation = revocation_of(statement, where=where)
         _check_may_revoke(statement, revocation, keys, successors, where=where)
         revoked.setdefault(revocation.key_id, []).append(revocation)
-    _follow(rotations, keys, revoked, where=where)
+    not_followed = _follow(rotations, keys, revoked, where=where)
     _check_names(keys.values(), where=where)
     _check_required(found.require, keys.values(), where=where)
-    return Trust(keys, {key: tuple(each) for key, each in revoked.items()}, found.require)
+    by_key = {key: tuple(each) for key, each in revoked.items()}
+    return Trust(keys, by_key, found.require, not_followed)
 
 
 def _opened(data: dict[str, Any], kind: str, *, where: str) -> Statement:
@@ -178,11 +181,19 @@ def _follow(
     revoked: dict[str, list[Revocation]],
     *,
     where: str,
-) -> None:
-    """Trust the keys that trusted ones were rotated to, in the order of the rotations' times."""
+) -> dict[str, str]:
+    """Trust the keys that trusted ones were rotated to, in the order of the rotations' times.
+
+    A rotation that does not count, such as one by a key that was stolen, is not followed.
+
+    Returns:
+        By the ids of the keys to which those lead: why they were not followed.
+    """
+    not_followed: dict[str, str] = {}
     waiting = sorted(rotations, key=lambda one: signer_of(one).signed_utc)
     while waiting:
-        statement = next((one for one in waiting if signer_of(one).key.key_id in keys), None)
+        known = keys.keys() | not_followed.keys()
+        statement = next((one for one in waiting if signer_of(one).key.key_id in known), None)
         if statement is None:
             names = ", ".join(sorted(signer_of(one).key.name for one in waiting)[:10])
             raise SignatureError(
@@ -191,23 +202,22 @@ def _follow(
             )
         waiting.remove(statement)
         rotation, signer = rotation_of(statement, where=where), signer_of(statement)
-        old = keys[signer.key.key_id]
-        problem = time_problem(old, revoked.get(old.key.key_id, ()), signer.signed_utc)
-        if problem:
-            raise SignatureError(
-                f"{where}: the rotation to {rotation.key.name} does not count: {problem}. Take it "
-                "out; if the new key is right, trust it by itself."
-            )
-        new = rotation.key.key_id
-        keys.setdefault(new, TrustedKey(key=rotation.key, predicates=old.predicates))
-        revoked.setdefault(old.key.key_id, []).append(
-            Revocation(
-                key_id=old.key.key_id,
-                reason="superseded",
-                date_utc=rotation.superseded_utc,
-                why=f"rotated to {rotation.key.name}",
-            )
+        old, new = signer.key.key_id, rotation.key.key_id
+        problem = not_followed.get(old) or time_problem(
+            keys[old], revoked.get(old, ()), signer.signed_utc
         )
+        if problem:
+            not_followed[new] = problem
+            continue
+        keys.setdefault(new, TrustedKey(key=rotation.key, predicates=keys[old].predicates))
+        superseded = Revocation(
+            key_id=old,
+            reason="superseded",
+            date_utc=rotation.superseded_utc,
+            why=f"rotated to {rotation.key.name}",
+        )
+        revoked.setdefault(old, []).append(superseded)
+    return {key: reason for key, reason in not_followed.items() if key not in keys}
 
 
 def time_problem(
