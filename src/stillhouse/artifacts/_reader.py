@@ -12,6 +12,7 @@ from stillhouse.artifacts._manifest import (
     LOCK_NAME,
     MANIFEST_NAME,
     NAMES_NAME,
+    STAGED_ATTESTATIONS_NAME,
     Kind,
     Manifest,
     read_manifest,
@@ -24,9 +25,15 @@ from stillhouse.records import Record
 
 R = TypeVar("R", bound=Record)
 
-# Signatures come after the manifest, which they sign; `provenance` checks them. A stage killed
-# right after its manifest leaves the last two, which nothing reads.
-_ALWAYS_ALLOWED = {MANIFEST_NAME, ATTESTATIONS_NAME, LOCK_NAME, NAMES_NAME}
+# Signatures come after the manifest, which they sign; `provenance` checks them. Whoever is killed
+# while signing, or right after a manifest, leaves the last three, which nothing reads.
+_ALWAYS_ALLOWED = {
+    MANIFEST_NAME,
+    ATTESTATIONS_NAME,
+    STAGED_ATTESTATIONS_NAME,
+    LOCK_NAME,
+    NAMES_NAME,
+}
 
 
 @dataclass(frozen=True)

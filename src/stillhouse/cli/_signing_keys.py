@@ -58,7 +58,7 @@ def keys(
     action: Annotated[Action, typer.Argument(help="What to do.", show_default=False)],
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Of keys.")] = None,
     folder: KeyFolderOption = None,
-    days: Annotated[int, typer.Option(min=1, help="How long a new key is valid.")] = 730,
+    days: Annotated[int, typer.Option(min=1, max=36500, help="How long a new key is valid.")] = 730,
     encrypt: Annotated[
         bool,
         typer.Option(

@@ -1,10 +1,9 @@
 """Sign an artefact: what its lineage says it was made from, twice, into `attestations.jsonl`."""
 
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from stillhouse.artifacts import ATTESTATIONS_NAME, FolderLock, atomic_write_bytes
+from stillhouse.artifacts import hold_artifact, write_attestations
 from stillhouse.errors import ConfigError
 from stillhouse.provenance._attestations import (
     Attestation,
@@ -16,8 +15,6 @@ from stillhouse.provenance._lineage import lineage
 from stillhouse.provenance._verify import verify
 from stillhouse.runlog import Listener, ignore_progress
 from stillhouse.signing import PrivateKey, sign
-
-_LOCK = Path(".work") / "lock"
 
 
 def attest(
@@ -49,19 +46,12 @@ def attest(
             f"This machine's clock says {now:%Y-%m-%d %H:%M:%S} UTC, and {folder} was made on "
             f"{newest:%Y-%m-%d %H:%M:%S}: the clock is in the past. Correct it, then sign."
         )
-    work = folder / _LOCK.parent
-    work.mkdir(exist_ok=True)
-    lock = FolderLock(folder / _LOCK, owner=folder)
-    try:
+    with hold_artifact(folder):
         envelopes = read_attestations(folder)
         before = check_attestations(folder, now=now, graph=graph)
         if not any(one.key_id == key.key_id for one in before):
             new = [sign(statement, key, now=now) for statement in statements_of(graph)]
             lines = b"".join(one.to_bytes() + b"\n" for one in (*envelopes, *new))
-            atomic_write_bytes(folder / ATTESTATIONS_NAME, lines)
-    finally:
-        lock.remove()
-        with suppress(OSError):  # a stage that was killed after its manifest leaves a file there
-            work.rmdir()
+            write_attestations(folder, lines)
     after = check_attestations(folder, now=now, graph=graph)
     return tuple(one for one in after if one.key_id == key.key_id)
