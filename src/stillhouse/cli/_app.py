@@ -19,6 +19,7 @@ from stillhouse.cli._estimate import estimate
 from stillhouse.cli._export import export
 from stillhouse.cli._fit import fit
 from stillhouse.cli._import import import_
+from stillhouse.cli._lineage import lineage
 from stillhouse.cli._preflight import preflight
 from stillhouse.cli._proxy import proxy
 from stillhouse.cli._release import release
@@ -58,6 +59,7 @@ _COMMANDS = (
     served,
     release,
     verify,
+    lineage,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}
 RESUMABLE |= {"fit", "bakeoff", "yield", "arena", "benchmarks"}
