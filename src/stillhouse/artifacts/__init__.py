@@ -5,6 +5,7 @@
 manifest is made.
 """
 
+from stillhouse.artifacts._cache import cache_dir
 from stillhouse.artifacts._lock import FolderLock
 from stillhouse.artifacts._manifest import (
     ATTESTATIONS_NAME,
@@ -75,4 +76,5 @@ __all__ = [
     "atomic_write_bytes",
     "file_sha256",
     "sync_folder",
+    "cache_dir",
 ]

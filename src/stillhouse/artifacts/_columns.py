@@ -5,6 +5,7 @@ against each other for every type that a table of ours can have.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -46,9 +47,7 @@ def _dicts(names: Sequence[str], columns: Sequence[list[Any]]) -> list[dict[str,
 def _lists(column: pa.Array) -> list[Any]:
     offsets, first, last = _offsets(column)
     values = _values_of(column.values.slice(first, last - first))
-    return _with_nulls(
-        column, [values[start:end] for start, end in zip(offsets, offsets[1:], strict=False)]
-    )
+    return _with_nulls(column, [values[start:end] for start, end in pairwise(offsets)])
 
 
 def _maps(column: pa.Array) -> list[Any]:
@@ -56,7 +55,7 @@ def _maps(column: pa.Array) -> list[Any]:
     keys = _values_of(column.keys.slice(first, last - first))
     items = _values_of(column.items.slice(first, last - first))
     found: list[dict[Any, Any]] = []
-    for start, end in zip(offsets, offsets[1:], strict=False):
+    for start, end in pairwise(offsets):
         found.append(dict(zip(keys[start:end], items[start:end], strict=True)))
         if len(found[-1]) != end - start:
             raise KeyError("a map has a key twice")

@@ -130,7 +130,7 @@ def _no_such_row(artifact: Artifact, place: int) -> str:
     tables = tables_of(artifact)
     kind = artifact.manifest.kind
     if not any(tables.values()):
-        return f"{artifact.path} is a {kind} without rows. Give what it was made from, a dataset."
+        return f"{artifact.path} ({kind}) has no rows. Give what it was made from, a dataset."
     held = ", ".join(
         f"{table} {places.start} to {places.stop - 1}" for table, places in tables.items() if places
     )

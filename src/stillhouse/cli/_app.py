@@ -21,6 +21,7 @@ from stillhouse.cli._fit import fit
 from stillhouse.cli._import import import_
 from stillhouse.cli._lineage import lineage
 from stillhouse.cli._preflight import preflight
+from stillhouse.cli._prove import prove
 from stillhouse.cli._proxy import proxy
 from stillhouse.cli._release import release
 from stillhouse.cli._runs import demo, run
@@ -60,6 +61,7 @@ _COMMANDS = (
     release,
     verify,
     lineage,
+    prove,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}
 RESUMABLE |= {"fit", "bakeoff", "yield", "arena", "benchmarks"}

@@ -20,7 +20,7 @@ from stillhouse.pages._charts import (
 )
 from stillhouse.pages._frame import Tile, page_environment, utc_text
 from stillhouse.pages._inputs import CountRow, LineageNode, StageCost
-from stillhouse.pages._lineage import lineage_drawing, lineage_figure
+from stillhouse.pages._lineage import lineage_drawing, lineage_figure, node_ranks
 from stillhouse.pages._numbers import (
     MINUS,
     TIMES,
@@ -70,6 +70,7 @@ __all__ = [
     "LineageNode",
     "lineage_figure",
     "lineage_drawing",
+    "node_ranks",
     "standalone_svg",
     "Measured",
     "estimate_value",

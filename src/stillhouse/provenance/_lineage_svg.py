@@ -1,19 +1,21 @@
 """A lineage as a picture: an SVG file that stands alone."""
 
 from stillhouse.artifacts import Artifact
-from stillhouse.pages import LineageNode, lineage_drawing, standalone_svg
+from stillhouse.pages import LineageNode, lineage_drawing, node_ranks, standalone_svg
 from stillhouse.provenance._facts import verdict_of
 from stillhouse.provenance._lineage import Lineage
 from stillhouse.provenance._lineage_text import lineage_names
 
-_WIDTH = 1040.0
+_RANK_PX = 204.0  # a box that is wide enough for most names, and the arrow after it
 _MODELS = {"student": "c-student", "classifier": "c-student", "cascade": "c-student"}
 
 
 def lineage_svg(graph: Lineage) -> str:
     """The graph with its teachers and base models, left to right, for light and dark screens."""
     drawn = _Drawn(graph)
-    svg = lineage_drawing(drawn.nodes, drawn.colors, width=_WIDTH, is_vertical=False)
+    num_ranks = max(node_ranks(drawn.nodes).values()) + 1
+    width = num_ranks * _RANK_PX
+    svg = lineage_drawing(drawn.nodes, drawn.colors, width=width, is_vertical=False)
     return standalone_svg(svg)
 
 
