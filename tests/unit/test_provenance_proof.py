@@ -22,7 +22,7 @@ from stillhouse.records import Message, Prompt
 _FLIP_ALL = """
 import check_proof, pathlib, sys
 proof, manifest = (pathlib.Path(name).read_bytes() for name in sys.argv[1:])
-assert check_proof.check(proof, manifest)["proof"] == 1
+assert check_proof.check(proof, manifest).startswith("row 3 of ")
 for place in range(len(proof) * 8):
     forged = bytearray(proof)
     forged[place // 8] ^= 1 << place % 8
@@ -136,7 +136,7 @@ def test_a_proof_is_for_its_manifest_alone(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     proof = prove(run.dataset, 3).to_bytes()
     manifest = (run.dataset / "manifest.json").read_bytes()
-    assert verifier.check(proof, manifest)["index"] == 3
+    assert verifier.check(proof, manifest).startswith("row 3 of 12 ")
     with pytest.raises(ValueError, match="another manifest"):
         verifier.check(proof, (run.completions / "manifest.json").read_bytes())
     with pytest.raises(ValueError, match="another manifest"):
@@ -144,7 +144,7 @@ def test_a_proof_is_for_its_manifest_alone(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 40), st.data())
-@settings(max_examples=25)
+@settings(max_examples=20, deadline=None)
 def test_every_row_of_a_tree_of_any_size_can_be_proved(
     tmp_path_factory: pytest.TempPathFactory, size: int, data: st.DataObject
 ) -> None:
