@@ -10,9 +10,9 @@ import torch
 import transformers
 from tiny_gguf import text
 
+from stillhouse.artifacts import cache_dir
 from stillhouse.errors import ConfigError, IntegrityError, MissingDependencyError
 from stillhouse.models import (
-    cache_dir,
     embedded_gguf,
     gguf_revision,
     load_chat,

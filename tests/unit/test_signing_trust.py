@@ -79,6 +79,15 @@ def test_a_key_of_a_trusted_name_is_still_another(
     assert "does not have" in text
 
 
+def test_a_trusted_key_may_not_sign_in_the_name_of_another(
+    keys: dict[str, PrivateKey], tmp_path: Path
+) -> None:
+    lab = keys["lab"]
+    claimed = PrivateKey(lab.public.model_copy(update={"name": "OpenAI"}), lab._key)
+    text = refused(sign(STATEMENT, claimed, now=NOW), trust_of(tmp_path, lab))
+    assert "calls itself 'OpenAI' and that the trust file knows as 'lab'" in text
+
+
 def test_a_replayed_statement_is_refused(keys: dict[str, PrivateKey], tmp_path: Path) -> None:
     trust = trust_of(tmp_path, keys["lab"])
     text = refused(sign(STATEMENT, keys["lab"], now=NOW), trust, subject=OTHER)

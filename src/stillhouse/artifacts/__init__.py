@@ -6,6 +6,7 @@ manifest is made.
 """
 
 from stillhouse.artifacts._attestations import hold_artifact, write_attestations
+from stillhouse.artifacts._cache import cache_dir
 from stillhouse.artifacts._lock import FolderLock
 from stillhouse.artifacts._manifest import (
     ATTESTATIONS_NAME,
@@ -21,10 +22,17 @@ from stillhouse.artifacts._manifest import (
     TokenizerInfo,
     read_manifest,
 )
-from stillhouse.artifacts._merkle import MerkleTree, merkle_root
+from stillhouse.artifacts._merkle import MerkleTree, leaf_hash, merkle_root
+from stillhouse.artifacts._merkle_levels import (
+    inclusion_path,
+    levels_size,
+    merkle_levels,
+    root_of_path,
+)
 from stillhouse.artifacts._paths import atomic_write_bytes, file_sha256, sync_folder
+from stillhouse.artifacts._places import PlacedRow, num_rows, places_where, row_at, tables_of
 from stillhouse.artifacts._reader import Artifact, check_files, check_rows_root, open_artifact
-from stillhouse.artifacts._tables import arrow_schema, read_rows, write_table
+from stillhouse.artifacts._tables import arrow_schema, leaf_bytes, read_rows, write_table
 from stillhouse.artifacts._weights_revision import weights_revision
 from stillhouse.artifacts._writer import ArtifactWriter, begin_artifact, is_up_to_date
 
@@ -54,10 +62,22 @@ __all__ = [
     "is_up_to_date",
     "MerkleTree",
     "merkle_root",
+    "leaf_hash",
+    "merkle_levels",
+    "levels_size",
+    "inclusion_path",
+    "root_of_path",
+    "PlacedRow",
+    "num_rows",
+    "tables_of",
+    "row_at",
+    "places_where",
+    "leaf_bytes",
     "arrow_schema",
     "read_rows",
     "write_table",
     "atomic_write_bytes",
     "file_sha256",
     "sync_folder",
+    "cache_dir",
 ]

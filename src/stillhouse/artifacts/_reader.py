@@ -1,6 +1,7 @@
 """Open an artefact and check it."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -119,12 +120,27 @@ def check_files(artifact: Artifact) -> None:
                 "Restore it or run the stage again."
             )
     listed = {entry.name for entry in artifact.manifest.files} | _ALWAYS_ALLOWED
-    for found in sorted(artifact.path.rglob("*")):
+    for found in _entries(artifact.path):
         name = found.relative_to(artifact.path).as_posix()
         if found.is_symlink():
             raise IntegrityError(f"{found} is a symbolic link; an artefact holds none. Remove it.")
         if not found.is_dir() and name not in listed:
             raise IntegrityError(f"{found} is not in the manifest: it was added later. Remove it.")
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Everything under a folder, links not followed; what goes meanwhile is left out."""
+
+    def fail_unless_gone(err: OSError) -> None:
+        if not isinstance(err, FileNotFoundError):  # a signer removes `.work/` when it is done
+            raise IntegrityError(
+                f"{err.filename} cannot be read ({err.strerror}). Check its rights and the disk."
+            ) from err
+
+    found = []
+    for parent, subfolders, names in os.walk(folder, onerror=fail_unless_gone):
+        found += [Path(parent) / name for name in (*subfolders, *names)]
+    return sorted(found)
 
 
 def check_rows_root(artifact: Artifact) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
+from stillhouse.artifacts._columns import rows_of
 from stillhouse.errors import IntegrityError, RecordError
 from stillhouse.records import FLOAT32, Record
 
@@ -21,9 +22,12 @@ R = TypeVar("R", bound=Record)
 
 _ROWS_PER_GROUP = 2_000  # not tuned
 _BYTES_PER_GROUP = 16 << 20  # of Arrow memory, which rows of many log-probabilities soon fill
-# As Python objects, rows are several times their Arrow bytes, so few are alive at once. More than
-# 50 saves no time that shows; 100 completions of 256 tokens with their top 64 take 120 MB more.
+# As Python objects, rows are several times their Arrow bytes, so few are alive at once: 100
+# completions of 256 tokens with their top 64 take 120 MB more than 50. Of short rows more are read
+# at a time, since a batch costs as much as ten of them.
 _ROWS_PER_BATCH = 50
+_MOST_ROWS_PER_BATCH = 1_000
+_BYTES_PER_BATCH = 1 << 19
 _SCALARS: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
@@ -120,17 +124,29 @@ def read_rows(path: Path, record_type: type[R]) -> Iterator[R]:
 def leaf_bytes(path: Path) -> Iterator[bytes]:
     """The canonical bytes of each row, the leaves of the Merkle tree (docs/format.md, 3)."""
     for row in _raw_rows(path):
-        yield orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
+        yield canonical_row(row)
+
+
+def canonical_row(row: dict[str, Any]) -> bytes:
+    """The canonical bytes of a row's cells."""
+    return orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
 
 
 def _raw_rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with pq.ParquetFile(path) as parquet:
-            for batch in parquet.iter_batches(batch_size=_ROWS_PER_BATCH):
-                yield from batch.to_pylist(maps_as_pydicts="strict")
+            for batch in parquet.iter_batches(batch_size=_rows_per_batch(parquet.metadata)):
+                yield from rows_of(batch)
     # Bad UTF-8 and dates are ValueErrors, and a key that a map has twice is a KeyError.
     except (pa.ArrowException, OSError, ValueError, KeyError) as err:
         raise IntegrityError(f"{path} is not a readable Parquet file ({err}).") from err
+
+
+def _rows_per_batch(metadata: pq.FileMetaData) -> int:
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    num_bytes = max(1, sum(group.total_byte_size for group in groups))
+    fitting: int = _BYTES_PER_BATCH * metadata.num_rows // num_bytes
+    return min(max(fitting, _ROWS_PER_BATCH), _MOST_ROWS_PER_BATCH)
 
 
 def _batches(rows: Iterable[Record], schema: pa.Schema, name: str) -> Iterator[pa.Table]:

@@ -19,7 +19,9 @@ from stillhouse.cli._estimate import estimate
 from stillhouse.cli._export import export
 from stillhouse.cli._fit import fit
 from stillhouse.cli._import import import_
+from stillhouse.cli._lineage import lineage
 from stillhouse.cli._preflight import preflight
+from stillhouse.cli._prove import prove
 from stillhouse.cli._proxy import proxy
 from stillhouse.cli._release import release
 from stillhouse.cli._runs import demo, run
@@ -62,6 +64,8 @@ _COMMANDS = (
     keys,
     sign,
     verify,
+    lineage,
+    prove,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}
 RESUMABLE |= {"fit", "bakeoff", "yield", "arena", "benchmarks"}

@@ -9,7 +9,7 @@ from stillhouse import __version__
 from stillhouse.artifacts import Artifact
 from stillhouse.evaluate._report import TrainingCurve
 from stillhouse.pages import CountRow, LineageNode, StageCost
-from stillhouse.provenance import lineage
+from stillhouse.provenance import folder_name, lineage
 from stillhouse.runlog import read_metrics
 
 
@@ -80,7 +80,7 @@ class History:
         names = {artifact.path.resolve(): name for name, artifact in students.items()}
         for node in reversed(self.nodes):  # of two that are called alike, the later has the name
             path = node.path.resolve()
-            names.setdefault(path, _free_name(path, set(names.values())))
+            names.setdefault(path, folder_name(path, set(names.values())))
         graph = [
             LineageNode(
                 name=names[path := node.path.resolve()],
@@ -114,13 +114,3 @@ class History:
 def _stage_name(node: Artifact) -> str:
     stage = node.manifest.stage
     return f"{stage} {node.path.name}" if stage in ("train", "fit") else stage
-
-
-def _free_name(path: Path, taken: set[str]) -> str:
-    """What a folder is called in a graph: its name, with as many folders above as tell it apart."""
-    parts = path.parts
-    for count in range(1, len(parts)):
-        name = "/".join(parts[-count:])
-        if name not in taken:
-            return name
-    return str(path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from stillhouse.models._constrained import Constraint, Grammar
 from stillhouse.models._constrained_json import json_grammar
 from stillhouse.models._constrained_labels import LabelGrammar
-from stillhouse.models._gguf import cache_dir, embedded_gguf, gguf_revision
+from stillhouse.models._gguf import embedded_gguf, gguf_revision
 from stillhouse.models._gguf_file import GgufHeader, read_gguf_header
 from stillhouse.models._label_trie import LabelTrie, label_trie
 from stillhouse.models._llamacpp import (
@@ -74,7 +74,6 @@ __all__ = [
     "quiet_transformers",
     "load_owned_model",
     "save_model",
-    "cache_dir",
     "embedded_gguf",
     "gguf_revision",
     "GgufHeader",

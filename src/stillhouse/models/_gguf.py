@@ -4,13 +4,12 @@ import contextlib
 import importlib.util
 import io
 import logging
-import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from stillhouse.artifacts import file_sha256
+from stillhouse.artifacts import cache_dir, file_sha256
 from stillhouse.errors import IntegrityError, MissingDependencyError, StillhouseError
 from stillhouse.models._gguf_file import read_gguf_header
 from stillhouse.models._weights import read_network
@@ -82,14 +81,6 @@ def converted_folder(path: Path) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
-
-
-def cache_dir() -> Path:
-    """`STILLHOUSE_CACHE`, else `stillhouse` under `XDG_CACHE_HOME` or `~/.cache`."""
-    if given := os.environ.get("STILLHOUSE_CACHE"):
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "stillhouse"
 
 
 def _convert(path: Path, folder: Path, *, cut: Any) -> None:

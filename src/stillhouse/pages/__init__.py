@@ -20,7 +20,7 @@ from stillhouse.pages._charts import (
 )
 from stillhouse.pages._frame import Tile, page_environment, utc_text
 from stillhouse.pages._inputs import CountRow, LineageNode, StageCost
-from stillhouse.pages._lineage import lineage_figure
+from stillhouse.pages._lineage import lineage_drawing, lineage_figure, node_ranks
 from stillhouse.pages._numbers import (
     MINUS,
     TIMES,
@@ -38,6 +38,7 @@ from stillhouse.pages._numbers import (
     times,
 )
 from stillhouse.pages._stages import StageRow, stage_figure, stage_rows, stage_total, total_cost
+from stillhouse.pages._standalone import standalone_svg
 from stillhouse.pages._svg import drawing, element, shorten, text_width
 
 __all__ = [
@@ -68,6 +69,9 @@ __all__ = [
     "CountRow",
     "LineageNode",
     "lineage_figure",
+    "lineage_drawing",
+    "node_ranks",
+    "standalone_svg",
     "Measured",
     "estimate_value",
     "estimate_interval",

@@ -180,7 +180,7 @@ def _embedded_teacher() -> Check:
 
 def _cache() -> Iterator[Check]:
     try:
-        from stillhouse.models import cache_dir
+        from stillhouse.artifacts import cache_dir
     except ImportError:
         yield Check("cache", "fail", "unknown without torch", f"Run: {_INSTALL_TRAIN}")
         return

@@ -1,7 +1,9 @@
 """Where an artefact comes from, and whether all of it is still what was written.
 
-`lineage` reads manifests only; `verify` reads every byte of the artefact and its ancestors.
-`attest` signs what the lineage says, `check_attestations` and `check_signed` check what was signed.
+`lineage` reads manifests only; `verify` reads every byte of the artefact and its ancestors;
+`row_history` follows one row back to the call of a teacher that it was made of; `prove` shows to
+others that a row is in an artefact. `attest` signs what the lineage says, `check_attestations` and
+`check_signed` check what was signed.
 """
 
 from stillhouse.provenance._attest import attest
@@ -16,8 +18,21 @@ from stillhouse.provenance._distillation import (
     distillation_predicate,
     distillation_schema,
 )
+from stillhouse.provenance._history_records import (
+    ImportedFrom,
+    LedgerCall,
+    RowHistory,
+    RowPlace,
+    TeacherCall,
+)
 from stillhouse.provenance._lineage import Edge, Lineage, lineage
+from stillhouse.provenance._lineage_svg import lineage_svg
+from stillhouse.provenance._lineage_text import lineage_text
+from stillhouse.provenance._names import folder_name
 from stillhouse.provenance._oms import sign_oms
+from stillhouse.provenance._proof import Proof, proof_verifier, prove
+from stillhouse.provenance._row_history import place_of, row_history
+from stillhouse.provenance._row_tree import RowTree
 from stillhouse.provenance._slsa import SLSA_TYPE
 from stillhouse.provenance._verify import VerifiedArtifact, VerifyReport, verify
 
@@ -25,6 +40,20 @@ __all__ = [
     "Lineage",
     "Edge",
     "lineage",
+    "lineage_text",
+    "lineage_svg",
+    "folder_name",
+    "RowHistory",
+    "RowPlace",
+    "TeacherCall",
+    "ImportedFrom",
+    "LedgerCall",
+    "row_history",
+    "place_of",
+    "Proof",
+    "prove",
+    "proof_verifier",
+    "RowTree",
     "VerifyReport",
     "VerifiedArtifact",
     "verify",

@@ -97,6 +97,10 @@ class Completion(Record):
     """How probable each of the prompt's labels is to be the one answer, as the teacher tells it; 1
     in all, or less where it may answer something else. None where it does not tell."""
 
+    source: str | None = None
+    """Where an import read it in what it was given, such as `line 12`, or `request` and its id of
+    a ledger; None where it was not imported."""
+
     @model_validator(mode="after")
     def _label_probabilities_are_some(self) -> Self:
         given = self.label_probabilities

@@ -78,6 +78,12 @@ def check_signer(statement: Statement, trust: Trust, *, now: datetime, where: st
             f"{where} is signed by {signer.key.name!r} ({signer.key.key_id}), a key that the trust "
             "file does not have. If you know whose it is, add it there; else do not rely on this."
         )
+    if signer.key.name != trusted.key.name:
+        # Else whoever has any trusted key could sign in the name of another.
+        raise SignatureError(
+            f"{where} is signed by a key that calls itself {signer.key.name!r} and that the trust "
+            f"file knows as {trusted.key.name!r}. Have it signed under that name."
+        )
     if trusted.predicates is not None and statement.predicate_type not in trusted.predicates:
         raise SignatureError(
             f"{where} is signed by {trusted.key.name}, which is not trusted with statements of the "

@@ -190,7 +190,7 @@ class _Import:
             if isinstance(row.value, BadRowError):
                 raise row.value
             exchanges = self._format.read(row.value, self._config.fields)
-            return [self._pair(exchange, index) for index, exchange in enumerate(exchanges)]
+            return [self._pair(exchange, index, row) for index, exchange in enumerate(exchanges)]
         except NoAnswerError as err:
             self._tally.dropped[err.reason] += 1
         except BadRowError as err:
@@ -203,7 +203,7 @@ class _Import:
             self._tally.add_bad(row.where, BadRowError("malformed", f"{place}: {first['msg']}"))
         return []
 
-    def _pair(self, exchange: Exchange, index: int) -> tuple[Prompt, Completion]:
+    def _pair(self, exchange: Exchange, index: int, row: Row) -> tuple[Prompt, Completion]:
         """The prompt and completion of an exchange, scrubbed before anything is made of them."""
         prompt = Prompt(
             id="-",
@@ -217,9 +217,9 @@ class _Import:
         )
         completion = self._answer(exchange, prompt)
         if self._config.scrub:
-            row = scrub_row(prompt, completion)
-            self._tally.scrubbed.update(row.counts)
-            prompt, completion = row.prompt, row.completion
+            scrubbed = scrub_row(prompt, completion)
+            self._tally.scrubbed.update(scrubbed.counts)
+            prompt, completion = scrubbed.prompt, scrubbed.completion
         prompt_id = asked_identity(prompt)[:ID_HEX_DIGITS]
         self._check_split(prompt_id, prompt)
         self._check_reference(prompt_id, prompt)
@@ -235,6 +235,7 @@ class _Import:
             "request_id": request.id,
             "prompt_id": prompt.id,
             "sample_index": request.sample_index,
+            "source": f"request {exchange.kept.answer.request_id}" if exchange.kept else row.where,
         }
         return prompt, completion.model_copy(update=update)
 

@@ -1,11 +1,11 @@
 """The artefacts behind an arena as the report draws them, each under a name of its own."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from stillhouse.artifacts import Artifact
 from stillhouse.evaluate._history import History
 from stillhouse.pages import LineageNode
+from stillhouse.provenance import folder_name
 
 
 def lineage_nodes(history: History, named: Mapping[str, Artifact]) -> list[LineageNode]:
@@ -18,7 +18,7 @@ def lineage_nodes(history: History, named: Mapping[str, Artifact]) -> list[Linea
     names = {artifact.path.resolve(): name for name, artifact in named.items()}
     for node in history.nodes:
         path = node.path.resolve()
-        names.setdefault(path, _free_name(path, set(names.values())))
+        names.setdefault(path, folder_name(path, set(names.values())))
     graph = [
         LineageNode(
             name=names[path := node.path.resolve()],
@@ -32,12 +32,3 @@ def lineage_nodes(history: History, named: Mapping[str, Artifact]) -> list[Linea
     ]
     end = LineageNode("arena", "evaluation", "arena", sha256="", parents=tuple(named))
     return [*graph, end]
-
-
-def _free_name(path: Path, taken: set[str]) -> str:
-    """The end of a path that nothing else is called; two folders may be named alike."""
-    for num_parts in range(1, len(path.parts) + 1):
-        name = "/".join(path.parts[-num_parts:])
-        if name not in taken:
-            return name
-    return str(path)
