@@ -49,6 +49,26 @@ def test_keys_sign_what_a_trust_file_lets_others_check(run: Runner, tmp_path: Pa
     assert len(found[child.path]) == 2
 
 
+def test_verify_tells_whose_signature_it_is(run: Runner, tmp_path: Path) -> None:
+    child = make_chain(tmp_path / "run")
+    for name in ("lab", "eve"):
+        run("keys", "create", name)
+        run("keys", "trust", name, "--out", tmp_path / f"{name}.json")
+    trusts_lab = ["verify", child.path, "--trust", tmp_path / "lab.json"]
+    unsigned = run(*trusts_lab)
+    assert (unsigned.code, "child is not signed" in unsigned.err) == (2, True)
+    run("sign", child.path, "--key", "eve")
+    refused = run(*trusts_lab)
+    assert (refused.code, "does not have" in refused.err) == (2, True)
+    run("sign", child.path, "--key", "lab")
+    assert run(*trusts_lab).code == 0
+    assert run("verify", child.path).code == 0
+    path = child.path / ATTESTATIONS_NAME
+    path.write_bytes(path.read_bytes().replace(b'"sig":"', b'"sig":"A', 1))
+    changed = run("verify", child.path)
+    assert (changed.code, f"error: {path}, line 1" in changed.err) == (2, True)
+
+
 def test_rotation_and_revocation_reach_the_trust_file(run: Runner, tmp_path: Path) -> None:
     run("keys", "create", "lab", "--days", 30)
     assert run("keys", "rotate", "lab", "lab-2", "--json").json()["name"] == "lab-2"
