@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from artifact_chains import listing, make_artifact, make_chain
-from cli_process import Ran, run_here
+from cli_process import Ran, run_here, write_prompts
 
-from stillhouse.artifacts import ATTESTATIONS_NAME
-from stillhouse.provenance import check_signed, lineage
+from stillhouse.artifacts import ATTESTATIONS_NAME, open_artifact
+from stillhouse.provenance import check_signed, lineage, read_attestations
 from stillhouse.signing import Keyring, load_trust
 
 PASSPHRASE = "correct horse battery"
@@ -67,6 +67,23 @@ def test_verify_tells_whose_signature_it_is(run: Runner, tmp_path: Path) -> None
     path.write_bytes(path.read_bytes().replace(b'"sig":"', b'"sig":"A', 1))
     changed = run("verify", child.path)
     assert (changed.code, f"error: {path}, line 1" in changed.err) == (2, True)
+
+
+def test_what_real_stages_wrote_is_signed_with_its_teacher(run: Runner, tmp_path: Path) -> None:
+    completions, dataset = tmp_path / "completions", tmp_path / "dataset"
+    prompts = write_prompts(tmp_path / "p.jsonl")
+    run("collect", prompts, "--teacher", "fake:", "--out", completions)
+    run("curate", completions, "--out", dataset)
+    run("keys", "create", "lab")
+    assert run("sign", dataset, "--key", "lab").code == 0
+    payload = json.loads(read_attestations(dataset)[0].payload)
+    (teacher,) = payload["predicate"]["teachers"]
+    manifest = open_artifact(completions).manifest
+    assert manifest.teacher is not None
+    assert (teacher["id"], teacher["provider"]) == (manifest.teacher.id, "fake")
+    (found,) = payload["predicate"]["datasets"]
+    assert found["rows_root"] == open_artifact(dataset).manifest.rows_root
+    assert payload["predicate"]["usage"]["completion_tokens"] > 0
 
 
 def test_rotation_and_revocation_reach_the_trust_file(run: Runner, tmp_path: Path) -> None:

@@ -10,7 +10,14 @@ from typing import Any
 
 import orjson
 import pytest
-from artifact_chains import edit_manifest, listing, make_artifact, make_chain, prompts
+from artifact_chains import (
+    edit_manifest,
+    listing,
+    make_artifact,
+    make_chain,
+    manifest_sha256,
+    prompts,
+)
 from signing_cases import DAY, make_key, payload_of, trust_of
 
 from stillhouse.artifacts import (
@@ -36,17 +43,24 @@ from stillhouse.provenance import (
     read_attestations,
     verify,
 )
+from stillhouse.provenance._attestations import statements_of
 from stillhouse.records import Prompt, Usage
-from stillhouse.signing import PrivateKey, open_envelope
+from stillhouse.signing import PrivateKey, open_envelope, sign
 
-CLAUSE = {"id": "s.1", "url": "https://x.example", "date": "2026-02-01", "text_sha256": "ef" * 32}
+CLAUSE = {
+    "id": "s.1",
+    "url": "https://x.example",
+    "date": "2026-02-01",
+    "text_sha256": "ef" * 32,
+    "disputed": True,
+}
 TERMS = {
     "registry_version": "2026.11",
     "registry_sha256": "cd" * 32,
     "verdict": "allow_with_duties",
     "findings": [
-        {"source": "x", "clauses": [{**CLAUSE, "disputed": False, "summary": "may be used"}]},
-        {"source": "y", "clauses": [{**CLAUSE, "disputed": False, "summary": "may be used"}]},
+        {"source": "x", "clauses": [{**CLAUSE, "summary": "may be used"}]},
+        {"source": "y", "clauses": [{**CLAUSE, "summary": "may be used"}]},
     ],
 }
 
@@ -204,6 +218,30 @@ def test_the_slsa_provenance_has_the_fields_of_its_specification(
     assert run["metadata"]["finishedOn"].endswith("Z")
 
 
+def test_the_protocol_buffers_of_in_toto_accept_both_statements(
+    key: PrivateKey, tmp_path: Path
+) -> None:
+    statement_pb = pytest.importorskip("in_toto_attestation.v1.statement_pb2")
+    theirs = pytest.importorskip("in_toto_attestation.v1.statement")
+    provenance_pb = pytest.importorskip(
+        "in_toto_attestation.predicates.provenance.v1.provenance_pb2"
+    )
+    from google.protobuf import json_format
+
+    student = made_run(tmp_path).path.parent / "student"
+    attest(student, key, now=clock())
+    for envelope in read_attestations(student):
+        # Both parse strictly: a field that their schema does not have is an error.
+        found = json_format.Parse(envelope.payload, statement_pb.Statement())
+        theirs.Statement.copy_from_pb(found).validate()
+    slsa = payload_of(read_attestations(student)[1])["predicate"]
+    assert slsa.pop("stillhouse_signer")
+    provenance = json_format.ParseDict(slsa, provenance_pb.Provenance())
+    dependencies = provenance.build_definition.resolved_dependencies
+    assert {one.name for one in dependencies} >= {"teacher openai:gpt-5", "base model smollm2"}
+    assert provenance.run_details.metadata.finished_on.seconds > 0
+
+
 def test_one_lineage_gives_one_predicate(tmp_path: Path) -> None:
     evaluation = made_run(tmp_path / "here")
     first = distillation_predicate(lineage(evaluation.path))
@@ -267,6 +305,21 @@ def test_an_artefact_that_does_not_verify_is_not_signed(key: PrivateKey, tmp_pat
     with pytest.raises(IntegrityError, match=r"notes\.json has changed"):
         attest(child.path, key, now=clock())
     assert not (child.path / ATTESTATIONS_NAME).exists()
+
+
+def test_a_long_lineage_can_be_signed(key: PrivateKey, tmp_path: Path) -> None:
+    make_artifact(tmp_path / "0")
+    fields = orjson.loads((tmp_path / "0" / "manifest.json").read_bytes())
+    for number in range(1, 1500):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "manifest.json").write_bytes(orjson.dumps(fields))
+        above = {"path": f"../{number - 1}", "sha256": manifest_sha256(tmp_path / str(number - 1))}
+        edit_manifest(folder, {"parents": [above], "files": [], "rows_root": None})
+    graph = lineage(folder)
+    assert [one.predicate_type for one in statements_of(graph)] == [DISTILLATION_TYPE, SLSA_TYPE]
+    for statement in statements_of(graph):
+        assert open_envelope(sign(statement, key, now=clock()))
 
 
 def test_a_clock_in_the_past_is_named(key: PrivateKey, tmp_path: Path) -> None:

@@ -117,6 +117,13 @@ def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_nothing_but_the_two_files_is_left(tmp_path: Path) -> None:
+    make_key(tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert (tmp_path / "lab.key").stat().st_nlink == 1
+    assert stat.S_IMODE(record_path(tmp_path).stat().st_mode) == 0o644
+
+
 @pytest.mark.parametrize(("days", "ago"), [(0, 0), (-1, 0), (1, 2)])
 def test_a_key_that_could_never_sign_is_not_made(tmp_path: Path, days: int, ago: int) -> None:
     start = NOW - ago * DAY

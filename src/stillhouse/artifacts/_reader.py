@@ -124,22 +124,27 @@ def check_files(artifact: Artifact) -> None:
         name = found.relative_to(artifact.path).as_posix()
         if found.is_symlink():
             raise IntegrityError(f"{found} is a symbolic link; an artefact holds none. Remove it.")
-        if not found.is_dir() and name not in listed:
+        if name not in listed:
             raise IntegrityError(f"{found} is not in the manifest: it was added later. Remove it.")
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Everything under a folder, links not followed; what goes meanwhile is left out."""
+    """All that is under a folder but folders; links are not followed.
+
+    What goes meanwhile is left out: a signer removes `.work/` when it is done.
+    """
 
     def fail_unless_gone(err: OSError) -> None:
-        if not isinstance(err, FileNotFoundError):  # a signer removes `.work/` when it is done
+        if not isinstance(err, FileNotFoundError):
             raise IntegrityError(
                 f"{err.filename} cannot be read ({err.strerror}). Check its rights and the disk."
             ) from err
 
     found = []
-    for parent, subfolders, names in os.walk(folder, onerror=fail_unless_gone):
-        found += [Path(parent) / name for name in (*subfolders, *names)]
+    for parent, folders, names in os.walk(folder, onerror=fail_unless_gone):
+        inside = [Path(parent) / name for name in folders]
+        found += [path for path in inside if path.is_symlink()]
+        found += [Path(parent) / name for name in names]
     return sorted(found)
 
 

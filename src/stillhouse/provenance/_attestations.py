@@ -32,7 +32,7 @@ from stillhouse.signing import (
 logger = logging.getLogger(__name__)
 
 ATTESTED_TYPES = (DISTILLATION_TYPE, SLSA_TYPE)
-_MAX_FILE_BYTES = 16 * MAX_ENVELOPE_BYTES
+_MAX_FILE_BYTES = 8 * MAX_ENVELOPE_BYTES
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _check_content(
         raise SignatureError(
             f"{where} was signed on {signed_utc:%Y-%m-%d %H:%M:%S} UTC, before the artefact was "
             f"made ({root.manifest.created_utc:%Y-%m-%d %H:%M:%S}): the signer's clock was wrong. "
-            "Have it signed again."
+            "Take that signer's lines out, and have it signed again."
         )
 
 

@@ -20,7 +20,7 @@ DISTILLATION_TYPE = "https://stillhouse.dev/attestation/distillation/v1"
 _SCHEMA_NAME = "distillation-v1.json"
 _SEVERAL = "several"  # the provider of answers by more than one teacher
 _OF_TERMS = ("verdict", "registry_version", "registry_sha256")
-_OF_CLAUSE = ("id", "url", "date", "text_sha256")
+_OF_CLAUSE = ("id", "url", "date", "text_sha256", "disputed")
 
 
 def distillation_predicate(graph: Lineage) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from pydantic import Field, model_validator
 
+from stillhouse.artifacts import sync_folder
 from stillhouse.errors import ConfigError, SignatureError
 from stillhouse.records import Record, canonical_json
 from stillhouse.signing._names import check_key_name
@@ -257,15 +259,17 @@ def _key_id(key: Ed25519PublicKey) -> str:
 
 def _write_new(path: Path, data: bytes, *, mode: int) -> None:
     """Write a file whole, with its rights from the first moment, where there is none."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    # Made with O_EXCL and for its owner alone, under a name that nobody can foresee.
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        os.link(temporary, path)  # unlike a rename, it replaces nothing
+        os.chmod(name, mode)
+        os.link(name, path)  # unlike a rename, it replaces nothing
     except FileExistsError as err:
         raise ConfigError(f"{path} exists; a key is never replaced. Choose another name.") from err
     finally:
-        temporary.unlink(missing_ok=True)
+        os.unlink(name)
+    sync_folder(path.parent)
