@@ -49,6 +49,15 @@ def test_keys_sign_what_a_trust_file_lets_others_check(run: Runner, tmp_path: Pa
     assert len(found[child.path]) == 2
 
 
+def test_names_in_any_script_come_through_a_trust_file(run: Runner, tmp_path: Path) -> None:
+    for name in ("\U00020bb7\u91ce\u5bb6", "Ann M\u00fcller"):
+        run("keys", "create", name)
+        assert run("keys", "trust", name, "--out", tmp_path / "trust.json").code == 0
+        (found,) = load_trust(tmp_path / "trust.json").keys.values()
+        assert found.key.name == name
+        (tmp_path / "trust.json").unlink()
+
+
 def test_verify_tells_whose_signature_it_is(run: Runner, tmp_path: Path) -> None:
     child = make_chain(tmp_path / "run")
     for name in ("lab", "eve"):

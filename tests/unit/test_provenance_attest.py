@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
@@ -25,6 +25,7 @@ from stillhouse.artifacts import (
     Artifact,
     Counts,
     FolderLock,
+    Kind,
     StudentInfo,
     TeacherRef,
     begin_artifact,
@@ -263,6 +264,10 @@ def test_the_schema_refuses_whatever_it_does_not_name() -> None:
     for schema in found:
         assert schema["additionalProperties"] is False
         assert sorted(schema["required"]) == sorted(schema["properties"])
+
+
+def test_the_schema_knows_every_kind_of_artefact() -> None:
+    assert distillation_schema()["$defs"]["kind"]["enum"] == list(get_args(Kind))
 
 
 @pytest.mark.parametrize(

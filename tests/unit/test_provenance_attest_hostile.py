@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from stillhouse.signing import (
     PrivateKey,
     Statement,
     Subject,
+    load_private_key,
     sign,
     sign_revocation,
 )
@@ -32,11 +34,9 @@ class Signed:
     """A signed artefact with its key."""
 
     def __init__(self, folder: Path) -> None:
-        (folder / "keys").mkdir()
-        start = datetime.now(UTC) - DAY
-        self.key = make_key(folder / "keys", "lab", start=start, end=start + 60 * DAY)
-        self.child = make_chain(folder).path
-        attest(self.child, self.key, now=datetime.now(UTC))
+        self.key = load_private_key(folder / "keys" / "lab.key")
+        self.folder = folder
+        self.child = folder / "child"
         self.path = self.child / ATTESTATIONS_NAME
         self.raw = self.path.read_bytes()
         self.lines = self.raw.splitlines()
@@ -63,7 +63,19 @@ class Signed:
 
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> Signed:
-    return Signed(tmp_path_factory.mktemp("signed"))
+    """For tests that put every byte back."""
+    folder = tmp_path_factory.mktemp("signed")
+    (folder / "keys").mkdir()
+    start = datetime.now(UTC) - DAY
+    key = make_key(folder / "keys", start=start, end=start + 60 * DAY)
+    attest(make_chain(folder).path, key, now=datetime.now(UTC))
+    return Signed(folder)
+
+
+@pytest.fixture
+def copy(signed: Signed, tmp_path: Path) -> Signed:
+    """For tests that change the artefacts."""
+    return Signed(shutil.copytree(signed.child.parent, tmp_path / "copy"))
 
 
 @settings(max_examples=400, deadline=None)
@@ -121,12 +133,11 @@ def test_a_huge_file_is_refused_unread(signed: Signed) -> None:
         signed.path.write_bytes(signed.raw)
 
 
-def test_a_linked_file_is_refused(tmp_path: Path) -> None:
-    signed = Signed(tmp_path)
-    signed.path.rename(tmp_path / "elsewhere")
-    signed.path.symlink_to(tmp_path / "elsewhere")
+def test_a_linked_file_is_refused(copy: Signed) -> None:
+    copy.path.rename(copy.folder / "elsewhere")
+    copy.path.symlink_to(copy.folder / "elsewhere")
     with pytest.raises(SignatureError, match="is a link"):
-        check_attestations(signed.child, now=signed.now)
+        check_attestations(copy.child, now=copy.now)
 
 
 def test_a_bundle_of_another_artefact_is_refused(signed: Signed, tmp_path: Path) -> None:
@@ -206,40 +217,36 @@ def test_a_payload_in_another_layout_is_refused(signed: Signed) -> None:
     assert "not byte for byte as stillhouse writes it" in text
 
 
-def test_a_missing_parent_is_named(tmp_path: Path) -> None:
-    signed = Signed(tmp_path)
-    (tmp_path / "left").rename(tmp_path / "gone")
+def test_a_missing_parent_is_named(copy: Signed) -> None:
+    (copy.folder / "left").rename(copy.folder / "gone")
     with pytest.raises(IntegrityError, match=r"left, a parent of .*child, is missing"):
-        check_attestations(signed.child, now=signed.now)
+        check_attestations(copy.child, now=copy.now)
 
 
-def test_a_parent_that_was_made_again_is_named(tmp_path: Path) -> None:
-    signed = Signed(tmp_path)
-    edit_manifest(tmp_path / "grandparent", {"config": {"n": 4}})
+def test_a_parent_that_was_made_again_is_named(copy: Signed) -> None:
+    edit_manifest(copy.folder / "grandparent", {"config": {"n": 4}})
     with pytest.raises(IntegrityError, match=r"grandparent, a parent of .*, is not the artefact"):
-        check_attestations(signed.child, now=signed.now)
+        check_attestations(copy.child, now=copy.now)
 
 
-def test_a_changed_manifest_is_no_longer_what_was_signed(tmp_path: Path) -> None:
-    signed = Signed(tmp_path)
-    edit_manifest(signed.child, {"config": {"n": 4}})
+def test_a_changed_manifest_is_no_longer_what_was_signed(copy: Signed) -> None:
+    edit_manifest(copy.child, {"config": {"n": 4}})
     with pytest.raises(SignatureError, match="signed for something else"):
-        check_attestations(signed.child, now=signed.now)
+        check_attestations(copy.child, now=copy.now)
 
 
-def test_each_failure_of_trust_has_its_message(tmp_path: Path) -> None:
-    signed = Signed(tmp_path)
-    key, now = signed.key, signed.now
-    eve = make_key(tmp_path / "keys", "eve", start=now - DAY, end=now + DAY)
+def test_each_failure_of_trust_has_its_message(copy: Signed) -> None:
+    key, now = copy.key, copy.now
+    eve = make_key(copy.folder / "keys", "eve", start=now - DAY, end=now + DAY)
     cases = {
-        "does not have": trust_of(tmp_path, eve),
+        "does not have": trust_of(copy.folder, eve),
         "revoked as compromised": trust_of(
-            tmp_path,
+            copy.folder,
             key,
             revocations=[sign_revocation(key.public, key, reason="compromised", date=now, now=now)],
         ),
         "revoked as superseded": trust_of(
-            tmp_path,
+            copy.folder,
             key,
             revocations=[
                 sign_revocation(key.public, key, reason="superseded", date=now - DAY, now=now)
@@ -251,13 +258,13 @@ def test_each_failure_of_trust_has_its_message(tmp_path: Path) -> None:
         ({"valid_from_utc": now.replace(microsecond=0) + DAY / 4}, "was not yet valid"),
     ):
         cases[message] = trust_of(
-            tmp_path, PrivateKey(key.public.model_copy(update=validity), key._key)
+            copy.folder, PrivateKey(key.public.model_copy(update=validity), key._key)
         )
     for message, trust in cases.items():
         with pytest.raises(SignatureError, match=message):
-            check_attestations(signed.child, trust, now=now)
+            check_attestations(copy.child, trust, now=now)
     with pytest.raises(SignatureError, match="lies ahead"):
-        check_attestations(signed.child, trust_of(tmp_path, key), now=now - DAY)
+        check_attestations(copy.child, trust_of(copy.folder, key), now=now - DAY)
 
 
 def test_a_statement_of_another_kind_of_subject_is_refused(signed: Signed) -> None:

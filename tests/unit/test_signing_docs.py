@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,16 +86,13 @@ def test_the_page_of_the_predicate_has_every_field_of_the_schema() -> None:
 
 
 class Scene:
-    """A signed artefact and its key, made anew for each message."""
+    """A signed artefact and its key, a copy of `stage`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "keys").mkdir()
         self.now = datetime.now(UTC)
-        self.key = self.new_key("lab")
-        self.path = make_chain(folder).path
-        attest(self.path, self.key, now=datetime.now(UTC))
-        self.now = datetime.now(UTC)
+        self.key = load_private_key(folder / "keys" / "lab.key")
+        self.path = folder / "child"
         self.file = self.path / ATTESTATIONS_NAME
         self.lines = self.file.read_bytes().splitlines()
 
@@ -239,9 +237,20 @@ SCENES: dict[str, Callable[[Scene], object]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What each scene is a copy of."""
+    folder = tmp_path_factory.mktemp("stage")
+    (folder / "keys").mkdir()
+    start = datetime.now(UTC) - 9 * DAY
+    key = make_key(folder / "keys", start=start, end=start + 18 * DAY)
+    attest(make_chain(folder).path, key, now=datetime.now(UTC))
+    return folder
+
+
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+def scene(stage: Path, tmp_path: Path) -> Scene:
+    return Scene(shutil.copytree(stage, tmp_path / "scene"))
 
 
 def test_every_message_of_the_page_is_provoked_here() -> None:

@@ -1,5 +1,6 @@
 """Whose signature counts: trust, time, rotation, revocation; one clear reason for each failure."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from signing_cases import (
     trust_of,
 )
 
-from stillhouse.errors import ConfigError, SignatureError
+from stillhouse.errors import ConfigError, RecordError, SignatureError
+from stillhouse.records import canonical_json
 from stillhouse.signing import (
     REVOCATION_TYPE,
     Envelope,
@@ -30,6 +32,7 @@ from stillhouse.signing import (
     Trust,
     check,
     load_trust,
+    open_envelope,
     sign,
     sign_revocation,
     sign_rotation,
@@ -372,12 +375,86 @@ def test_a_wrong_trust_file_is_refused_in_one_line(
 
 
 def test_a_trust_file_that_is_a_link_or_huge_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "big.yaml").write_bytes(b"#" * (9 << 20))
+    (tmp_path / "big.yaml").write_bytes(b"#" * (2 << 20))
     (tmp_path / "link.yaml").symlink_to(tmp_path / "big.yaml")
-    with pytest.raises(ConfigError, match="at most 8,388,608"):
+    with pytest.raises(ConfigError, match="at most 1,048,576"):
         load_trust(tmp_path / "big.yaml")
     with pytest.raises(ConfigError, match="symbolic link"):
         load_trust(tmp_path / "link.yaml")
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 2**70) | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+
+
+def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value within JSON data."""
+    inner: Any = ()
+    if isinstance(data, dict | list):
+        inner = data.items() if isinstance(data, dict) else enumerate(data)
+    below = [found for key, value in inner for found in places(value, (*path, key))]
+    return [path, *below] if path else below
+
+
+def with_other(data: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A copy of JSON data with another value at `path`."""
+    copy = json.loads(json.dumps(data))
+    inner = copy
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return copy
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data(), value=_json)
+def test_any_value_anywhere_in_a_trust_file_is_taken_or_refused(
+    keys: dict[str, PrivateKey],
+    tmp_path_factory: pytest.TempPathFactory,
+    data: st.DataObject,
+    value: Any,
+) -> None:
+    lab = keys["lab"]
+    whole = trust_data(
+        lab,
+        rotations=[sign_rotation(lab, keys["new"].public, now=NOW)],
+        revocations=[sign_revocation(lab.public, lab, reason="superseded", date=NOW, now=NOW)],
+        require=[{"kinds": ["student"], "signed_by": ["lab"]}],
+    )
+    changed = with_other(whole, data.draw(st.sampled_from(places(whole))), value)
+    path = tmp_path_factory.getbasetemp() / "fuzzed.json"
+    path.write_text(json.dumps(changed))
+    with contextlib.suppress(ConfigError, SignatureError):
+        assert isinstance(load_trust(path), Trust)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), value=_json)
+def test_any_value_anywhere_in_a_signed_payload_is_refused(
+    keys: dict[str, PrivateKey], data: st.DataObject, value: Any
+) -> None:
+    lab = keys["lab"]
+    whole = payload_of(sign_rotation(lab, keys["new"].public, now=NOW))
+    changed = with_other(whole, data.draw(st.sampled_from(places(whole))), value)
+    if canonical_of(changed) in (None, canonical_of(whole)):
+        return
+    envelope = forged(changed, lab)
+    try:
+        statement = open_envelope(Envelope.parse(envelope.to_bytes()))
+    except SignatureError:
+        return
+    # Well signed, and of a form that can be: then it says just what was signed.
+    assert json.loads(statement.to_bytes()) == json.loads(envelope.payload)
+
+
+def canonical_of(data: Any) -> bytes | None:
+    try:
+        return canonical_json(data)
+    except RecordError:
+        return None
 
 
 @settings(max_examples=60, deadline=None)

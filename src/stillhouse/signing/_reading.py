@@ -50,6 +50,8 @@ def read_regular(path: Path, *, max_bytes: int, is_secret: bool = False) -> byte
         descriptor = os.open(path, flags)
     except OSError as err:
         raise ConfigError(f"{path} cannot be read ({err.strerror}). Give another file.") from err
+    except ValueError as err:  # a NUL, half a character
+        raise ConfigError(f"{path} is no name of a file. Give another file.") from err
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
 from pydantic import Field
 
 from stillhouse.errors import ConfigError, SignatureError
-from stillhouse.records import Record, canonical_json
+from stillhouse.records import Record
 from stillhouse.settings import check_settings, parse_yaml
 from stillhouse.signing._envelope import Envelope, open_envelope, read_envelope, signer_of
 from stillhouse.signing._keys import PublicKey, load_public_key
-from stillhouse.signing._reading import read_regular
+from stillhouse.signing._reading import canonical_of, read_regular
 from stillhouse.signing._statement import Statement
 from stillhouse.signing._succession import (
     REVOCATION_TYPE,
@@ -26,7 +27,7 @@ from stillhouse.signing._succession import (
     rotation_of,
 )
 
-_MAX_TRUST_BYTES = 8 << 20
+_MAX_TRUST_BYTES = 1 << 20  # YAML takes seconds for more
 
 
 class TrustedKey(Record):
@@ -107,16 +108,12 @@ def _with_files(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     for name in ("rotations", "revocations"):
         if isinstance(given := data.get(name), list):
             with_files[name] = [
-                _as_data(read_envelope(folder / one)) if isinstance(one, str) else one
+                orjson.loads(read_envelope(folder / one).to_bytes())
+                if isinstance(one, str)
+                else one
                 for one in given
             ]
     return with_files
-
-
-def _as_data(envelope: Envelope) -> dict[str, Any]:
-    data = parse_yaml(envelope.to_bytes().decode(), where="The envelope")
-    assert isinstance(data, dict)
-    return data
 
 
 def _resolved(found: _TrustFile, *, where: str) -> Trust:
@@ -147,7 +144,9 @@ def _resolved(found: _TrustFile, *, where: str) -> Trust:
 
 
 def _opened(data: dict[str, Any], kind: str, *, where: str) -> Statement:
-    statement = open_envelope(Envelope.parse(canonical_json(data), where=where), where=where)
+    statement = open_envelope(
+        Envelope.parse(canonical_of(data, where=where), where=where), where=where
+    )
     if statement.predicate_type != kind:
         raise SignatureError(
             f"{where} is a statement of the type {statement.predicate_type!r:.100}; {kind} is "
