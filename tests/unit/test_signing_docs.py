@@ -3,12 +3,14 @@
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from artifact_chains import make_artifact, make_chain
+from artifact_chains import edit_manifest, make_artifact, make_chain
 from cli_process import run_here
 from signing_cases import DAY, forged, make_key, payload_of, trust_of
 
@@ -72,6 +74,33 @@ def test_the_trust_file_that_is_shown_can_be_loaded(tmp_path: Path) -> None:
         "auditor": (DISTILLATION_TYPE, SLSA_TYPE),
     }
     assert trust.require[0].kinds == ("dataset", "student")
+
+
+def test_the_program_that_is_shown_checks_without_stillhouse(scene: "Scene") -> None:
+    program = scene.folder / "check.py"
+    program.write_text(blocks("python")[0])
+
+    def run(key_id: str) -> tuple[int, str]:
+        done = subprocess.run(
+            # Isolated: neither this folder nor the environment brings stillhouse in.
+            [sys.executable, "-I", str(program), str(scene.path), key_id],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = run(scene.key.key_id)
+    assert code == 0
+    assert [line.split(",")[0] for line in said.splitlines()] == [DISTILLATION_TYPE, SLSA_TYPE]
+    assert run("0" * 64) == (1, "not signed by that key\n")
+    raw = scene.file.read_bytes()
+    scene.file.write_bytes(raw.replace(b'"sig":"', b'"sig":"AAAA', 1))
+    assert run(scene.key.key_id)[0] == 1
+    scene.file.write_bytes(raw)
+    edit_manifest(scene.path, {"config": {"n": 4}})
+    assert run(scene.key.key_id) == (1, "signed for another manifest\n")
 
 
 def test_the_page_of_the_predicate_has_every_field_of_the_schema() -> None:
