@@ -27,6 +27,8 @@ from stillhouse.runlog._ledger._records import (
 from stillhouse.runlog._ledger._workers import beat, register, roll_call, sign_off
 
 _IDS_AT_ONCE = 512
+# The index of request ids is hit at random: 16 MB hold what a growing ledger touches again.
+_CACHE_KIB = 16_384
 _BODIES_AT_ONCE = 128  # answers with logprobs are half a megabyte each
 
 
@@ -35,6 +37,11 @@ class Ledger:
 
     Each call that writes is one transaction that is on disk (`synchronous=FULL`) when it returns:
     hand over groups, not single rows. To be used from the thread that opened it.
+
+    Args:
+        path: The file.
+        busy_timeout_s: How long a call waits for another process that writes.
+        cache_kib: Of the file that is held in memory, at most.
 
     Attributes:
         path: The file.
@@ -46,9 +53,11 @@ class Ledger:
         RecordError: a row holds what UTF-8 or 64 bits cannot.
     """
 
-    def __init__(self, path: Path, *, busy_timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, path: Path, *, busy_timeout_s: float = 30.0, cache_kib: int = _CACHE_KIB
+    ) -> None:
         self.path = path
-        self._db = Database(path, busy_timeout_s=busy_timeout_s)
+        self._db = Database(path, busy_timeout_s=busy_timeout_s, cache_kib=cache_kib)
         self._worker: int | None = None
 
     def claim(

@@ -16,8 +16,6 @@ _BUSY_PAUSE_S = 0.005
 _PRAGMAS = (
     # NORMAL would lose the last commits on power loss: answers that were paid for.
     "PRAGMA synchronous = FULL",
-    # The index of request ids is hit at random: 16 MB hold what a growing ledger touches again.
-    "PRAGMA cache_size = -16384",
     # 16 MB between checkpoints: pages that many commits touch are copied back once.
     "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA journal_size_limit = 67108864",
@@ -27,12 +25,17 @@ _PRAGMAS = (
 class Database:
     """A connection to a ledger file, made when absent; to be used from one thread.
 
+    Args:
+        path: The file.
+        busy_timeout_s: How long to wait for another process that writes.
+        cache_kib: Of pages that are held in memory, at most.
+
     Raises:
         ConfigError: the file cannot be opened for writing, or another process locks it.
         IntegrityError: it is not a ledger, is damaged, or of another version.
     """
 
-    def __init__(self, path: Path, *, busy_timeout_s: float) -> None:
+    def __init__(self, path: Path, *, busy_timeout_s: float, cache_kib: int) -> None:
         self.path = path
         if not path.parent.is_dir():
             raise ConfigError(
@@ -48,7 +51,7 @@ class Database:
         except sqlite3.Error as err:
             raise _as_stillhouse_error(path, err) from err
         try:
-            self._prepare(busy_timeout_s)
+            self._prepare(busy_timeout_s, cache_kib)
         except BaseException:
             self._db.close()
             raise
@@ -96,10 +99,10 @@ class Database:
         """Close the file; may be called twice."""
         self._db.close()
 
-    def _prepare(self, busy_timeout_s: float) -> None:
+    def _prepare(self, busy_timeout_s: float, cache_kib: int) -> None:
         self._is_empty()
         self._use_wal(time.monotonic() + busy_timeout_s)
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, f"PRAGMA cache_size = -{cache_kib}"):
             self.rows(pragma)
         if self._is_empty():
             with self.transaction():

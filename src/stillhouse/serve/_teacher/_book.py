@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _MOST_LATE = 10_000  # answers that wait for a ledger that cannot be written
 _RETRY_S = 0.5
+# Of the ledger: a server writes a few rows a second, and its memory should not grow with them.
+_CACHE_KIB = 1_024
 
 
 class BudgetSpentError(Exception):
@@ -159,7 +161,7 @@ class Book:
 
     def _run(self) -> None:
         try:
-            ledger = Ledger(self.path)
+            ledger = Ledger(self.path, cache_kib=_CACHE_KIB)
         except BaseException as err:
             self._opened.set_exception(err)
             return
