@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import stat
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -213,6 +215,36 @@ def test_a_passphrase_opens_a_key_and_another_does_not(tmp_path: Path) -> None:
             load_private_key(path, ask=lambda wrong=wrong: wrong)
     with pytest.raises(ConfigError, match="STILLHOUSE_KEY_PASSPHRASE"):
         load_private_key(path)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_openssl_opens_an_encrypted_key_and_sees_its_costs(tmp_path: Path) -> None:
+    path = encrypted_key(tmp_path)
+
+    def openssl(*arguments: str) -> tuple[int, str]:
+        done = subprocess.run(
+            ["openssl", *arguments, "-in", str(path)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    seen = openssl("pkey", "-passin", f"pass:{PASSPHRASE}", "-pubout")
+    assert seen == (0, load_public_key(record_path(tmp_path)).pem)
+    assert openssl("pkey", "-passin", "pass:another one", "-pubout")[0] != 0
+    parsed = openssl("asn1parse")[1]
+    for part in ("PBES2", "scrypt", ":4000", ":08", ":05", "aes-256-cbc"):
+        assert part in parsed
+
+
+def test_two_keys_under_one_passphrase_share_neither_salt_nor_vector(tmp_path: Path) -> None:
+    texts = set()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        texts.add(encrypted_key(tmp_path / name).read_text().splitlines()[2])
+    assert len(texts) == 2
 
 
 def test_nobody_is_asked_about_a_key_without_passphrase(tmp_path: Path) -> None:

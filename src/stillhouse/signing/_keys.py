@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 from stillhouse.artifacts import sync_folder
 from stillhouse.errors import ConfigError, SignatureError
 from stillhouse.records import Record, canonical_json
+from stillhouse.signing._encrypted import encrypted_pem
 from stillhouse.signing._names import check_key_name
 from stillhouse.signing._reading import Moment, parse_canonical, read_regular, to_second
 
@@ -236,12 +237,10 @@ def parse_private(
 
 
 def _private_pem(key: Ed25519PrivateKey, passphrase: str | None) -> bytes:
-    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-    if passphrase is not None:
-        encryption = serialization.BestAvailableEncryption(passphrase.encode())
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-    )
+    plain, pkcs8 = serialization.NoEncryption(), serialization.PrivateFormat.PKCS8
+    if passphrase is None:
+        return key.private_bytes(serialization.Encoding.PEM, pkcs8, plain)
+    return encrypted_pem(key.private_bytes(serialization.Encoding.DER, pkcs8, plain), passphrase)
 
 
 def _pem(key: Ed25519PublicKey) -> str:
