@@ -7,6 +7,7 @@ manifest is made.
 
 from stillhouse.artifacts._attestations import hold_artifact, write_attestations
 from stillhouse.artifacts._cache import cache_dir
+from stillhouse.artifacts._claim import remove_artifact
 from stillhouse.artifacts._lock import FolderLock
 from stillhouse.artifacts._manifest import (
     ATTESTATIONS_NAME,
@@ -34,7 +35,7 @@ from stillhouse.artifacts._places import PlacedRow, num_rows, places_where, row_
 from stillhouse.artifacts._reader import Artifact, check_files, check_rows_root, open_artifact
 from stillhouse.artifacts._tables import arrow_schema, leaf_bytes, read_rows, write_table
 from stillhouse.artifacts._weights_revision import weights_revision
-from stillhouse.artifacts._writer import ArtifactWriter, begin_artifact, is_up_to_date
+from stillhouse.artifacts._writer import ArtifactWriter, adopt, begin_artifact, is_up_to_date
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -60,6 +61,8 @@ __all__ = [
     "ArtifactWriter",
     "begin_artifact",
     "is_up_to_date",
+    "remove_artifact",
+    "adopt",
     "MerkleTree",
     "merkle_root",
     "leaf_hash",

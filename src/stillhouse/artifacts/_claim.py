@@ -54,6 +54,20 @@ def claim_folder(path: Path, *, replace: bool) -> FolderLock:
     return lock
 
 
+def remove_artifact(path: Path) -> None:
+    """Take a complete artefact away, with its folder where nothing else is in it.
+
+    Raises:
+        ConfigError: the folder also holds what is not part of the artefact, the manifest is
+            damaged, or another process works on it.
+    """
+    lock = claim_folder(path, replace=True)
+    clear_work(path)
+    lock.remove()
+    (path / WORK_NAME).rmdir()
+    path.rmdir()
+
+
 def record_names(path: Path, names: Iterable[str]) -> None:
     """Say, before they are moved into `path`, which files are ours."""
     atomic_write_bytes(path / NAMES_NAME, "".join(f"{name}\n" for name in names).encode())

@@ -13,6 +13,7 @@ from stillhouse.artifacts._claim import claim_folder, clear_work, record_names
 from stillhouse.artifacts._environment import code_info, environment_info
 from stillhouse.artifacts._lock import FolderLock
 from stillhouse.artifacts._manifest import (
+    ATTESTATIONS_NAME,
     MANIFEST_NAME,
     NAMES_NAME,
     WORK_NAME,
@@ -248,6 +249,31 @@ def begin_artifact(
         parents=parents,
         lock=lock,
     )
+
+
+def adopt(path: Path, parents: Sequence[Artifact]) -> Artifact:
+    """Give a complete artefact other parents with the same content; nothing else changes.
+
+    For parents that were made again and came out the same. Signatures of the artefact say nothing
+    about it any more, and are removed.
+
+    Args:
+        path: The artefact.
+        parents: In the order of the manifest's.
+
+    Raises:
+        IntegrityError: it is not a sound artefact, or has another number of parents.
+    """
+    manifest = open_artifact(path).manifest
+    if len(parents) != len(manifest.parents):
+        raise IntegrityError(
+            f"{path} was made from {len(manifest.parents)} artefacts, not {len(parents)}. Run its "
+            "stage again."
+        )
+    changed = manifest.model_copy(update={"parents": _parent_refs(path, parents)})
+    (path / ATTESTATIONS_NAME).unlink(missing_ok=True)
+    atomic_write_bytes(path / MANIFEST_NAME, changed.to_bytes())
+    return open_artifact(path)
 
 
 def is_up_to_date(

@@ -18,6 +18,7 @@ from stillhouse.cli._chat import chat
 from stillhouse.cli._estimate import estimate
 from stillhouse.cli._export import export
 from stillhouse.cli._fit import fit
+from stillhouse.cli._forget import forget
 from stillhouse.cli._import import import_
 from stillhouse.cli._lineage import lineage
 from stillhouse.cli._preflight import preflight
@@ -66,6 +67,7 @@ _COMMANDS = (
     verify,
     lineage,
     prove,
+    forget,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}
 RESUMABLE |= {"fit", "bakeoff", "yield", "arena", "benchmarks"}

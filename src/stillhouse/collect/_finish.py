@@ -16,6 +16,7 @@ from stillhouse.teachers import MalformedAnswerError, TeacherInfo, read_answer
 
 _REPEATED = "duplicate_prompt"
 _UNREADABLE = "unreadable_answer"
+_ERASED = "erased"  # from the ledger, by who asked for it: `stillhouse forget --erase`
 _READ_AT_ONCE = 256
 _OWN = frozenset({"fake", "replay", "local", "gguf"})
 
@@ -102,6 +103,9 @@ class Harvest:
                 if answer is None:
                     error = self._failures.get(request.id)
                     self.dropped[error.type if error else "no_answer"] += 1
+                    continue
+                if not answer.body:
+                    self.dropped[_ERASED] += 1
                     continue
                 try:
                     completion = read_answer(answer, request)

@@ -15,6 +15,7 @@ from stillhouse.pipeline._config import (
 )
 from stillhouse.pipeline._demo import DEMO_DIR, demo_config
 from stillhouse.pipeline._doctor import EXTRAS, Check, examine
+from stillhouse.pipeline._forget import Forgotten, check_found, forget
 from stillhouse.pipeline._init import init
 from stillhouse.pipeline._run import RunOutcome, run
 from stillhouse.pipeline._steps import StageEnd, StageListener, ignore_stages
@@ -42,6 +43,9 @@ __all__ = [
     "StageEnd",
     "StageListener",
     "ignore_stages",
+    "forget",
+    "Forgotten",
+    "check_found",
     "ledger_asking",
     "bakeoff",
     "BakeoffConfig",

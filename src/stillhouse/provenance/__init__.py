@@ -18,6 +18,19 @@ from stillhouse.provenance._distillation import (
     distillation_predicate,
     distillation_schema,
 )
+from stillhouse.provenance._forget_plan import (
+    RERUN_STAGES,
+    ForgetPlan,
+    ForgetStep,
+    plan_forgetting,
+)
+from stillhouse.provenance._forget_selection import (
+    Matched,
+    Selection,
+    match,
+    select_row,
+)
+from stillhouse.provenance._forget_text import plan_text
 from stillhouse.provenance._history_records import (
     ImportedFrom,
     LedgerCall,
@@ -30,9 +43,11 @@ from stillhouse.provenance._lineage_svg import lineage_svg
 from stillhouse.provenance._lineage_text import lineage_text
 from stillhouse.provenance._names import folder_name
 from stillhouse.provenance._oms import sign_oms
+from stillhouse.provenance._origin import origin_of
 from stillhouse.provenance._proof import Proof, proof_verifier, prove
 from stillhouse.provenance._row_history import place_of, row_history
 from stillhouse.provenance._row_tree import RowTree
+from stillhouse.provenance._shelf import NEW_SUFFIX, Shelf, open_shelf
 from stillhouse.provenance._slsa import SLSA_TYPE
 from stillhouse.provenance._verify import VerifiedArtifact, VerifyReport, verify
 
@@ -54,6 +69,19 @@ __all__ = [
     "prove",
     "proof_verifier",
     "RowTree",
+    "Shelf",
+    "open_shelf",
+    "NEW_SUFFIX",
+    "Selection",
+    "select_row",
+    "Matched",
+    "match",
+    "origin_of",
+    "ForgetPlan",
+    "ForgetStep",
+    "RERUN_STAGES",
+    "plan_forgetting",
+    "plan_text",
     "VerifyReport",
     "VerifiedArtifact",
     "verify",

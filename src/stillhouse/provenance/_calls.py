@@ -13,12 +13,15 @@ from stillhouse.provenance._history_records import (
     TeacherCall,
 )
 from stillhouse.provenance._lineage import Lineage
+from stillhouse.provenance._origin import origin_of
 from stillhouse.records import Completion, Prompt, Sampling, messages_identity
 from stillhouse.runlog import Ledger
 
 _CALLS = "completions"
 _LEDGER = "ledger.sqlite"
-_RECORDED = "request "
+RECORDED = "request "
+"""What the place of a row begins with that was imported from a ledger; its id follows."""
+
 Found = tuple[Artifact, PlacedRow]
 
 
@@ -45,8 +48,8 @@ class CallReader:
         completion = Completion.model_validate(first.row)
         imported = _imported_from(origin, completion)
         asked = completion.request_id
-        if completion.source is not None and completion.source.startswith(_RECORDED):
-            asked = completion.source.removeprefix(_RECORDED)
+        if completion.source is not None and completion.source.startswith(RECORDED):
+            asked = completion.source.removeprefix(RECORDED)
         recorded, sampling = self._recorded(origin, asked)
         terms = _terms_of(origin)
         if terms is None:
@@ -55,7 +58,7 @@ class CallReader:
             )
         if completion.usage.cost_usd is None:
             self.not_at_hand.append("cost: the price of the call was not known when it was made.")
-        if origin.manifest.stage != "import":
+        if origin_of(origin)[0] != "import":
             sampling = origin.manifest.sampling
         if sampling is None:
             self.not_at_hand.append(
@@ -179,12 +182,12 @@ def _replayed(node: Artifact, placed: PlacedRow, parent: Artifact) -> Found | No
 
 
 def _imported_from(origin: Artifact, completion: Completion) -> ImportedFrom | None:
-    manifest = origin.manifest
-    if manifest.stage != "import":
+    stage, config = origin_of(origin)
+    if stage != "import":
         return None
     return ImportedFrom(
-        name=str(manifest.results.get("source", "")),
-        sha256=str(manifest.config.get("source_sha256", "")),
+        name=str(origin.manifest.results.get("source", "")),
+        sha256=str(config.get("source_sha256", "")),
         place=completion.source,
     )
 
@@ -193,7 +196,7 @@ def _revision_of(origin: Artifact, completion: Completion) -> str | None:
     teacher = origin.manifest.teacher
     if teacher is not None and teacher.id == completion.teacher:
         return teacher.revision
-    several = origin.manifest.config.get("teachers")
+    several = origin_of(origin)[1].get("teachers")
     for one in several.values() if isinstance(several, dict) else ():
         if isinstance(one, dict) and one.get("id") == completion.teacher:
             revision = one.get("revision")

@@ -16,6 +16,7 @@ from stillhouse.runlog._ledger import (
     Recorded,
     RoomFrom,
     Shortage,
+    erase_calls,
 )
 from stillhouse.runlog._metrics import MetricsLog, read_metrics
 from stillhouse.runlog._numbering import Numbering, Sample
@@ -38,6 +39,7 @@ __all__ = [
     "joined_listeners",
     "Answer",
     "Ledger",
+    "erase_calls",
     "Numbering",
     "Sample",
     "Claim",

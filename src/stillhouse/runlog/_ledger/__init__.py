@@ -28,6 +28,7 @@ How it is laid out, and why:
 """
 
 from stillhouse.runlog._ledger._book import Ledger
+from stillhouse.runlog._ledger._erase import erase_calls
 from stillhouse.runlog._ledger._records import (
     Batch,
     BatchState,
@@ -42,6 +43,7 @@ from stillhouse.runlog._ledger._records import (
 
 __all__ = [
     "Ledger",
+    "erase_calls",
     "Claim",
     "Shortage",
     "RoomFrom",

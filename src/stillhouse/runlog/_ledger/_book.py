@@ -318,6 +318,11 @@ class Ledger:
         living, _ = roll_call(self._db)
         return bool(living - {self._worker})
 
+    @property
+    def database(self) -> Database:
+        """The open file, for what rewrites it."""
+        return self._db
+
     def beat(self) -> None:
         """Say that this process is alive; every write does, so only long silences need it."""
         with self._writing():

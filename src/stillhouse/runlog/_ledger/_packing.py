@@ -107,9 +107,28 @@ def load(db: Database, places: Sequence[Place]) -> list[bytes]:
     for index in sorted(range(len(places)), key=places.__getitem__):  # each segment read once
         segment, offset, length = places[index]
         if segment != number:
-            number, data = segment, _read_segment(db, segment)
+            number, data = segment, read_segment(db, segment)
         bodies[index] = data[offset : offset + length]
     return bodies
+
+
+def read_segment(db: Database, number: int) -> bytes:
+    """The bodies of a segment, one after the other.
+
+    Raises:
+        IntegrityError: it is missing or damaged.
+    """
+    found = db.rows("SELECT raw_bytes, data FROM segments WHERE number = ?", (number,))
+    if not found:
+        raise damaged(db, f"segment {number}, which is missing,")
+    raw_bytes, data = found[0]
+    if raw_bytes is None:
+        return bytes(data)
+    try:
+        unpacked: bytes = _codec().decompress(data, decompressed_size=raw_bytes, asbytes=True)
+    except (OSError, ValueError, MemoryError) as err:
+        raise damaged(db, f"segment {number}") from err
+    return unpacked
 
 
 def damaged(db: Database, what: str) -> IntegrityError:
@@ -138,20 +157,6 @@ def _pack(data: bytes) -> tuple[bytes, int | None]:
         return data, None
     packed: bytes = _codec().compress(data, asbytes=True)
     return (packed, len(data)) if len(packed) < len(data) else (data, None)
-
-
-def _read_segment(db: Database, number: int) -> bytes:
-    found = db.rows("SELECT raw_bytes, data FROM segments WHERE number = ?", (number,))
-    if not found:
-        raise damaged(db, f"segment {number}, which is missing,")
-    raw_bytes, data = found[0]
-    if raw_bytes is None:
-        return bytes(data)
-    try:
-        unpacked: bytes = _codec().decompress(data, decompressed_size=raw_bytes, asbytes=True)
-    except (OSError, ValueError, MemoryError) as err:
-        raise damaged(db, f"segment {number}") from err
-    return unpacked
 
 
 @cache

@@ -15,8 +15,9 @@ from stillhouse.runlog._ledger._records import Recorded
 from stillhouse.runlog._ledger._schema import IS_ANSWER
 
 _BODIES_AT_ONCE = 128
+# The body of an erased call is empty: nothing can be read from it any more.
 _FIRST = (
-    f"c.{IS_ANSWER} AND c.number = "
+    f"c.{IS_ANSWER} AND c.length > 0 AND c.number = "
     f"(SELECT min(number) FROM calls WHERE request = c.request AND {IS_ANSWER})"
 )
 _PAGE = (
