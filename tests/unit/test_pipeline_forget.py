@@ -12,6 +12,8 @@ import pytest
 from artifact_chains import listing
 from cli_process import run_here
 from provenance_cases import KEEP, SECRET, Run, collected, make_fitted, make_run, prompts
+from tiny_chain import Chain
+from tiny_chain import settings as train_settings
 
 from stillhouse.artifacts import Artifact, Counts, begin_artifact, open_artifact
 from stillhouse.collect import CollectConfig, ImportConfig, collect, import_completions
@@ -29,6 +31,7 @@ from stillhouse.provenance import (
 )
 from stillhouse.records import Completion, Example, Message, Prompt
 from stillhouse.runlog import Ledger, erase_calls
+from stillhouse.train import train
 
 
 def holds(root: Path, word: str) -> set[str]:
@@ -188,6 +191,37 @@ def test_a_teacher_that_withdrew_leaves_a_join_of_the_others(tmp_path: Path) -> 
     assert answers == {one.manifest.teacher.id if one.manifest.teacher else ""}
     assert len(list(open_artifact(dataset.path).rows("examples", Example))) == 6
     verify(dataset.path)
+
+
+@pytest.mark.parametrize("is_at_hand", [False, True])
+def test_signals_and_students_are_made_again_where_their_teacher_is_at_hand(
+    tmp_path: Path, chain: Chain, is_at_hand: bool
+) -> None:
+    root = tmp_path / "chain"
+    shutil.copytree(chain.dataset.parent, root)
+    settings = train_settings(chain, epochs=0.25)
+    train(root / "dataset", root / "student", config=settings, signal=root / "signal")
+    before = open_artifact(root / "signal").manifest.results["rows"]
+    local = chain.teacher if is_at_hand else None
+    made = forget(Selection("prompt", "p0"), [root], local=local)
+    done = {Path(path).name: action for path, action in made.done}
+    if not is_at_hand:
+        assert done == {"completions": "filter", "dataset": "rerun"}
+        assert [Path(step.path).name for step in made.left] == ["signal", "student"]
+        local = chain.teacher
+        made = forget(Selection("prompt", "p0"), [root], local=local)
+        done |= {Path(path).name: action for path, action in made.done}
+    assert done == {
+        "completions": "filter",
+        "dataset": "rerun",
+        "signal": "rerun",
+        "student": "rerun",
+    }
+    assert not made.left
+    results = open_artifact(root / "signal").manifest.results
+    assert results["rows"] == before - 1
+    assert results["rows_scored"] == 0  # what was recorded while the text was generated is used
+    assert len(verify(root / "student").artifacts) == 4
 
 
 def test_a_source_is_named_by_its_file_or_its_hash(tmp_path: Path) -> None:

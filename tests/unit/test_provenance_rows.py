@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from artifact_chains import edit_manifest, listing, make_artifact
 from cli_process import run_here
-from provenance_cases import KEEP, SAMPLING, collected, make_run, prompts
+from provenance_cases import KEEP, SAMPLING, collected, make_fitted, make_run, prompts
 from task_cases import free_text
 
 from stillhouse.artifacts import Artifact, open_artifact
 from stillhouse.collect import CollectConfig, ImportConfig, collect, import_completions
 from stillhouse.curate import curate
 from stillhouse.errors import ConfigError, IntegrityError, StillhouseError
+from stillhouse.fit._validation import ValidationRow
 from stillhouse.pipeline._round_join import JoinConfig, join
 from stillhouse.provenance import row_history
 from stillhouse.records import Completion, Example
@@ -63,6 +64,15 @@ def test_an_answer_goes_back_to_all_that_were_counted(tmp_path: Path) -> None:
     history = row_history(run.dataset, "answers:2")
     assert {call.prompt_id for call in history.calls} == {"p2"}
     assert sorted(call.sample_index for call in history.calls) == [0, 1, 2]
+
+
+def test_a_row_of_a_student_goes_back_over_its_dataset(tmp_path: Path) -> None:
+    run = make_fitted(tmp_path)
+    student = open_artifact(run.root / "student")
+    row = next(iter(student.rows("validation", ValidationRow)))
+    history = row_history(student.path, "validation:0")
+    assert [place.table for place in history.path] == ["answers", "examples"]
+    assert [call.prompt_id for call in history.calls] == [row.prompt_id]
 
 
 def test_a_prompt_goes_to_its_completions(tmp_path: Path) -> None:

@@ -46,6 +46,12 @@ def forget(
         Path | None,
         typer.Option(metavar="DIR", help="Write plan.json and plan.txt into this folder."),
     ] = None,
+    local: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC", help="The local teacher, to capture signals again: local:[DIR]."
+        ),
+    ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Carry the plan out.")] = False,
     erase: Annotated[
         Path | None,
@@ -65,7 +71,7 @@ def forget(
     after them run again; no teacher is asked, and what comes out the same is kept.
     """
     from stillhouse.errors import ConfigError
-    from stillhouse.pipeline import check_found
+    from stillhouse.pipeline import check_found, stages_with
     from stillhouse.pipeline import forget as carry_out
     from stillhouse.provenance import plan_forgetting, plan_text
     from stillhouse.runlog import erase_calls
@@ -75,7 +81,7 @@ def forget(
         raise ConfigError(f"--erase {erase} takes a ledger that is there, and --apply. Give both.")
     given = {"row": row, "prompt": prompt, "group": group, "source": source, "teacher": teacher}
     selection, roots = _selection(folders, {name: v for name, v in given.items() if v is not None})
-    plan = plan_forgetting(selection, roots, why=why)
+    plan = plan_forgetting(selection, roots, why=why, stages=stages_with(local))
     check_found(plan)
     if out is not None:
         _write(out, plan, plan_text(plan))
@@ -83,7 +89,7 @@ def forget(
         output.result(plan.model_dump(mode="json"), plan_text(plan))
         return
     with output.progress() as listener:
-        made = carry_out(selection, roots, why=why, on_progress=listener)
+        made = carry_out(selection, roots, why=why, local=local, on_progress=listener)
     num_erased = None if erase is None else erase_calls(erase, plan.call_ids)
     output.result(_document(made, num_erased), _text(made, num_erased))
 

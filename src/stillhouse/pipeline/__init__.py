@@ -15,7 +15,7 @@ from stillhouse.pipeline._config import (
 )
 from stillhouse.pipeline._demo import DEMO_DIR, demo_config
 from stillhouse.pipeline._doctor import EXTRAS, Check, examine
-from stillhouse.pipeline._forget import Forgotten, check_found, forget
+from stillhouse.pipeline._forget import Forgotten, check_found, forget, stages_with
 from stillhouse.pipeline._init import init
 from stillhouse.pipeline._run import RunOutcome, run
 from stillhouse.pipeline._steps import StageEnd, StageListener, ignore_stages
@@ -46,6 +46,7 @@ __all__ = [
     "forget",
     "Forgotten",
     "check_found",
+    "stages_with",
     "ledger_asking",
     "bakeoff",
     "BakeoffConfig",

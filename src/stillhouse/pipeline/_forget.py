@@ -1,6 +1,6 @@
 """Rebuild what was made of rows that go, and reuse everything else."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,9 @@ from stillhouse.errors import ConfigError, DataError
 from stillhouse.pipeline._forget_filter import filter_completions
 from stillhouse.pipeline._forget_stages import rerun
 from stillhouse.provenance import (
+    CAPTURE,
     NEW_SUFFIX,
+    RERUN_STAGES,
     ForgetPlan,
     ForgetStep,
     Selection,
@@ -37,6 +39,7 @@ def forget(
     roots: Sequence[Path],
     *,
     why: str = "",
+    local: str | None = None,
     on_progress: Listener = ignore_progress,
 ) -> Forgotten:
     """Carry out the plan for a selection, step by step.
@@ -49,6 +52,7 @@ def forget(
         selection: What goes.
         roots: Folders with all that may be made of it.
         why: Kept in the manifests of what is filtered.
+        local: Spec of the teacher with weights on this machine; signals are captured again then.
         on_progress: Told about the artefacts that are done.
 
     Raises:
@@ -57,14 +61,20 @@ def forget(
         IntegrityError: an artefact is damaged.
     """
     _recover(roots)
-    plan = plan_forgetting(selection, roots, why=why)
+    stages = stages_with(local)
+    plan = plan_forgetting(selection, roots, why=why, stages=stages)
     check_found(plan)
-    run = _Rebuild(plan, why)
+    run = _Rebuild(why, local)
     ticker = Ticker(on_progress, stage="forget", total=len(plan.steps), unit="artefacts")
     for step in plan.steps:
         run.take(step, on_progress)
         ticker.advance()
-    return Forgotten(done=tuple(run.done), left=_left(selection, roots))
+    return Forgotten(done=tuple(run.done), left=_left(selection, roots, stages))
+
+
+def stages_with(local: str | None) -> tuple[str, ...]:
+    """The stages that can be run again, where a local teacher is at hand or not."""
+    return RERUN_STAGES if local is None else (*RERUN_STAGES, CAPTURE)
 
 
 def check_found(plan: ForgetPlan) -> None:
@@ -83,8 +93,9 @@ def check_found(plan: ForgetPlan) -> None:
 class _Rebuild:
     """One attempt."""
 
-    def __init__(self, plan: ForgetPlan, why: str) -> None:
+    def __init__(self, why: str, local: str | None) -> None:
         self._why = why
+        self._local = local
         self._before: dict[str, tuple[FileEntry, ...]] = {}  # by folder, what was there
         self._blocked: set[str] = set()
         self.done: list[tuple[str, str]] = []
@@ -113,7 +124,7 @@ class _Rebuild:
         if step.action == "filter":
             filter_completions(old, new, step=step, parents=parents, why=self._why)
         else:
-            rerun(old, parents, new, on_progress)
+            rerun(old, parents, new, local=self._local, on_progress=on_progress)
         remove_artifact(folder)
         new.rename(folder)
         self.done.append((step.path, step.action))
@@ -140,8 +151,10 @@ def _recover(roots: Sequence[Path]) -> None:
                 new.rename(folder)
 
 
-def _left(selection: Selection, roots: Sequence[Path]) -> tuple[ForgetStep, ...]:
+def _left(
+    selection: Selection, roots: Sequence[Path], stages: Collection[str]
+) -> tuple[ForgetStep, ...]:
     try:
-        return plan_forgetting(selection, roots).steps
+        return plan_forgetting(selection, roots, stages=stages).steps
     except ConfigError:
         return ()  # no artefact is left at all

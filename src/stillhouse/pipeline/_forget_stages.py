@@ -13,8 +13,22 @@ from stillhouse.runlog import Listener
 Rerun = Callable[[Artifact, Sequence[Artifact], Path, Listener], Artifact]
 
 
-def rerun(old: Artifact, parents: Sequence[Artifact], out: Path, on_progress: Listener) -> Artifact:
+def rerun(
+    old: Artifact,
+    parents: Sequence[Artifact],
+    out: Path,
+    *,
+    local: str | None,
+    on_progress: Listener,
+) -> Artifact:
     """Run the stage of `old` with its settings on `parents`, which may be fewer for a join.
+
+    Args:
+        old: What is made again.
+        parents: What it is made of now.
+        out: Where it is written.
+        local: Spec of the local teacher, for signals: their manifests do not say where it lies.
+        on_progress: Told by the stage.
 
     Raises:
         ConfigError: its settings are not those of this version.
@@ -22,6 +36,8 @@ def rerun(old: Artifact, parents: Sequence[Artifact], out: Path, on_progress: Li
     """
     stage = old.manifest.stage
     try:
+        if stage == "capture" and local is not None:
+            return _capture(old, parents, out, on_progress, teacher=local)
         return _STAGES[stage](old, parents, out, on_progress)
     except ValidationError as err:
         first = err.errors()[0]
@@ -88,6 +104,25 @@ def _train(old: Artifact, parents: Sequence[Artifact], out: Path, listen: Listen
         out,
         config=TrainConfig.model_validate(settings),
         signal=signals[0].path if signals else None,
+        config_given=old.manifest.config_given,
+        replace=True,
+        on_progress=listen,
+    )
+
+
+def _capture(
+    old: Artifact, parents: Sequence[Artifact], out: Path, listen: Listener, *, teacher: str
+) -> Artifact:
+    from stillhouse.collect import CaptureConfig, capture
+
+    (dataset,) = _of_kind(old, parents, "dataset")
+    recorded = [parent for parent in parents if parent.manifest.kind == "completions"]
+    return capture(
+        dataset.path,
+        out,
+        teacher=teacher,
+        config=CaptureConfig.model_validate(_without(old, "teacher")),
+        completions=recorded[0].path if recorded else None,
         config_given=old.manifest.config_given,
         replace=True,
         on_progress=listen,

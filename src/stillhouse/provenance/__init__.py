@@ -19,6 +19,7 @@ from stillhouse.provenance._distillation import (
     distillation_schema,
 )
 from stillhouse.provenance._forget_plan import (
+    CAPTURE,
     RERUN_STAGES,
     ForgetPlan,
     ForgetStep,
@@ -80,6 +81,7 @@ __all__ = [
     "ForgetPlan",
     "ForgetStep",
     "RERUN_STAGES",
+    "CAPTURE",
     "plan_forgetting",
     "plan_text",
     "VerifyReport",

@@ -1,6 +1,6 @@
 """The plan for rebuilding without some rows: what goes, what is made again, what stays."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from stillhouse.records import Completion, Prompt, Record, messages_identity
 
 Action = Literal["filter", "rerun", "remove", "by_hand"]
 
+CAPTURE = "capture"
 RERUN_STAGES = ("curate", "join", "fit", "train", "certify")
 """Stages whose manifest says all that is needed to run them again."""
 _OUTSIDE = (
@@ -95,12 +96,24 @@ class ForgetPlan(Record):
 
 
 def plan_forgetting(
-    selection: Selection, roots: Sequence[Path], *, why: str = "", now: datetime | None = None
+    selection: Selection,
+    roots: Sequence[Path],
+    *,
+    why: str = "",
+    stages: Collection[str] = RERUN_STAGES,
+    now: datetime | None = None,
 ) -> ForgetPlan:
     """What has to be done to every artefact under `roots` that is made of the selected rows.
 
     Nothing is written. Lineages are followed by the hashes of manifests, so copies are found under
     whatever name they have.
+
+    Args:
+        selection: What goes.
+        roots: Folders with all that may be made of it.
+        why: Kept in the plan.
+        stages: Those that can be run again; `capture` too where its teacher is at hand.
+        now: The time of the plan; that of this machine when None.
 
     Returns:
         The plan; without steps where nothing under `roots` is made of the rows.
@@ -110,7 +123,7 @@ def plan_forgetting(
         IntegrityError: an artefact that has to be read is damaged.
     """
     shelf = open_shelf(roots)
-    planner = _Planner(shelf, selection)
+    planner = _Planner(shelf, selection, stages)
     steps = planner.steps()
     unknown = [f"{path}: {error}" for path, error in shelf.unreadable]
     for number, names in shelf.missing.items():
@@ -140,9 +153,10 @@ class _Planner:
         call_ids: The calls behind the rows.
     """
 
-    def __init__(self, shelf: Shelf, selection: Selection) -> None:
+    def __init__(self, shelf: Shelf, selection: Selection, stages: Collection[str]) -> None:
         self._shelf = shelf
         self._selection = selection
+        self._stages = stages
         self._matched: dict[int, Matched] = {}
         self._actions: dict[int, Action] = {}
         self._rebuilt = {
@@ -272,7 +286,7 @@ class _Planner:
             missing = ", ".join(self._shelf.missing[number])
             return "by_hand", f"made from {missing} too, which is not under these folders"
         grades = node.manifest.config.get("grades_sha256")
-        if stage in RERUN_STAGES and not grades:
+        if stage in self._stages and not grades:
             return "rerun", _why_rerun(rows)
         return "by_hand", f"run `stillhouse {stage}` again with --force once its inputs are made"
 
