@@ -213,6 +213,8 @@ def test_the_command_writes_a_proof_and_the_program(
     assert json.loads(shown.out) == prove(run.dataset, 2).document()
     printed = run_here(capsys, "prove", "--verifier")
     assert printed.out == proof_verifier()
+    run_here(capsys, "prove", "--verifier", "--out", tmp_path / "check_proof.py")
+    assert (tmp_path / "check_proof.py").read_text(encoding="utf-8") == proof_verifier()
 
 
 @pytest.mark.parametrize(

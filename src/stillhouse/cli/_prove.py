@@ -20,14 +20,14 @@ def prove(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the proof here, not to stdout.")
+        Path | None, typer.Option(metavar="FILE", help="Write it here, not to stdout.")
     ] = None,
     hide_row: Annotated[
         bool, typer.Option("--hide-row", help="Put the row's hash into the proof, not the row.")
     ] = False,
     verifier: Annotated[
         bool,
-        typer.Option("--verifier", help="Print the program that checks proofs, and exit."),
+        typer.Option("--verifier", help="Give the program that checks proofs, and no proof."),
     ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -35,7 +35,7 @@ def prove(
     """Prove that a row is in an artefact.
 
     Anyone with Python can check the proof against the artefact's manifest: the program for it is
-    what --verifier prints.
+    what --verifier gives.
     """
     from stillhouse.artifacts import atomic_write_bytes
     from stillhouse.errors import ConfigError
@@ -45,7 +45,10 @@ def prove(
     if verifier:
         if folder is not None or row is not None:
             raise ConfigError("--verifier prints a program and takes no artefact. Leave it out.")
-        print(proof_verifier(), end="")
+        if out is None:
+            print(proof_verifier(), end="")
+        else:
+            atomic_write_bytes(out, proof_verifier().encode())
         return
     if folder is None or row is None:
         raise ConfigError("prove takes the folder of an artefact and --row N. Give both.")
@@ -58,7 +61,7 @@ def prove(
     output.result(
         {"path": str(out), "manifest_sha256": proof.manifest_sha256, "rows_root": proof.root},
         f"proof in {path_text(out)}, of row {proof.index} of {proof.size:,}; check it with:\n"
-        "stillhouse prove --verifier > check_proof.py\n"
+        "stillhouse prove --verifier --out check_proof.py\n"
         f"python check_proof.py {path_text(out)} {path_text(folder / 'manifest.json')}\n"
         f"It holds for the manifest with the SHA-256 {proof.manifest_sha256}",
     )
