@@ -3,7 +3,8 @@
 import json
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,8 +31,21 @@ from stillhouse.provenance import (
     verify,
 )
 from stillhouse.records import Completion, Example, Message, Prompt
-from stillhouse.runlog import Ledger, erase_calls
+from stillhouse.runlog import Ledger, Progress, erase_calls
 from stillhouse.train import train
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make_fitted` makes; tests work on copies."""
+    return make_fitted(tmp_path_factory.mktemp("fitted") / "runs").root
+
+
+@pytest.fixture
+def run(fitted: Path, tmp_path: Path) -> Run:
+    """A copy of it in `runs`."""
+    shutil.copytree(fitted, tmp_path / "runs")
+    return Run(tmp_path / "runs")
 
 
 def holds(root: Path, word: str) -> set[str]:
@@ -64,8 +78,9 @@ def secret_row(run: Run) -> int:
     return next(number for number, row in enumerate(rows) if row.prompt_id == "c5")
 
 
-def test_no_artefact_holds_the_row_after_rebuilding_and_nobody_was_asked(tmp_path: Path) -> None:
-    run = make_fitted(tmp_path / "runs")
+def test_no_artefact_holds_the_row_after_rebuilding_and_nobody_was_asked(
+    run: Run, tmp_path: Path
+) -> None:
     fresh = make_fitted(tmp_path / "fresh", with_secret=False)
     with Ledger(run.ledger) as ledger:
         calls = ledger.totals().num_calls
@@ -96,8 +111,7 @@ def test_no_artefact_holds_the_row_after_rebuilding_and_nobody_was_asked(tmp_pat
     assert (counts.num_in, counts.kept, counts.dropped) == (120, 119, {"forgotten": 1})
 
 
-def test_what_is_not_made_of_the_row_is_not_touched(tmp_path: Path) -> None:
-    run = make_fitted(tmp_path / "runs")
+def test_what_is_not_made_of_the_row_is_not_touched(run: Run, tmp_path: Path) -> None:
     other = make_run(tmp_path / "runs" / "other")
     before = listing(other.root)
     forget(Selection("prompt", "c5"), [tmp_path / "runs"])
@@ -255,8 +269,7 @@ def test_a_replay_is_found_by_what_it_answered(tmp_path: Path) -> None:
     verify(tmp_path / "again")
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
-    run = make_fitted(tmp_path / "runs")
+def test_a_run_that_was_stopped_goes_on(run: Run, fitted: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     shutil.copytree(run.root, whole)
     forget(Selection("prompt", "c5"), [whole])
@@ -264,7 +277,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
     forget(Selection("prompt", "c5"), [run.root])
     (run.dataset).rename(run.dataset.with_name("dataset.forgetting"))
     shutil.rmtree(run.root / "student")
-    shutil.copytree(make_fitted(tmp_path / "again").root / "student", run.root / "student")
+    shutil.copytree(fitted / "student", run.root / "student")
     made = forget(Selection("prompt", "c5"), [run.root])
     assert [(Path(path).name, action) for path, action in made.done] == [("student", "rerun")]
     assert not made.left
@@ -272,6 +285,38 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
         ours, theirs = (open_artifact(root / name).manifest.files for root in (run.root, whole))
         assert ours == theirs
     verify(run.root / "student")
+
+
+class StoppedError(Exception):
+    """Raised where a run is broken off."""
+
+
+def test_a_run_that_stops_at_any_moment_ends_the_same(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "made")
+    curate(run.completions, run.root / "second", config=CurateConfig())
+    events: list[Progress] = []
+    whole = tmp_path / "whole"
+    shutil.copytree(run.root, whole)
+    forget(Selection("prompt", "p3"), [whole], on_progress=events.append)
+    assert len(events) >= 6
+    for number in range(len(events)):
+        root = tmp_path / str(number)
+        shutil.copytree(run.root, root)
+        left = iter([*range(number)])
+
+        def stop(_: Progress, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise StoppedError
+
+        with pytest.raises(StoppedError):
+            forget(Selection("prompt", "p3"), [root], on_progress=stop)
+        with suppress(DataError):  # stopped after its last step, it has nothing left to do
+            assert not forget(Selection("prompt", "p3"), [root]).left
+        for name in ("completions", "dataset", "second"):
+            ours, theirs = (open_artifact(one / name).manifest.files for one in (root, whole))
+            assert ours == theirs
+            verify(root / name)
+        assert not list(root.rglob("*.forgetting"))
 
 
 def test_what_is_done_by_hand_is_said_and_blocks_what_is_made_of_it(tmp_path: Path) -> None:
@@ -306,9 +351,8 @@ def test_a_file_that_is_not_ours_stops_before_anything_is_lost(tmp_path: Path) -
 
 
 def test_the_command_plans_then_applies_and_erases(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = make_fitted(tmp_path / "runs")
     row = str(secret_row(run))
     before = listing(run.root)
     planned = run_here(capsys, "forget", run.completions, "--row", row, "--out", tmp_path / "plan")
@@ -347,8 +391,7 @@ def test_a_wrong_command_is_one_error(
     assert listing(tmp_path) == before
 
 
-def test_an_erased_call_keeps_its_cost_and_is_not_asked_again(tmp_path: Path) -> None:
-    run = make_fitted(tmp_path)
+def test_an_erased_call_keeps_its_cost_and_is_not_asked_again(run: Run, tmp_path: Path) -> None:
     (call,) = row_history(run.completions, secret_row(run)).calls
     asked = list(open_artifact(run.completions).rows("prompts", Prompt))
     with Ledger(run.ledger) as ledger:
@@ -365,7 +408,8 @@ def test_an_erased_call_keeps_its_cost_and_is_not_asked_again(tmp_path: Path) ->
         left = {one.request.id for one in ledger.recorded(up_to=ledger.extent()[0])}
     assert left == set(others) - {call.request_id}
     assert SECRET not in ledger_text(run.ledger)
-    again = collected(tmp_path / "again", asked, teacher=f"fake:{tmp_path / 'script.jsonl'}")
+    script = run.root / "script.jsonl"
+    again = collected(run.root / "again", asked, teacher=f"fake:{script}")
     assert again.manifest.counts.dropped == {"erased": 1}
     history = row_history(run.completions, secret_row(run))
     assert history.calls[0].ledger is not None
