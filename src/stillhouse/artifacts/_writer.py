@@ -9,6 +9,7 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from stillhouse.artifacts._attestations import hold_artifact
 from stillhouse.artifacts._claim import claim_folder, clear_work, record_names
 from stillhouse.artifacts._environment import code_info, environment_info
 from stillhouse.artifacts._lock import FolderLock
@@ -263,6 +264,7 @@ def adopt(path: Path, parents: Sequence[Artifact]) -> Artifact:
 
     Raises:
         IntegrityError: it is not a sound artefact, or has another number of parents.
+        FolderBusyError: another process writes the folder.
     """
     manifest = open_artifact(path).manifest
     if len(parents) != len(manifest.parents):
@@ -271,8 +273,9 @@ def adopt(path: Path, parents: Sequence[Artifact]) -> Artifact:
             "stage again."
         )
     changed = manifest.model_copy(update={"parents": _parent_refs(path, parents)})
-    (path / ATTESTATIONS_NAME).unlink(missing_ok=True)
-    atomic_write_bytes(path / MANIFEST_NAME, changed.to_bytes())
+    with hold_artifact(path):
+        (path / ATTESTATIONS_NAME).unlink(missing_ok=True)
+        atomic_write_bytes(path / MANIFEST_NAME, changed.to_bytes())
     return open_artifact(path)
 
 
