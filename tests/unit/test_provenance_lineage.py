@@ -1,6 +1,8 @@
 """A lineage as text and as a picture."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -116,6 +118,19 @@ def test_the_command_shows_and_draws(tmp_path: Path, capsys: pytest.CaptureFixtu
     shown = json.loads(run_here(capsys, "lineage", run.dataset, "--json").out)
     assert [one["kind"] for one in shown["artifacts"]] == ["completions", "dataset"]
     assert shown["artifacts"][1]["parents"] == [0]
+    assert shown["artifacts"][0]["teacher"]["id"] == "fake:headline"
+    assert shown["artifacts"][0]["terms"] is None
+
+
+def test_a_terminal_without_boxes_gets_plain_lines(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "stillhouse", "lineage", str(run.dataset)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert b"\n`- completions: completions by collect" in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--row", "0", "--svg", "x.svg"], ["--ledger", "x"]])

@@ -1,7 +1,7 @@
 """`stillhouse lineage`: what an artefact, or one of its rows, was made from."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,7 +9,7 @@ from stillhouse.cli._options import JsonOption, QuietOption
 from stillhouse.cli._output import Output, path_text
 
 if TYPE_CHECKING:
-    from stillhouse.provenance import RowHistory, RowPlace, TeacherCall
+    from stillhouse.provenance import Lineage, RowHistory, RowPlace, TeacherCall
 
 
 def lineage(
@@ -54,19 +54,32 @@ def lineage(
     graph = graph_of(folder)
     if svg is not None:
         svg.write_text(lineage_svg(graph), encoding="utf-8")
-    document = {
-        "artifacts": [
-            {
-                "path": str(node.path),
-                "kind": node.manifest.kind,
-                "stage": node.manifest.stage,
-                "manifest_sha256": node.manifest_sha256,
-                "parents": [edge.parent for edge in graph.edges if edge.child == number],
-            }
-            for number, node in enumerate(graph.nodes)
-        ]
+    document = {"artifacts": [_document(graph, number) for number in range(len(graph.nodes))]}
+    output.result(document, _printable(lineage_text(graph)))
+
+
+def _document(graph: "Lineage", number: int) -> dict[str, Any]:
+    node = graph.nodes[number]
+    manifest = node.manifest.model_dump(mode="json", by_alias=True)
+    wanted = ("kind", "stage", "created_utc", "counts", "teacher", "student", "code", "usage")
+    return {
+        "path": str(node.path),
+        "manifest_sha256": node.manifest_sha256,
+        "parents": [edge.parent for edge in graph.edges if edge.child == number],
+        "terms": manifest["results"].get("terms"),
+        **{name: manifest[name] for name in wanted},
     }
-    output.result(document, lineage_text(graph))
+
+
+def _printable(tree: str) -> str:
+    """The tree with lines that every terminal has, where this one lacks those of boxes."""
+    import sys
+
+    try:
+        tree.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return tree.translate({0x2502: "|", 0x251C: "|", 0x2514: "`", 0x2500: "-"})
+    return tree
 
 
 def _history_text(history: "RowHistory") -> str:
