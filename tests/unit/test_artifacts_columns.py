@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.artifacts._columns import rows_of
@@ -49,6 +49,7 @@ ROWS = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(ROWS, max_size=4), st.integers(0, 3), st.integers(0, 3))
 def test_rows_are_those_of_arrow(rows: list[dict[str, object]], skip: int, cut: int) -> None:
     for row in rows:

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillhouse.artifacts import (
@@ -37,6 +37,7 @@ def naive_path(index: int, leaves: list[bytes]) -> list[bytes]:
 LEAVES = st.lists(st.binary(max_size=3), min_size=1, max_size=70)
 
 
+@settings(deadline=None)
 @given(LEAVES, st.data())
 def test_a_path_is_that_of_the_recursive_definition(
     leaves: list[bytes], data: st.DataObject
@@ -46,6 +47,7 @@ def test_a_path_is_that_of_the_recursive_definition(
     assert path == naive_path(index, leaves)
 
 
+@settings(deadline=None)
 @given(LEAVES, st.data())
 def test_a_path_gives_the_root_and_any_other_gives_another(
     leaves: list[bytes], data: st.DataObject
@@ -65,6 +67,7 @@ def test_a_path_gives_the_root_and_any_other_gives_another(
         assert root_of_path(leaf, changed, len(leaves), index) != root
 
 
+@settings(deadline=None)
 @given(LEAVES)
 def test_the_levels_have_the_size_that_is_said(leaves: list[bytes]) -> None:
     levels = merkle_levels(leaves)

@@ -375,7 +375,7 @@ def test_the_command_plans_then_applies_and_erases(
     ran = run_here(
         capsys, "forget", run.completions, "--row", row, "--apply", "--erase", run.ledger
     )
-    assert (ran.code, "erased from the ledger: 1 calls" in ran.out) == (0, True)
+    assert (ran.code, "calls erased from the ledger: 1" in ran.out) == (0, True)
     assert holds(tmp_path / "runs", SECRET) == set()
 
 

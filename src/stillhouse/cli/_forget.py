@@ -136,7 +136,7 @@ def _text(made: "Forgotten", num_erased: int | None) -> str:
     }
     lines = [f"{verbs[action]} {path_text(Path(path))}" for path, action in made.done]
     if num_erased is not None:
-        lines.append(f"erased from the ledger: {num_erased} calls")
+        lines.append(f"calls erased from the ledger: {num_erased}")
     if made.left:
         lines += ["", "LEFT, for you to do:"]
         lines += [f"  {path_text(Path(step.path))}: {step.why}" for step in made.left]
