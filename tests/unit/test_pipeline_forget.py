@@ -290,6 +290,25 @@ def test_a_run_that_was_stopped_goes_on(run: Run, fitted: Path, tmp_path: Path) 
     verify(run.root / "student")
 
 
+def test_a_stage_that_can_make_nothing_of_the_rest_is_named_and_stops_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = " ".join(f"{letter * 20}" for letter in "abcdefgh")
+    long = Prompt(id="long", messages=(Message(role="user", content=words),))
+    run = Run(tmp_path)
+    collected(run.completions, [*prompts()[:4], long])
+    curate(run.completions, run.dataset, config=KEEP)
+    config = CurateConfig(min_chars=100)
+    alone = curate(run.completions, run.root / "alone", config=config)
+    assert alone.manifest.counts.kept == 1
+    ran = run_here(capsys, "forget", run.root, "--prompt", "long", "--apply")
+    assert ran.code == 2
+    assert "made again: " in ran.out
+    assert "alone: No completion of" in ran.out
+    assert not (run.root / "alone.forgetting").exists()
+    verify(run.dataset)
+
+
 class StoppedError(Exception):
     """Raised where a run is broken off."""
 

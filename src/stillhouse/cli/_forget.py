@@ -92,6 +92,8 @@ def forget(
         made = carry_out(selection, roots, why=why, local=local, on_progress=listener)
     num_erased = None if erase is None else erase_calls(erase, plan.call_ids)
     output.result(_document(made, num_erased), _text(made, num_erased))
+    if made.failed:
+        raise typer.Exit(2)
 
 
 def _selection(folders: list[Path], given: dict[str, str]) -> "tuple[Selection, list[Path]]":
@@ -123,6 +125,7 @@ def _document(made: "Forgotten", num_erased: int | None) -> dict[str, Any]:
     return {
         "done": [{"path": path, "action": action} for path, action in made.done],
         "left": [step.model_dump(mode="json") for step in made.left],
+        "failed": [{"path": path, "why": why} for path, why in made.failed],
         "erased_calls": num_erased,
     }
 
@@ -139,7 +142,11 @@ def _text(made: "Forgotten", num_erased: int | None) -> str:
         lines.append(f"calls erased from the ledger: {num_erased}")
     if made.left:
         lines += ["", "LEFT, for you to do:"]
-        lines += [f"  {path_text(Path(step.path))}: {step.why}" for step in made.left]
+        failed = dict(made.failed)
+        lines += [
+            f"  {path_text(Path(step.path))}: {failed.get(step.path, step.why)}"
+            for step in made.left
+        ]
     else:
         lines.append("nothing under these folders is made of it any more")
     return "\n".join(lines)

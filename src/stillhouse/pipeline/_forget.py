@@ -1,11 +1,18 @@
 """Rebuild what was made of rows that go, and reuse everything else."""
 
+import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stillhouse.artifacts import Artifact, FileEntry, adopt, open_artifact, remove_artifact
-from stillhouse.errors import ConfigError, DataError
+from stillhouse.errors import (
+    ConfigError,
+    DataError,
+    IntegrityError,
+    NotCertifiedError,
+    TrainingError,
+)
 from stillhouse.pipeline._forget_filter import filter_completions
 from stillhouse.pipeline._forget_stages import rerun
 from stillhouse.provenance import (
@@ -28,10 +35,13 @@ class Forgotten:
         done: Folders by what became of them: `filter`, `rerun`, `remove`, or `kept` where the files
             came out the same and only the hashes of parents were written anew.
         left: What still holds rows that go or descends from them, with what to do.
+        failed: Folders whose stage can make nothing of what is left, and what it says. They are
+            among those that are left.
     """
 
     done: tuple[tuple[str, str], ...]
     left: tuple[ForgetStep, ...]
+    failed: tuple[tuple[str, str], ...] = ()
 
 
 def forget(
@@ -46,7 +56,8 @@ def forget(
 
     Each artefact is made anew beside its folder and then put in its place, so a run that is stopped
     leaves the old one or the new one; the same call goes on. No teacher is asked: answers are
-    taken from the artefacts that hold them.
+    taken from the artefacts that hold them. A stage that can make nothing of what is left, such as
+    a certificate of too few rows, leaves the old artefact, and the others are made all the same.
 
     Args:
         selection: What goes.
@@ -57,7 +68,7 @@ def forget(
 
     Raises:
         ConfigError: a folder holds what is not part of its artefact, or settings are not known.
-        DataError: no artefact holds such a row, or a stage can make nothing of what is left.
+        DataError: no artefact holds such a row.
         IntegrityError: an artefact is damaged.
     """
     _recover(roots)
@@ -69,7 +80,9 @@ def forget(
     for step in plan.steps:
         run.take(step, on_progress)
         ticker.advance()
-    return Forgotten(done=tuple(run.done), left=_left(selection, roots, stages))
+    return Forgotten(
+        done=tuple(run.done), left=_left(selection, roots, stages), failed=tuple(run.failed)
+    )
 
 
 def stages_with(local: str | None) -> tuple[str, ...]:
@@ -99,6 +112,7 @@ class _Rebuild:
         self._before: dict[str, tuple[FileEntry, ...]] = {}  # by folder, what was there
         self._blocked: set[str] = set()
         self.done: list[tuple[str, str]] = []
+        self.failed: list[tuple[str, str]] = []
 
     def take(self, step: ForgetStep, on_progress: Listener) -> None:
         """Do one step, unless it is done by hand or waits for one that is."""
@@ -123,11 +137,25 @@ class _Rebuild:
         new = folder.with_name(folder.name + NEW_SUFFIX)
         if step.action == "filter":
             filter_completions(old, new, step=step, parents=parents, why=self._why)
-        else:
-            rerun(old, parents, new, local=self._local, on_progress=on_progress)
+        elif not self._made_again(old, parents, new, on_progress):
+            self._blocked.add(step.path)
+            return
         remove_artifact(folder)
         new.rename(folder)
         self.done.append((step.path, step.action))
+
+    def _made_again(
+        self, old: Artifact, parents: Sequence[Artifact], new: Path, on_progress: Listener
+    ) -> bool:
+        try:
+            rerun(old, parents, new, local=self._local, on_progress=on_progress)
+        except IntegrityError:
+            raise
+        except (DataError, NotCertifiedError, TrainingError) as err:
+            shutil.rmtree(new, ignore_errors=True)
+            self.failed.append((str(old.path), str(err)))
+            return False
+        return True
 
     def _are_same(self, old: Artifact, parents: Sequence[Artifact]) -> bool:
         """Whether all parents have the files that they had when `old` was made of them."""
