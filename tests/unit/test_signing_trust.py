@@ -276,6 +276,36 @@ def test_what_comes_after_a_thief_s_rotation_does_not_count_either(
     assert checked(sign(STATEMENT, newer, now=NOW), by_itself)
 
 
+def test_a_key_that_is_trusted_by_itself_may_name_its_successor(
+    keys: dict[str, PrivateKey], tmp_path: Path
+) -> None:
+    lab, new, newer = keys["lab"], keys["new"], keys["newer"]
+    chain = [
+        sign_rotation(lab, new.public, now=NOW - 5 * DAY),
+        sign_rotation(new, newer.public, now=NOW - 4 * DAY),
+    ]
+    revocation = sign_revocation(lab.public, lab, reason="compromised", date=NOW, now=NOW)
+    for order in (chain, chain[::-1]):
+        trust = trust_of(tmp_path, lab, new, rotations=order, revocations=[revocation])
+        assert checked(sign(STATEMENT, newer, now=NOW), trust)
+        assert trust.not_followed == {}
+
+
+def test_of_two_rotations_to_a_key_one_that_counts_is_enough(
+    keys: dict[str, PrivateKey], tmp_path: Path
+) -> None:
+    lab, eve, new, newer = (keys[name] for name in ("lab", "eve", "new", "newer"))
+    rotations = [
+        sign_rotation(lab, new.public, now=NOW - 5 * DAY),
+        sign_rotation(new, newer.public, now=NOW - 4 * DAY),
+        sign_rotation(eve, new.public, now=NOW - 3 * DAY),
+    ]
+    revocation = sign_revocation(lab.public, lab, reason="compromised", date=NOW, now=NOW)
+    trust = trust_of(tmp_path, lab, eve, rotations=rotations, revocations=[revocation])
+    assert checked(sign(STATEMENT, new, now=NOW - 5 * DAY), trust)
+    assert checked(sign(STATEMENT, newer, now=NOW), trust)
+
+
 def test_a_key_has_one_successor(keys: dict[str, PrivateKey], tmp_path: Path) -> None:
     lab = keys["lab"]
     twice = [

@@ -6,6 +6,7 @@ artefacts must be signed by whom. Nobody signs it: whoever may change it decides
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -191,8 +192,8 @@ def _follow(
     not_followed: dict[str, str] = {}
     waiting = sorted(rotations, key=lambda one: signer_of(one).signed_utc)
     while waiting:
-        known = keys.keys() | not_followed.keys()
-        statement = next((one for one in waiting if signer_of(one).key.key_id in known), None)
+        # Those by trusted keys first: a key may be reached by two rotations, one of which counts.
+        statement = _by_any(waiting, keys) or _by_any(waiting, not_followed)
         if statement is None:
             names = ", ".join(sorted(signer_of(one).key.name for one in waiting)[:10])
             raise SignatureError(
@@ -202,8 +203,10 @@ def _follow(
         waiting.remove(statement)
         rotation, signer = rotation_of(statement, where=where), signer_of(statement)
         old, new = signer.key.key_id, rotation.key.key_id
-        problem = not_followed.get(old) or time_problem(
-            keys[old], revoked.get(old, ()), signer.signed_utc
+        problem = (
+            time_problem(keys[old], revoked.get(old, ()), signer.signed_utc)
+            if old in keys
+            else not_followed[old]
         )
         if problem:
             not_followed[new] = problem
@@ -219,8 +222,13 @@ def _follow(
     return {key: reason for key, reason in not_followed.items() if key not in keys}
 
 
+def _by_any(rotations: Iterable[Statement], keys: Mapping[str, object]) -> Statement | None:
+    """The first that one of these keys signed."""
+    return next((one for one in rotations if signer_of(one).key.key_id in keys), None)
+
+
 def time_problem(
-    trusted: TrustedKey, revocations: Iterable[Revocation], signed_utc: Any
+    trusted: TrustedKey, revocations: Iterable[Revocation], signed_utc: datetime
 ) -> str | None:
     """Why what a key signed at `signed_utc` does not count; None where it does."""
     key = trusted.key
