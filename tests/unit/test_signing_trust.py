@@ -24,7 +24,6 @@ from signing_cases import (
 from stillhouse.errors import ConfigError, RecordError, SignatureError
 from stillhouse.records import canonical_json
 from stillhouse.signing import (
-    REVOCATION_TYPE,
     Envelope,
     PrivateKey,
     Statement,
@@ -200,9 +199,7 @@ def test_only_the_key_its_successor_or_an_appointed_one_may_revoke(
     for trusted in ([lab], [lab, eve]):
         with pytest.raises(SignatureError, match="is signed by eve, which is neither"):
             trust_of(tmp_path, *trusted, revocations=[by_eve])
-    appointed = trust_of(
-        tmp_path, lab, eve, revocations=[by_eve], predicates={"eve": [REVOCATION_TYPE]}
-    )
+    appointed = trust_of(tmp_path, lab, eve, revocations=[by_eve], may_revoke=["eve"])
     assert "compromised" in refused(sign(STATEMENT, lab, now=NOW), appointed)
     rotation = sign_rotation(lab, new.public, now=NOW)
     by_new = sign_revocation(lab.public, new, reason="superseded", date=NOW, now=NOW)

@@ -232,6 +232,7 @@ def _write_trust(path: Path, document: dict[str, Any]) -> None:
         for entry in document["keys"]:
             if known := before.keys.get(entry["key"]["key_id"]):
                 entry["predicates"] = known.predicates
+                entry["may_revoke"] |= known.may_revoke
     # Not in ASCII: YAML, as which it is read, has no pairs of surrogates.
     atomic_write_bytes(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
 

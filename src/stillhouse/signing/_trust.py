@@ -36,8 +36,10 @@ class TrustedKey(Record):
 
     key: PublicKey
     predicates: tuple[str, ...] | None = None
-    """The types of statement that it may sign; any where None, but to revoke other keys it must
-    be named here."""
+    """The types of statement that it may sign; any where None. What a key says of itself, and of
+    its successor, needs no leave."""
+    may_revoke: bool = False
+    """Whether it may revoke other keys."""
 
 
 class RequiredSigner(Record):
@@ -166,12 +168,12 @@ def _check_may_revoke(
 ) -> None:
     """Refuse a revocation by another than the key itself, its successor, or one that may."""
     signer = signer_of(statement).key.key_id
-    by_right = signer in keys and REVOCATION_TYPE in (keys[signer].predicates or ())
+    by_right = signer in keys and keys[signer].may_revoke
     if signer != revocation.key_id and successors.get(signer) != revocation.key_id and not by_right:
         raise SignatureError(
             f"{where}: the revocation of {statement.subjects[0].name} is signed by "
-            f"{signer_of(statement).key.name}, which is neither that key nor its successor, nor "
-            f"trusted with {REVOCATION_TYPE}. Take it out, or trust its signer with that."
+            f"{signer_of(statement).key.name}, which is neither that key nor its successor, and "
+            "has no may_revoke. Take it out, or let its signer revoke."
         )
 
 
@@ -211,7 +213,7 @@ def _follow(
         if problem:
             not_followed[new] = problem
             continue
-        keys.setdefault(new, TrustedKey(key=rotation.key, predicates=keys[old].predicates))
+        keys.setdefault(new, keys[old].model_copy(update={"key": rotation.key}))
         superseded = Revocation(
             key_id=old,
             reason="superseded",
