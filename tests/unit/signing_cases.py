@@ -48,6 +48,7 @@ def trust_data(
     rotations: Sequence[Envelope] = (),
     revocations: Sequence[Envelope] = (),
     predicates: Mapping[str, Sequence[str]] | None = None,
+    may_revoke: Sequence[str] = (),
     require: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The content of a trust file."""
@@ -57,6 +58,7 @@ def trust_data(
             {
                 "key": key.public.model_dump(mode="json"),
                 "predicates": (predicates or {}).get(key.public.name),
+                "may_revoke": key.public.name in may_revoke,
             }
             for key in keys
         ],

@@ -70,7 +70,11 @@ def test_verify_tells_whose_signature_it_is(run: Runner, tmp_path: Path) -> None
     refused = run(*trusts_lab)
     assert (refused.code, "does not have" in refused.err) == (2, True)
     run("sign", child.path, "--key", "lab")
-    assert run(*trusts_lab).code == 0
+    run("sign", tmp_path / "run" / "left", "--key", "eve")
+    trusted = run(*trusts_lab)
+    assert trusted.code == 0
+    assert "the signatures of 1 artefacts (by keys that you trust)" in trusted.out
+    assert "eve?, lab" in trusted.out
     assert run("verify", child.path).code == 0
     path = child.path / ATTESTATIONS_NAME
     path.write_bytes(path.read_bytes().replace(b'"sig":"', b'"sig":"A', 1))

@@ -46,7 +46,7 @@ from stillhouse.provenance import (
 )
 from stillhouse.provenance._attestations import statements_of
 from stillhouse.records import Prompt, Usage
-from stillhouse.signing import PrivateKey, open_envelope, sign
+from stillhouse.signing import PrivateKey, open_envelope, sign, sign_revocation
 
 CLAUSE = {
     "id": "s.1",
@@ -483,3 +483,36 @@ def test_a_rule_asks_for_the_key_and_not_for_its_name(key: PrivateKey, tmp_path:
     by_id = [{"kinds": ["*"], "signed_by": [auditor.key_id]}]
     trust = trust_of(tmp_path, key, auditor, require=by_id)
     assert check_signed(lineage(artifact.path), trust, now=clock())
+
+
+def test_strangers_may_sign_what_a_lineage_is_made_from(key: PrivateKey, tmp_path: Path) -> None:
+    evaluation = made_run(tmp_path)
+    eve = key_in(tmp_path / "keys", "eve")
+    attest(tmp_path / "dataset", eve, now=clock())
+    attest(evaluation.path, key, now=clock())
+    graph = lineage(evaluation.path)
+    found = check_signed(graph, trust_of(tmp_path, key), now=clock())
+    (told, _) = found[tmp_path / "dataset"]
+    assert "'eve'" in (told.problem or "")
+    rule = [{"kinds": ["dataset"], "signed_by": ["lab"]}]
+    with pytest.raises(SignatureError, match="dataset must be signed by lab"):
+        check_signed(graph, trust_of(tmp_path, key, require=rule), now=clock())
+
+
+def test_a_required_signature_that_does_not_count_says_why(key: PrivateKey, tmp_path: Path) -> None:
+    evaluation = made_run(tmp_path)
+    auditor = key_in(tmp_path / "keys", "auditor")
+    attest(tmp_path / "dataset", auditor, now=clock())
+    attest(evaluation.path, key, now=clock())
+    revocation = sign_revocation(
+        auditor.public, auditor, reason="compromised", date=clock(), now=clock(), why="stolen"
+    )
+    trust = trust_of(
+        tmp_path,
+        key,
+        auditor,
+        revocations=[revocation],
+        require=[{"kinds": ["dataset"], "signed_by": ["auditor"]}],
+    )
+    with pytest.raises(SignatureError, match=r"dataset.*revoked as compromised.*stolen"):
+        check_signed(lineage(evaluation.path), trust, now=clock())

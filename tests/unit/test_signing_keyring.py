@@ -142,6 +142,21 @@ def test_a_successor_may_end_a_key_but_not_undo_its_own_rotation(ring: Keyring) 
     assert check(signed, trust, predicate_type=KIND, subject=None, now=NOW)
 
 
+def test_a_third_key_s_revocation_goes_with_leave_for_that_key(ring: Keyring) -> None:
+    ring.create("root", now=NOW - DAY, valid_days=50)
+    ring.revoke("lab", by="root", reason="superseded", date=NOW - DAY, now=NOW)
+    with pytest.raises(ConfigError, match=r"revoked by root.*keys trust \.\.\. root"):
+        ring.trust_document(["lab"])
+    trust = trust_from(ring, "lab", "root")
+    assert {one.key.name: one.may_revoke for one in trust.keys.values()} == {
+        "lab": False,
+        "root": True,
+    }
+    late = sign(STATEMENT, ring.private("lab"), now=NOW)
+    with pytest.raises(SignatureError, match="superseded"):
+        check(late, trust, predicate_type=KIND, subject=None, now=NOW)
+
+
 def test_a_damaged_list_of_revocations_is_refused(ring: Keyring) -> None:
     ring.revoke("lab", by=None, reason="superseded", date=NOW, now=NOW)
     path = ring.folder / "revocations.jsonl"

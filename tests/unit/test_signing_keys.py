@@ -213,8 +213,19 @@ def test_a_passphrase_opens_a_key_and_another_does_not(tmp_path: Path) -> None:
     for wrong in ("correct horse batterY", "", "x" * 10_000):
         with pytest.raises(ConfigError, match="passphrase is another one"):
             load_private_key(path, ask=lambda wrong=wrong: wrong)
-    with pytest.raises(ConfigError, match="STILLHOUSE_KEY_PASSPHRASE"):
+
+
+def test_a_passphrase_may_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = encrypted_key(tmp_path)
+    monkeypatch.delenv("STILLHOUSE_KEY_PASSPHRASE", raising=False)
+    with pytest.raises(ConfigError, match="Set STILLHOUSE_KEY_PASSPHRASE"):
         load_private_key(path)
+    monkeypatch.setenv("STILLHOUSE_KEY_PASSPHRASE", PASSPHRASE)
+    assert load_private_key(path).public.name == "lab"
+    with pytest.raises(ConfigError, match="passphrase is another one"):
+        load_private_key(path, ask=lambda: "what was asked for counts")
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")

@@ -24,7 +24,6 @@ from signing_cases import (
 from stillhouse.errors import ConfigError, RecordError, SignatureError
 from stillhouse.records import canonical_json
 from stillhouse.signing import (
-    REVOCATION_TYPE,
     Envelope,
     PrivateKey,
     Statement,
@@ -200,9 +199,7 @@ def test_only_the_key_its_successor_or_an_appointed_one_may_revoke(
     for trusted in ([lab], [lab, eve]):
         with pytest.raises(SignatureError, match="is signed by eve, which is neither"):
             trust_of(tmp_path, *trusted, revocations=[by_eve])
-    appointed = trust_of(
-        tmp_path, lab, eve, revocations=[by_eve], predicates={"eve": [REVOCATION_TYPE]}
-    )
+    appointed = trust_of(tmp_path, lab, eve, revocations=[by_eve], may_revoke=["eve"])
     assert "compromised" in refused(sign(STATEMENT, lab, now=NOW), appointed)
     rotation = sign_rotation(lab, new.public, now=NOW)
     by_new = sign_revocation(lab.public, new, reason="superseded", date=NOW, now=NOW)
@@ -274,6 +271,36 @@ def test_what_comes_after_a_thief_s_rotation_does_not_count_either(
     assert "does not count" in refused(sign(STATEMENT, newer, now=NOW), trust)
     by_itself = trust_of(tmp_path, lab, newer, rotations=chain, revocations=[revocation])
     assert checked(sign(STATEMENT, newer, now=NOW), by_itself)
+
+
+def test_a_key_that_is_trusted_by_itself_may_name_its_successor(
+    keys: dict[str, PrivateKey], tmp_path: Path
+) -> None:
+    lab, new, newer = keys["lab"], keys["new"], keys["newer"]
+    chain = [
+        sign_rotation(lab, new.public, now=NOW - 5 * DAY),
+        sign_rotation(new, newer.public, now=NOW - 4 * DAY),
+    ]
+    revocation = sign_revocation(lab.public, lab, reason="compromised", date=NOW, now=NOW)
+    for order in (chain, chain[::-1]):
+        trust = trust_of(tmp_path, lab, new, rotations=order, revocations=[revocation])
+        assert checked(sign(STATEMENT, newer, now=NOW), trust)
+        assert trust.not_followed == {}
+
+
+def test_of_two_rotations_to_a_key_one_that_counts_is_enough(
+    keys: dict[str, PrivateKey], tmp_path: Path
+) -> None:
+    lab, eve, new, newer = (keys[name] for name in ("lab", "eve", "new", "newer"))
+    rotations = [
+        sign_rotation(lab, new.public, now=NOW - 5 * DAY),
+        sign_rotation(new, newer.public, now=NOW - 4 * DAY),
+        sign_rotation(eve, new.public, now=NOW - 3 * DAY),
+    ]
+    revocation = sign_revocation(lab.public, lab, reason="compromised", date=NOW, now=NOW)
+    trust = trust_of(tmp_path, lab, eve, rotations=rotations, revocations=[revocation])
+    assert checked(sign(STATEMENT, new, now=NOW - 5 * DAY), trust)
+    assert checked(sign(STATEMENT, newer, now=NOW), trust)
 
 
 def test_a_key_has_one_successor(keys: dict[str, PrivateKey], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from stillhouse.classifiers._configs import EncoderConfig
 from stillhouse.classifiers._linear import LinearHead
 from stillhouse.classifiers._losses import disagreement, target_loss
+from stillhouse.classifiers._memory import give_back_memory
 from stillhouse.classifiers._network import Encoder, TokenBatch, encoder_weights
 from stillhouse.classifiers._precision import autocast
 from stillhouse.classifiers._weights import Array
@@ -103,6 +104,7 @@ class Trainer:
                 torch.manual_seed(int(state[0]))
                 loss = self._learn(batch)
             self._update(loss)
+            give_back_memory()
             yield loss
         self._parts.eval()
 

@@ -8,7 +8,7 @@ import typer
 
 from stillhouse.cli._options import JsonOption, QuietOption
 from stillhouse.cli._output import Output
-from stillhouse.cli._signing_keys import KeyFolderOption, passphrase_of
+from stillhouse.cli._signing_keys import KeyFolderOption, is_key_file, passphrase_of, signing_key
 
 
 class Format(StrEnum):
@@ -53,7 +53,6 @@ def sign(
 
     from stillhouse.errors import ConfigError
     from stillhouse.provenance import attest, sign_oms
-    from stillhouse.signing import Keyring, default_key_folder, load_private_key
 
     output = Output(is_json=json, is_quiet=quiet)
     if out is not None and format is not Format.oms:
@@ -61,9 +60,8 @@ def sign(
             "--out is for --format oms; the format stillhouse writes attestations.jsonl into the "
             "artefact. Leave it out."
         )
-    is_file = "/" in key or key.endswith((".pem", ".key"))
     if format is Format.oms:
-        if not is_file:
+        if not is_key_file(key):
             raise ConfigError(
                 f"--key {key!r:.80} is a name; --format oms takes the file of a key of a NIST "
                 "curve, since OpenSSF model signing takes no Ed25519. Give ./FILE.pem."
@@ -76,12 +74,7 @@ def sign(
             f"verify key {folder} --signature {place} --public_key FILE",
         )
         return
-    ask = passphrase_of(key)
-    private = (
-        load_private_key(Path(key), ask=ask)
-        if is_file
-        else Keyring(key_folder or default_key_folder()).private(key, ask=ask)
-    )
+    private = signing_key(key, key_folder)
     with output.progress() as listener:
         signed = attest(folder, private, now=datetime.now(UTC), on_progress=listener)
     output.result(

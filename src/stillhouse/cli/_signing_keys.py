@@ -15,9 +15,8 @@ from stillhouse.cli._output import Output, table_text
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from stillhouse.signing import KeyStanding
+    from stillhouse.signing import KeyStanding, PrivateKey
 
-PASSPHRASE_VARIABLE = "STILLHOUSE_KEY_PASSPHRASE"
 KeyFolderOption = Annotated[
     Path | None,
     typer.Option(
@@ -153,11 +152,29 @@ def keys(
         )
 
 
+def signing_key(key: str, folder: Path | None) -> "PrivateKey":
+    """The private key that `--key` gives: the name of one in the key folder, or a file.
+
+    Raises:
+        ConfigError: there is none, or it cannot be used.
+    """
+    from stillhouse.signing import Keyring, default_key_folder, load_private_key
+
+    if is_key_file(key):
+        return load_private_key(Path(key), ask=passphrase_of(key))
+    return Keyring(folder or default_key_folder()).private(key, ask=passphrase_of(key))
+
+
+def is_key_file(key: str) -> bool:
+    """Whether `--key` gives a file and not a name."""
+    return "/" in key or os.sep in key or key.endswith((".pem", ".key"))
+
+
 def passphrase_of(name: str) -> Callable[[], str] | None:
-    """What gives the passphrase of a key; None where nobody can be asked."""
-    if given := os.environ.get(PASSPHRASE_VARIABLE):
-        return lambda: given
-    if not sys.stdin.isatty():
+    """What asks for a key's passphrase; None where the environment has it, or nobody is there."""
+    from stillhouse.signing import PASSPHRASE_VARIABLE
+
+    if os.environ.get(PASSPHRASE_VARIABLE) or not sys.stdin.isatty():
         return None
 
     def ask() -> str:
@@ -172,6 +189,7 @@ def _new_passphrase() -> str:
     from getpass import getpass
 
     from stillhouse.errors import ConfigError
+    from stillhouse.signing import PASSPHRASE_VARIABLE
 
     if given := os.environ.get(PASSPHRASE_VARIABLE):
         return given
@@ -214,6 +232,7 @@ def _write_trust(path: Path, document: dict[str, Any]) -> None:
         for entry in document["keys"]:
             if known := before.keys.get(entry["key"]["key_id"]):
                 entry["predicates"] = known.predicates
+                entry["may_revoke"] |= known.may_revoke
     # Not in ASCII: YAML, as which it is read, has no pairs of surrogates.
     atomic_write_bytes(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
 

@@ -68,14 +68,21 @@ def _table(report: "VerifyReport") -> str:
 
 def _signers(entry: "VerifiedArtifact") -> str:
     """Who signed, with a question mark where that does not count for the reader."""
-    problems: dict[str, bool] = {}
+    doubtful = _doubtful(entry)
+    return ", ".join(f"{name}?" if bad else name for name, bad in doubtful.items()) or "-"
+
+
+def _doubtful(entry: "VerifiedArtifact") -> dict[str, bool]:
+    """By signer: whether something that it signed does not count for the reader."""
+    found: dict[str, bool] = {}
     for one in entry.attestations:
-        problems[one.signer] = problems.get(one.signer, False) or one.problem is not None
-    return ", ".join(f"{name}?" if bad else name for name, bad in problems.items()) or "-"
+        found[one.signer] = found.get(one.signer, False) or one.problem is not None
+    return found
 
 
 def _verdict(report: "VerifyReport", *, is_trusted: bool) -> str:
-    num_signed = sum(bool(entry.attestations) for entry in report.artifacts)
+    # Strangers may sign what a trusted artefact was made from; those are not counted.
+    num_signed = sum(not all(_doubtful(entry).values()) for entry in report.artifacts)
     checked = "verified: all files, hashes, rows, parents"
     if not num_signed:
         return checked

@@ -113,23 +113,10 @@ def check_attestations(
             things than the lineage, or nobody who is trusted signed it.
         IntegrityError: the artefact, or an ancestor that was signed for, is missing or damaged.
     """
-    envelopes = read_attestations(folder)
-    if not envelopes:
-        return ()
-    graph = graph if graph is not None else lineage(folder)
-    root = graph.nodes[-1]
-    expected = _expected(graph)
-    path = folder / ATTESTATIONS_NAME
-    found = []
-    for number, envelope in enumerate(envelopes, start=1):
-        where = f"{path}, line {number}"
-        statement = open_envelope(envelope, where=where)
-        _check_content(statement, root, expected, where=where)
-        found.append(_attestation(statement, trust, now=now, where=where))
-    _check_pairs(found, path)
-    if trust is not None:
+    found = _found(folder, trust, now=now, graph=graph)
+    if trust is not None and found:
         _check_counted(found)
-    return tuple(found)
+    return found
 
 
 def check_signed(graph: Lineage, trust: Trust, *, now: datetime) -> dict[Path, list[Attestation]]:
@@ -144,16 +131,17 @@ def check_signed(graph: Lineage, trust: Trust, *, now: datetime) -> dict[Path, l
     Raises:
         SignatureError: see `check_attestations`, or a signature that must be there is not.
     """
-    found: dict[Path, list[Attestation]] = {}
-    for node in graph.nodes:
-        whole = graph if node is graph.nodes[-1] else None
-        found[node.path] = list(check_attestations(node.path, trust, now=now, graph=whole))
+    found = {
+        node.path: list(_found(node.path, trust, now=now, graph=_known(graph, node)))
+        for node in graph.nodes
+    }
     root = graph.nodes[-1]
     if not found[root.path]:
         raise SignatureError(
             f"{root.path} is not signed: it has no {ATTESTATIONS_NAME}. Sign it, or verify without "
             "--trust."
         )
+    _check_counted(found[root.path])
     for node in graph.nodes:
         _check_required(node, found[node.path], trust)
     return found
@@ -176,6 +164,31 @@ def statements_of(graph: Lineage) -> tuple[Statement, Statement]:
 def subject_of(artifact: Artifact) -> Subject:
     """An artefact as the subject of a statement: the hash of its manifest, which has all others."""
     return Subject(name=artifact.path.resolve().name or "artefact", sha256=artifact.manifest_sha256)
+
+
+def _known(graph: Lineage, node: Artifact) -> Lineage | None:
+    return graph if node is graph.nodes[-1] else None
+
+
+def _found(
+    folder: Path, trust: Trust | None, *, now: datetime, graph: Lineage | None
+) -> tuple[Attestation, ...]:
+    """Everything that was signed about an artefact, each with why it does not count, if so."""
+    envelopes = read_attestations(folder)
+    if not envelopes:
+        return ()
+    graph = graph if graph is not None else lineage(folder)
+    root = graph.nodes[-1]
+    expected = _expected(graph)
+    path = folder / ATTESTATIONS_NAME
+    found = []
+    for number, envelope in enumerate(envelopes, start=1):
+        where = f"{path}, line {number}"
+        statement = open_envelope(envelope, where=where)
+        _check_content(statement, root, expected, where=where)
+        found.append(_attestation(statement, trust, now=now, where=where))
+    _check_pairs(found, path)
+    return tuple(found)
 
 
 def _expected(graph: Lineage) -> dict[str, dict[str, Any]]:
@@ -257,20 +270,34 @@ def _check_pairs(found: Iterable[Attestation], path: Path) -> None:
 
 def _check_counted(found: Iterable[Attestation]) -> None:
     """Refuse an artefact of which no signer counts; the reason is that of the first."""
-    by_key: dict[str, list[str]] = {}
+    problems = _problems(found)
+    if all(problems.values()):
+        raise SignatureError(next(iter(problems.values())) or "")
+
+
+def _problems(found: Iterable[Attestation]) -> dict[str, str | None]:
+    """By key: why one of its statements does not count; None where both do."""
+    problems: dict[str, str | None] = {}
     for one in found:
-        by_key.setdefault(one.key_id, []).extend([one.problem] if one.problem else [])
-    if all(by_key.values()):
-        raise SignatureError(next(problems[0] for problems in by_key.values()))
+        problems[one.key_id] = problems.get(one.key_id) or one.problem
+    return problems
 
 
 def _check_required(node: Artifact, found: Iterable[Attestation], trust: Trust) -> None:
-    # By the names of the trust file: those in a signature are only claims.
-    keys = [trust.keys[one.key_id].key for one in found if one.problem is None]
-    signers = {name for key in keys for name in (key.name, key.key_id)}
+    problems = _problems(found)
     for rule in trust.require:
-        is_meant = "*" in rule.kinds or node.manifest.kind in rule.kinds
-        if is_meant and not signers & set(rule.signed_by):
+        if "*" not in rule.kinds and node.manifest.kind not in rule.kinds:
+            continue
+        # By the names of the trust file: those in a signature are only claims.
+        asked = {
+            key_id
+            for key_id, trusted in trust.keys.items()
+            if {trusted.key.name, key_id} & set(rule.signed_by)
+        }
+        reasons = [problems[key_id] for key_id in problems if key_id in asked]
+        if reasons and all(reasons):
+            raise SignatureError(reasons[0] or "")
+        if not reasons:
             raise SignatureError(
                 f"{node.path} must be signed by {' or '.join(rule.signed_by)} (require in the "
                 "trust file), and is not. Have it signed, or change the rule."

@@ -21,6 +21,7 @@ from stillhouse.signing._envelope import (
 from stillhouse.signing._keyring import FOLDER_VARIABLE, Keyring, KeyStanding, default_key_folder
 from stillhouse.signing._keys import (
     MIN_PASSPHRASE_CHARS,
+    PASSPHRASE_VARIABLE,
     PrivateKey,
     PublicKey,
     create_key,
@@ -50,6 +51,7 @@ __all__ = [
     "public_path",
     "load_elliptic_key",
     "MIN_PASSPHRASE_CHARS",
+    "PASSPHRASE_VARIABLE",
     "Keyring",
     "KeyStanding",
     "default_key_folder",

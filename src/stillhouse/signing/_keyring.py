@@ -37,6 +37,7 @@ from stillhouse.signing._succession import (
     sign_revocation,
     sign_rotation,
 )
+from stillhouse.signing._trust import TrustedKey
 
 FOLDER_VARIABLE = "STILLHOUSE_KEYS"
 _SUFFIX = ".key"
@@ -167,7 +168,7 @@ class Keyring:
                 f"{name} was {how}; it can have no other successor. Rotate that one, or make a "
                 "key that others have to trust by itself: stillhouse keys create NAME"
             )
-        # The new record first, unwritten: a key that may not sign now must leave nothing behind.
+        # Before the new key is written: one that may not sign now must leave nothing behind.
         if not old.public.valid_from_utc <= now <= old.public.valid_until_utc:
             raise ConfigError(
                 f"{name} is valid from {old.public.valid_from_utc:%Y-%m-%d} until "
@@ -222,7 +223,8 @@ class Keyring:
         """A trust file that holds these keys, those they were rotated to, and all revocations.
 
         Raises:
-            ConfigError: a key is not there, or compromised.
+            ConfigError: a key is not there, is compromised, or was revoked by one that is not
+                among these.
         """
         keys = [self.public(name) for name in names]
         for standing in map(self._standing, keys):
@@ -235,23 +237,39 @@ class Keyring:
                 )
         revocations = self._revocations()
         known = {key.key_id for key in keys}
-        rotations: list[Envelope] = []
+        rotations: list[tuple[Envelope, Rotation]] = []
         waiting = self._rotations()
         while found := [pair for pair in waiting if pair[0].key_id in known]:
             waiting = [pair for pair in waiting if pair not in found]
-            rotations += [envelope for envelope, _ in found]
+            rotations += found
             known |= {rotation.key.key_id for _, rotation in found}
+        revoked = [pair for pair in revocations if pair[1].key_id in known]
+        # A key and its successor may by themselves; others are let by whoever trusts them.
+        lines = {(one.key_id, rotation.key.key_id) for one, rotation in rotations}
+        others = {
+            one.key_id
+            for one, each in revoked
+            if one.key_id != each.key_id and (each.key_id, one.key_id) not in lines
+        }
+        self._check_named(others - {key.key_id for key in keys})
         return {
             "schema_version": 1,
-            "keys": [{"key": key.model_dump(mode="json"), "predicates": None} for key in keys],
-            "rotations": [orjson.loads(one.to_bytes()) for one in rotations],
-            "revocations": [
-                orjson.loads(envelope.to_bytes())
-                for envelope, one in revocations
-                if one.key_id in known
+            "keys": [
+                TrustedKey(key=key, may_revoke=key.key_id in others).model_dump(mode="json")
+                for key in keys
             ],
+            "rotations": [orjson.loads(one.to_bytes()) for one, _ in rotations],
+            "revocations": [orjson.loads(one.to_bytes()) for one, _ in revoked],
             "require": [],
         }
+
+    def _check_named(self, missing: set[str]) -> None:
+        names = sorted(key.name for key in map(self.public, self._names()) if key.key_id in missing)
+        if names:
+            raise ConfigError(
+                f"Some of these keys were revoked by {', '.join(names)}, which others have to "
+                f"trust for that. Name it too: stillhouse keys trust ... {names[0]}"
+            )
 
     def _standing(self, key: PublicKey) -> KeyStanding:
         rotated = [each for one, each in self._rotations() if one.key_id == key.key_id]

@@ -24,6 +24,7 @@ from stillhouse.signing._reading import Moment, parse_canonical, read_regular, t
 
 SHA256 = r"^[0-9a-f]{64}$"
 MIN_PASSPHRASE_CHARS = 12
+PASSPHRASE_VARIABLE = "STILLHOUSE_KEY_PASSPHRASE"
 MAX_KEY_BYTES = 16_384
 # Under a key of small order one signature holds for many texts. The y of the eight such points,
 # in each encoding, without the sign bit; from libsodium's ge25519_has_small_order.
@@ -168,7 +169,7 @@ def load_private_key(path: Path, *, ask: Callable[[], str] | None = None) -> Pri
 
     Args:
         path: PKCS8 in PEM.
-        ask: Gives the passphrase of an encrypted key.
+        ask: Gives the passphrase of an encrypted key; None takes `STILLHOUSE_KEY_PASSPHRASE`.
 
     Raises:
         ConfigError: the file is a link, open to others, cut off, of another kind, or encrypted
@@ -222,12 +223,13 @@ def parse_private(
     if b"PUBLIC KEY" in first or raw[:1] == b"{":
         raise ConfigError(f"{path} is a public key; signing takes the private one beside it.")
     is_encrypted = b"ENCRYPTED" in raw[:200]
-    if is_encrypted and ask is None:
+    given = os.environ.get(PASSPHRASE_VARIABLE)
+    if is_encrypted and ask is None and not given:
         raise ConfigError(
-            f"{path} is encrypted. Set STILLHOUSE_KEY_PASSPHRASE to its passphrase, or run the "
-            "command in a terminal."
+            f"{path} is encrypted. Set {PASSPHRASE_VARIABLE} to its passphrase, or run the command "
+            "in a terminal."
         )
-    passphrase = ask().encode() if is_encrypted and ask is not None else None
+    passphrase = (ask() if ask is not None else given or "").encode() if is_encrypted else None
     try:
         return serialization.load_pem_private_key(raw, passphrase), passphrase
     except (ValueError, TypeError, UnsupportedAlgorithm) as err:

@@ -6,6 +6,7 @@ artefacts must be signed by whom. Nobody signs it: whoever may change it decides
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,8 +36,10 @@ class TrustedKey(Record):
 
     key: PublicKey
     predicates: tuple[str, ...] | None = None
-    """The types of statement that it may sign; any where None, but to revoke other keys it must
-    be named here."""
+    """The types of statement that it may sign; any where None. What a key says of itself, and of
+    its successor, needs no leave."""
+    may_revoke: bool = False
+    """Whether it may revoke other keys."""
 
 
 class RequiredSigner(Record):
@@ -165,12 +168,12 @@ def _check_may_revoke(
 ) -> None:
     """Refuse a revocation by another than the key itself, its successor, or one that may."""
     signer = signer_of(statement).key.key_id
-    by_right = signer in keys and REVOCATION_TYPE in (keys[signer].predicates or ())
+    by_right = signer in keys and keys[signer].may_revoke
     if signer != revocation.key_id and successors.get(signer) != revocation.key_id and not by_right:
         raise SignatureError(
             f"{where}: the revocation of {statement.subjects[0].name} is signed by "
-            f"{signer_of(statement).key.name}, which is neither that key nor its successor, nor "
-            f"trusted with {REVOCATION_TYPE}. Take it out, or trust its signer with that."
+            f"{signer_of(statement).key.name}, which is neither that key nor its successor, and "
+            "has no may_revoke. Take it out, or let its signer revoke."
         )
 
 
@@ -191,8 +194,8 @@ def _follow(
     not_followed: dict[str, str] = {}
     waiting = sorted(rotations, key=lambda one: signer_of(one).signed_utc)
     while waiting:
-        known = keys.keys() | not_followed.keys()
-        statement = next((one for one in waiting if signer_of(one).key.key_id in known), None)
+        # Those by trusted keys first: a key may be reached by two rotations, one of which counts.
+        statement = _by_any(waiting, keys) or _by_any(waiting, not_followed)
         if statement is None:
             names = ", ".join(sorted(signer_of(one).key.name for one in waiting)[:10])
             raise SignatureError(
@@ -202,13 +205,15 @@ def _follow(
         waiting.remove(statement)
         rotation, signer = rotation_of(statement, where=where), signer_of(statement)
         old, new = signer.key.key_id, rotation.key.key_id
-        problem = not_followed.get(old) or time_problem(
-            keys[old], revoked.get(old, ()), signer.signed_utc
+        problem = (
+            time_problem(keys[old], revoked.get(old, ()), signer.signed_utc)
+            if old in keys
+            else not_followed[old]
         )
         if problem:
             not_followed[new] = problem
             continue
-        keys.setdefault(new, TrustedKey(key=rotation.key, predicates=keys[old].predicates))
+        keys.setdefault(new, keys[old].model_copy(update={"key": rotation.key}))
         superseded = Revocation(
             key_id=old,
             reason="superseded",
@@ -219,8 +224,13 @@ def _follow(
     return {key: reason for key, reason in not_followed.items() if key not in keys}
 
 
+def _by_any(rotations: Iterable[Statement], keys: Mapping[str, object]) -> Statement | None:
+    """The first that one of these keys signed."""
+    return next((one for one in rotations if signer_of(one).key.key_id in keys), None)
+
+
 def time_problem(
-    trusted: TrustedKey, revocations: Iterable[Revocation], signed_utc: Any
+    trusted: TrustedKey, revocations: Iterable[Revocation], signed_utc: datetime
 ) -> str | None:
     """Why what a key signed at `signed_utc` does not count; None where it does."""
     key = trusted.key
