@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from artifact_chains import listing
 from cli_process import run_here
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from provenance_cases import KEEP, SECRET, Run, collected, make_fitted, make_run, prompts
 from tiny_chain import Chain
 from tiny_chain import settings as train_settings
@@ -216,8 +218,8 @@ def test_signals_and_students_are_made_again_where_their_teacher_is_at_hand(
 ) -> None:
     root = tmp_path / "chain"
     shutil.copytree(chain.dataset.parent, root)
-    settings = train_settings(chain, epochs=0.25)
-    train(root / "dataset", root / "student", config=settings, signal=root / "signal")
+    learning = train_settings(chain, epochs=0.25)
+    train(root / "dataset", root / "student", config=learning, signal=root / "signal")
     before = open_artifact(root / "signal").manifest.results["rows"]
     local = chain.teacher if is_at_hand else None
     made = forget(Selection("prompt", "p0"), [root], local=local)
@@ -306,6 +308,24 @@ def test_a_stage_that_can_make_nothing_of_the_rest_is_named_and_stops_no_other(
     assert "made again: " in ran.out
     assert "alone: No completion of" in ran.out
     assert not (run.root / "alone.forgetting").exists()
+    verify(run.dataset)
+
+
+@given(gone=st.sets(st.integers(0, 11), min_size=1, max_size=4))
+@settings(max_examples=6, deadline=None)
+def test_whatever_is_forgotten_one_by_one_is_as_if_it_had_never_been(
+    tmp_path_factory: pytest.TempPathFactory, gone: set[int]
+) -> None:
+    root = tmp_path_factory.mktemp("some")
+    run = make_run(root / "runs", samples=2)
+    for number in sorted(gone):
+        assert not forget(Selection("prompt", f"p{number}"), [run.root]).left
+    left = [prompt for number, prompt in enumerate(prompts()) if number not in gone]
+    fresh = Run(root / "fresh")
+    collected(fresh.completions, left, samples=2)
+    curate(fresh.completions, fresh.dataset, config=KEEP)
+    name = "examples-00000.parquet"
+    assert (run.dataset / name).read_bytes() == (fresh.dataset / name).read_bytes()
     verify(run.dataset)
 
 

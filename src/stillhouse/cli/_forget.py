@@ -88,9 +88,10 @@ def forget(
     if not apply:
         output.result(plan.model_dump(mode="json"), plan_text(plan))
         return
+    # First: once the rows are gone from the artefacts, nothing leads to their calls any more.
+    num_erased = None if erase is None else erase_calls(erase, plan.call_ids)
     with output.progress() as listener:
         made = carry_out(selection, roots, why=why, local=local, on_progress=listener)
-    num_erased = None if erase is None else erase_calls(erase, plan.call_ids)
     output.result(_document(made, num_erased), _text(made, num_erased))
     if made.failed:
         raise typer.Exit(2)
