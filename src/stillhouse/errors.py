@@ -3,6 +3,7 @@
     StillhouseError
     +-- ConfigError (ValueError)              a setting is wrong
     |   +-- FolderBusyError                   another process writes there
+    |   +-- TermsError                        an owner's terms do not allow it
     +-- DataError (ValueError)                what was read is wrong
     |   +-- RecordError                       one row or field
     |   +-- ShapeError                        an array
@@ -38,6 +39,7 @@ __all__ = [
     "StillhouseError",
     "ConfigError",
     "FolderBusyError",
+    "TermsError",
     "DataError",
     "RecordError",
     "ShapeError",
@@ -79,6 +81,10 @@ class ConfigError(StillhouseError, ValueError):
 
 class FolderBusyError(ConfigError):
     """Another process is writing the folder."""
+
+
+class TermsError(ConfigError):
+    """The terms of a teacher, of data or of a base model forbid it, or are not known to allow it."""
 
 
 class DataError(StillhouseError, ValueError):

@@ -1,9 +1,25 @@
 """Terms of teachers, data and base models: what their owners allow of a student.
 
-A record, not legal advice. Importing this room loads no torch.
+The registry holds what owners wrote, in our words, with clause, date and the hash of what was
+read; `judge` makes a verdict of it and of what the user declared. Unknown never allows. A record,
+not legal advice. Importing this room loads no torch.
 """
 
 from stillhouse.terms._declaration import Declaration, Reading
+from stillhouse.terms._gate import allowed, judged, refusal
+from stillhouse.terms._init import declaration_schema, declaration_text
+from stillhouse.terms._judge import Origin, judge, merged
+from stillhouse.terms._load import TERMS_VARIABLE, Terms, load_terms
+from stillhouse.terms._origins import (
+    OWN,
+    base_origin,
+    dataset_origin,
+    declared_sources,
+    model_sources,
+    provider_origin,
+    teacher_origin,
+)
+from stillhouse.terms._page import registry_page
 from stillhouse.terms._records import (
     NOTE,
     ClauseRef,
@@ -13,15 +29,22 @@ from stillhouse.terms._records import (
     DutyKind,
     Role,
     SourceFinding,
+    StudentKind,
     TermsRecord,
     Verdict,
     WaiverUse,
     is_allowed,
+    strictest,
 )
+from stillhouse.terms._registry import REGISTRY_VERSION, Registry, load_registry
+from stillhouse.terms._sources import Clause, Effect, Source, Text
+from stillhouse.terms._waivers import WAIVER_TYPE, Permission, Waiver, read_waiver, write_waiver
 
 __all__ = [
     "NOTE",
     "Verdict",
+    "strictest",
+    "is_allowed",
     "DutyKind",
     "Duty",
     "ClauseRef",
@@ -31,7 +54,38 @@ __all__ = [
     "TermsRecord",
     "Role",
     "Distribution",
+    "StudentKind",
     "Declaration",
     "Reading",
-    "is_allowed",
+    "declaration_text",
+    "declaration_schema",
+    "Registry",
+    "REGISTRY_VERSION",
+    "load_registry",
+    "registry_page",
+    "Source",
+    "Clause",
+    "Effect",
+    "Text",
+    "Origin",
+    "OWN",
+    "teacher_origin",
+    "provider_origin",
+    "dataset_origin",
+    "base_origin",
+    "declared_sources",
+    "model_sources",
+    "judge",
+    "merged",
+    "Terms",
+    "TERMS_VARIABLE",
+    "load_terms",
+    "judged",
+    "allowed",
+    "refusal",
+    "WAIVER_TYPE",
+    "Permission",
+    "Waiver",
+    "read_waiver",
+    "write_waiver",
 ]

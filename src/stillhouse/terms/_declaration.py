@@ -38,6 +38,8 @@ class Declaration(Record):
 
     purpose: str = ""
     """What the student is for, in a sentence."""
+    licensee: str = ""
+    """Who makes the student, as waivers name the one whom they permit."""
     competes: bool | None = None
     """Whether the student competes with services of the owner of a teacher."""
     commercial: bool | None = None

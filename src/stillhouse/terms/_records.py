@@ -84,6 +84,8 @@ class SourceFinding(Record):
     duties: tuple[Duty, ...]
     reason: str
     """Why this verdict, and what to declare or to do where it does not allow."""
+    open_facts: tuple[str, ...] = ()
+    """What the verdict depends on and was not declared: fields of the declaration."""
 
 
 class Conflict(Record):
