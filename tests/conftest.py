@@ -27,6 +27,8 @@ for _name in _ONE_THREAD:
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # No test may ask a hub for anything.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Mock providers and models of random numbers are the tests' own.
+os.environ["STILLHOUSE_TERMS"] = str(Path(__file__).parent / "fixtures" / "terms.yaml")
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,7 @@ class FolderBusyError(ConfigError):
 
 
 class TermsError(ConfigError):
-    """The terms of a teacher, of data or of a base model forbid it, or are not known to allow it."""
+    """The terms of a teacher, of data or of a base forbid it, or are not known to allow it."""
 
 
 class DataError(StillhouseError, ValueError):

@@ -20,6 +20,7 @@ from stillhouse.artifacts._manifest import (
     ParentRef,
     StudentInfo,
     TeacherRef,
+    TermsRef,
     TokenizerInfo,
     read_manifest,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "Counts",
     "CodeInfo",
     "TeacherRef",
+    "TermsRef",
     "StudentInfo",
     "weights_revision",
     "TokenizerInfo",

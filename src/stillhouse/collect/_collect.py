@@ -26,12 +26,14 @@ from stillhouse.collect._survey import Survey
 from stillhouse.collect._survey_memory import SurveyMemory
 from stillhouse.collect._tally import Tally
 from stillhouse.errors import FolderBusyError
+from stillhouse.provenance import asking_terms, named_by, terms_given
 from stillhouse.records import Prompt, content_hash
 from stillhouse.runlog import Ledger, Listener, ignore_progress
 from stillhouse.teachers import (
     ReplayTeacher,
     Teacher,
 )
+from stillhouse.terms import TermsRecord
 
 if TYPE_CHECKING:
     from stillhouse.collect._ray import Spread
@@ -81,7 +83,10 @@ def collect(
         LogprobsUnavailableError: a teacher cannot give `sampling.top_logprobs`.
         DataError: the prompts are wrong, or their file changes under the run.
         ConfigError: a path, a spec or a price is wrong.
+        TermsError: the terms of a teacher are not known to allow it; nothing was asked.
     """
+    terms = terms_given(config.terms)
+    verdict = asking_terms(_asked(teacher), terms, data=_data_of(prompts))
     specs = None
     if config.engine == "ray":
         from stillhouse.collect._ray import Spread, check_spreadable, open_cluster
@@ -105,6 +110,7 @@ def collect(
                 one.teacher.artifact for one in shares if isinstance(one.teacher, ReplayTeacher)
             ],
             replace=replace,
+            terms=named_by(verdict, _ids(teacher, shares)),
         )
         if target.is_up_to_date():
             return open_artifact(out)
@@ -128,6 +134,7 @@ class _Target:
     given: dict[str, Any] | None
     parents: list[Artifact]
     replace: bool
+    terms: TermsRecord
 
     def is_up_to_date(self) -> bool:
         """Whether it is there, made of the same inputs."""
@@ -167,7 +174,7 @@ def _ask_and_write(
             run = Run(askings, ledger, tally, writer, config, purse)
             run.ask(on_progress)
             if writer is not None:
-                harvest = Harvest(shares, *prompts, ledger, run.failures)
+                harvest = Harvest(shares, *prompts, ledger, run.failures, target.terms)
                 return harvest.write(writer, config, run.seconds)
         finally:
             if writer is not None:
@@ -200,7 +207,7 @@ def _ask_on_ray_and_write(target: _Target, spread: "Spread", on_progress: Listen
             run = Run(askings, ledger, tally, writer, config, rest.purse)
             run.stop(rest.stop_s)
             run.ask(rest.on_progress)
-            harvest = Harvest(rest.shares, *prompts, ledger, run.failures)
+            harvest = Harvest(rest.shares, *prompts, ledger, run.failures, target.terms)
             return harvest.write(writer, config, run.seconds)
     finally:
         writer.release()
@@ -233,6 +240,27 @@ def _askings(
         )
         for one in shares
     ]
+
+
+def _asked(teacher: str | Teacher | Mapping[str, str]) -> list[str]:
+    """Who is asked, as specs; of an open teacher, as near to one as it tells."""
+    if isinstance(teacher, str):
+        return [teacher]
+    if isinstance(teacher, Mapping):
+        return list(teacher.values())
+    if isinstance(teacher, ReplayTeacher):
+        return [f"replay:{teacher.artifact.path}"]
+    return ["fake:" if teacher.info.provider == "fake" else teacher.info.id]
+
+
+def _ids(teacher: str | Teacher | Mapping[str, str], shares: Sequence[Share]) -> dict[str, str]:
+    """What rows call each teacher that is asked."""
+    ids = [share.teacher.info.id for share in shares]
+    return dict(zip(_asked(teacher), ids, strict=True))
+
+
+def _data_of(prompts: Path | Sequence[Prompt]) -> str | None:
+    return prompts.as_posix() if isinstance(prompts, Path) else None
 
 
 def _run_key(resolved: dict[str, Any], share: Share) -> str:

@@ -97,6 +97,9 @@ class CollectConfig(Record):
     engine: Literal["local", "ray"] = "local"
     """What asks: this process, or workers on a Ray cluster; see docs/ray.md."""
     ray: RayConfig = RayConfig()
+    terms: str | None = Field(default=None, exclude=True)
+    """File that declares what the student is for (docs/terms.md); null takes the one that the
+    environment variable STILLHOUSE_TERMS names. What it says stands in the results."""
 
     def identity(self) -> dict[str, Any]:
         """The settings that the answers depend on."""

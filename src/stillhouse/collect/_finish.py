@@ -10,9 +10,11 @@ from stillhouse.collect._shares import Share
 from stillhouse.collect._source import PromptSource
 from stillhouse.collect._survey import Survey
 from stillhouse.collect._tally import Tally
+from stillhouse.provenance import teacher_terms, terms_result
 from stillhouse.records import Completion, ItemError, Prompt, Request
 from stillhouse.runlog import Ledger, OpenCall
 from stillhouse.teachers import MalformedAnswerError, TeacherInfo, read_answer
+from stillhouse.terms import TermsRecord
 
 _REPEATED = "duplicate_prompt"
 _UNREADABLE = "unreadable_answer"
@@ -30,6 +32,7 @@ class Harvest:
         survey: Of the prompts.
         ledger: The answers.
         failures: Why requests have none, by id.
+        terms: The verdict over the teachers.
 
     Attributes:
         tally: Sums over the completions that were read so far.
@@ -43,12 +46,14 @@ class Harvest:
         survey: Survey,
         ledger: Ledger,
         failures: Mapping[str, ItemError],
+        terms: TermsRecord,
     ) -> None:
         self._shares = shares
         self._source = source
         self._survey = survey
         self._ledger = ledger
         self._failures = failures
+        self._terms = terms
         self.tally = Tally()
         self.dropped: Counter[str] = Counter()
 
@@ -80,12 +85,13 @@ class Harvest:
                 }
             ),
             usage=self.tally.total(seconds),
-            teacher=_teacher_ref(infos, self.tally.models),
+            teacher=_teacher_ref(infos, self.tally.models, self._terms),
             tokenizer_sha256=_only(info.tokenizer_sha256 for info in infos),
             chat_template_sha256=_only(info.chat_template_sha256 for info in infos),
             sampling=config.sampling,
             seeds={"sampling": config.sampling.seed},
             results={
+                **terms_result(self._terms),
                 "by_teacher": [row.model_dump(mode="json") for row in self.tally.outcomes()],
                 "calls_maybe_paid": _listed(self._ledger.lost_calls()),
             },
@@ -135,7 +141,7 @@ def _listed(calls: Sequence[OpenCall]) -> list[dict[str, str]]:
     ]
 
 
-def _teacher_ref(infos: Sequence[TeacherInfo], models: set[str]) -> TeacherRef:
+def _teacher_ref(infos: Sequence[TeacherInfo], models: set[str], terms: TermsRecord) -> TeacherRef:
     if len(infos) > 1:
         return TeacherRef(
             id=" + ".join(info.id for info in infos), provider="several", revision=None
@@ -144,7 +150,9 @@ def _teacher_ref(infos: Sequence[TeacherInfo], models: set[str]) -> TeacherRef:
     revision = info.revision
     if revision is None and info.provider not in _OWN and len(models) == 1:
         revision = next(iter(models))  # an API's revision is the dated model that answered
-    return TeacherRef(id=info.id, provider=info.provider, revision=revision)
+    return TeacherRef(
+        id=info.id, provider=info.provider, revision=revision, terms=teacher_terms(terms)
+    )
 
 
 def _only(values: Iterable[str | None]) -> str | None:

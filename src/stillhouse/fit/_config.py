@@ -60,3 +60,6 @@ class FitConfig(Record):
     embedding: EmbeddingConfig = EmbeddingConfig()
     encoder: EncoderConfig = EncoderConfig()
     seed: int = 0
+    terms: str | None = Field(default=None, exclude=True)
+    """File that declares what the student is for (docs/terms.md); null takes the one that the
+    environment variable STILLHOUSE_TERMS names. What it says stands in the results."""

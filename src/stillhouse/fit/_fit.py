@@ -33,8 +33,10 @@ from stillhouse.fit._split import Parts, parted
 from stillhouse.fit._students import fit_student
 from stillhouse.fit._validation import ValidationRow, predicted_answers, validation_rows
 from stillhouse.fit._warnings import JUDGED_WRONG, warnings_of
+from stillhouse.provenance import learning_terms, terms_given, terms_result
 from stillhouse.records import Usage
 from stillhouse.runlog import Listener, ignore_progress
+from stillhouse.terms import TermsRecord
 
 _STAGE = "fit"
 _CHECKPOINTS = "epochs"
@@ -72,9 +74,16 @@ def fit(
         DataError: the dataset has no answers to a task, or too few to learn from.
         IntegrityError: the dataset is damaged.
         MissingDependencyError: the student needs a package that is not installed.
+        TermsError: the terms of what it would be made from are not known to allow it.
     """
     parent = open_artifact(dataset, kind="dataset")
     base = _base_of(config)
+    verdict = learning_terms(
+        dataset,
+        terms_given(config.terms),
+        student="classifier",
+        base=base.base if base else None,
+    )
     resolved = {**config.model_dump(mode="json"), "base_revision": base.revision if base else None}
     if is_up_to_date(out, stage=_STAGE, config=resolved, parents=[parent]):
         return open_artifact(out)
@@ -91,7 +100,7 @@ def fit(
         replace=replace,
     )
     try:
-        return _Fitting(parent, config, base, parts, on_progress).finish(writer)
+        return _Fitting(parent, config, base, parts, on_progress, verdict).finish(writer)
     finally:
         writer.release()
 
@@ -116,6 +125,7 @@ class _Fitting:
         base: What the student starts from, if anything.
         parts: The rows.
         on_progress: Told how far it is.
+        terms: The verdict over what it is made from.
         seconds: What each phase took.
     """
 
@@ -124,6 +134,7 @@ class _Fitting:
     base: StudentInfo | None
     parts: Parts
     on_progress: Listener
+    terms: TermsRecord
     seconds: dict[str, float] = field(default_factory=dict)
 
     def finish(self, writer: ArtifactWriter) -> Artifact:
@@ -198,7 +209,12 @@ class _Fitting:
             sampling=manifest.sampling,
             seeds={"fit": self.config.seed},
             device="cpu",
-            results={**results, "seconds": seconds, "warnings": warnings},
+            results={
+                **results,
+                **terms_result(self.terms),
+                "seconds": seconds,
+                "warnings": warnings,
+            },
         )
 
     @contextmanager

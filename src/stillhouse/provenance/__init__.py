@@ -3,7 +3,8 @@
 `lineage` reads manifests only; `verify` reads every byte of the artefact and its ancestors;
 `row_history` follows one row back to the call of a teacher that it was made of; `prove` shows to
 others that a row is in an artefact. `attest` signs what the lineage says, `check_attestations` and
-`check_signed` check what was signed.
+`check_signed` check what was signed. `terms_of` judges whose terms all of it is under; stages call
+the gates before they begin.
 """
 
 from stillhouse.provenance._attest import attest
@@ -32,6 +33,16 @@ from stillhouse.provenance._forget_selection import (
     select_row,
 )
 from stillhouse.provenance._forget_text import plan_text
+from stillhouse.provenance._gate import (
+    asking_terms,
+    learning_terms,
+    named_by,
+    passing_terms,
+    recorded_asking,
+    teacher_terms,
+    terms_given,
+    terms_result,
+)
 from stillhouse.provenance._history_records import (
     ImportedFrom,
     LedgerCall,
@@ -50,6 +61,13 @@ from stillhouse.provenance._row_history import place_of, row_history
 from stillhouse.provenance._row_tree import RowTree
 from stillhouse.provenance._shelf import NEW_SUFFIX, Shelf, open_shelf
 from stillhouse.provenance._slsa import SLSA_TYPE
+from stillhouse.provenance._terms import (
+    ChangedVerdict,
+    LineageTerms,
+    origins_of,
+    recorded_terms,
+    terms_of,
+)
 from stillhouse.provenance._verify import VerifiedArtifact, VerifyReport, verify
 
 __all__ = [
@@ -97,4 +115,17 @@ __all__ = [
     "distillation_schema",
     "DISTILLATION_TYPE",
     "SLSA_TYPE",
+    "terms_of",
+    "LineageTerms",
+    "ChangedVerdict",
+    "origins_of",
+    "recorded_terms",
+    "terms_given",
+    "asking_terms",
+    "recorded_asking",
+    "learning_terms",
+    "named_by",
+    "passing_terms",
+    "terms_result",
+    "teacher_terms",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from stillhouse.artifacts import check_files, file_sha256, open_artifact
 from stillhouse.errors import ConfigError
+from stillhouse.provenance import asking_terms, terms_given
 from stillhouse.releases import is_deployment
 from stillhouse.serve._ask import Engine
 from stillhouse.serve._config import ServeConfig
@@ -56,6 +57,7 @@ def open_engine(
     Raises:
         ConfigError: nothing is there that can be served, a cascade and its teacher do not come
             together, or answers are to be marked and cannot be.
+        TermsError: the terms of the teacher are not known to allow it.
         IntegrityError: the files are damaged.
         MissingDependencyError: torch or an encoder's packages are not installed.
     """
@@ -66,6 +68,7 @@ def open_engine(
     how = None
     if teacher is not None:
         asked = TeacherConfig(spec=teacher) if isinstance(teacher, str) else teacher
+        asking_terms([asked.spec], terms_given(asked.terms))  # its answers make the next student
         how = CascadeConfig(teacher=asked, memory=memory, shadow=shadow, stands_in=stands_in)
     if student and is_deployment(folder):
         if memory is not None:

@@ -22,6 +22,7 @@ class TeacherConfig:
         budget_usd: The most that may be paid by all calls of the ledger; None sets no limit.
         reuses: Whether a request at temperature 0 that equals an earlier one gets its answer.
         prices: The user's own prices (docs/prices.md).
+        terms: What was declared of the student, a file; None takes that of the environment.
 
     Raises:
         ConfigError: the budget is no amount of money.
@@ -32,6 +33,7 @@ class TeacherConfig:
     budget_usd: float | None = None
     reuses: bool = False
     prices: Path | None = None
+    terms: Path | None = None
 
     def __post_init__(self) -> None:
         if self.budget_usd is not None and not 0 <= self.budget_usd < float("inf"):

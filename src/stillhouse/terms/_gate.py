@@ -81,9 +81,10 @@ def refusal(record: TermsRecord, terms: Terms) -> str:
 
 
 def _sentence(finding: SourceFinding) -> str:
+    if not finding.source:
+        return f"{finding.origin}: {finding.reason}"
     says = "does not allow it" if finding.verdict == "forbid" else "is not known to allow it"
-    whose = finding.source or "nothing known"
-    return f"{finding.origin}: {whose} {says}. {finding.reason}"
+    return f"{finding.origin}: {finding.source} {says}. {finding.reason}"
 
 
 def _to_do(findings: Iterable[SourceFinding], terms: Terms) -> list[str]:

@@ -27,7 +27,7 @@ def registry_page(registry: Registry) -> str:
 
 def effect_text(effect: Effect) -> str:
     """An effect in words."""
-    what = effect.verdict or ""
+    what: str = effect.verdict or ""
     if effect.duty is not None:
         what = f"{effect.duty.kind.replace('_', ' ')}: {effect.duty.value}"
     text = what + _when_text(effect.when, " if ")

@@ -94,6 +94,9 @@ class TrainConfig(Record):
     seed: int = 0
     checkpoint_s: float = Field(default=120.0, ge=0.0)
     """Seconds between checkpoints; 0 makes one after every step."""
+    terms: str | None = Field(default=None, exclude=True)
+    """File that declares what the student is for (docs/terms.md); null takes the one that the
+    environment variable STILLHOUSE_TERMS names. What it says stands in the results."""
 
     @property
     def guide(self) -> GuideName:

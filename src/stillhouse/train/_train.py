@@ -15,8 +15,10 @@ from stillhouse.artifacts import (
     open_artifact,
 )
 from stillhouse.models import START_NAME, locate_model, save_model
+from stillhouse.provenance import learning_terms, terms_given, terms_result
 from stillhouse.records import Usage
 from stillhouse.runlog import Listener, ignore_progress, read_metrics
+from stillhouse.terms import TermsRecord
 from stillhouse.train._assemble import check_can_draw, teacher_revisions
 from stillhouse.train._config import TrainConfig
 from stillhouse.train._diagnose import diagnosis_results
@@ -62,9 +64,19 @@ def train(
         NonFiniteLossError: training diverged; no student was written.
         CheckpointError: what a stopped run left is damaged.
         DataError: nothing is left to train on.
+        TermsError: the terms of what it would be made from are not known to allow it.
     """
     started_s = time.monotonic()
     inputs = open_inputs(dataset, signal, config)
+    terms = terms_given(config.terms)
+    verdict = learning_terms(
+        dataset,
+        terms,
+        student="language_model",
+        base=config.base,
+        is_random=config.init == "random",
+        teachers=list(config.live.teachers.values()) if config.live else [],
+    )
     base = locate_model(config.base.removeprefix("local:"))
     # Not who computes it: a run that one engine began may be finished by the other.
     settings = config.model_dump(mode="json", exclude={"engine", "ray"})
@@ -74,7 +86,10 @@ def train(
     if config.engine == "ray":
         if not is_up_to_date(out, stage=_STAGE, config=resolved, parents=inputs.parents):
             options = {"config_given": config_given, "replace": replace}
-            train_on_ray(dataset, out, config=config, signal=signal, **options)
+            # Workers judge as well, wherever the environment named the file.
+            named = str(terms.path.resolve()) if terms.path else None
+            of_workers = config.model_copy(update={"terms": named})
+            train_on_ray(dataset, out, config=of_workers, signal=signal, **options)
         return open_artifact(out)
     with joined_ranks(config.device) as ranks:
         is_made = is_up_to_date(out, stage=_STAGE, config=resolved, parents=inputs.parents)
@@ -100,7 +115,7 @@ def train(
             loop = Loop(plan, work_dir, started_s=started_s, on_progress=on_progress, ranks=ranks)
             loop.run()
             if writer is not None:
-                _finish(writer, plan, loop, ranks)
+                _finish(writer, plan, loop, ranks, verdict)
             ranks.wait()
             return open_artifact(out)
         finally:
@@ -115,7 +130,9 @@ def _check_same_work(ranks: Ranks, resolved: dict[str, Any], plan: Plan) -> None
     ranks.check_same(plan.student.start, "what they keep of the base")
 
 
-def _finish(writer: ArtifactWriter, plan: Plan, loop: Loop, ranks: Ranks) -> Artifact:
+def _finish(
+    writer: ArtifactWriter, plan: Plan, loop: Loop, ranks: Ranks, verdict: TermsRecord
+) -> Artifact:
     metrics = list(read_metrics(loop.metrics_path))
     writer.new_file("metrics.jsonl").write_bytes(loop.metrics_path.read_bytes())
     lora = plan.config.lora
@@ -147,6 +164,7 @@ def _finish(writer: ArtifactWriter, plan: Plan, loop: Loop, ranks: Ranks) -> Art
         seeds={"order": plan.config.seed},
         device=ranks.device.type,
         results={
+            **terms_result(verdict),
             "objective": plan.config.objective,
             "steps": len(metrics),
             "final_loss_nats": sum(line["train/loss_nats"] for line in final) / len(final),

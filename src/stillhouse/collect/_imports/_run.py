@@ -27,6 +27,7 @@ from stillhouse.collect._imports._source import Row
 from stillhouse.collect._imports._tally import Tally
 from stillhouse.collect._prompts import ID_HEX_DIGITS, asked_identity
 from stillhouse.errors import DataError, LogprobsUnavailableError, RecordError, TooManyFailuresError
+from stillhouse.provenance import recorded_asking, teacher_terms, terms_given, terms_result
 from stillhouse.records import (
     Completion,
     Prompt,
@@ -40,6 +41,7 @@ from stillhouse.runlog import Listener, Ticker, ignore_progress
 from stillhouse.scrubbing import scrub, scrub_row
 from stillhouse.teachers import read_answer
 from stillhouse.teachers._dialects import DIALECTS, MalformedAnswerError
+from stillhouse.terms import Terms, TermsRecord
 
 _STAGE = "import"
 _PROMPTS_NAME = "prompts.jsonl"
@@ -64,6 +66,9 @@ class ImportConfig(Record):
     unchecked_student_answers: bool = False
     """Of a log of `serve`: whether answers of the student that nobody checked are taken too. Who
     learns from them learns its own mistakes."""
+    terms: str | None = Field(default=None, exclude=True)
+    """File that declares what the student is for (docs/terms.md); null takes the one that the
+    environment variable STILLHOUSE_TERMS names. What it says stands in the results."""
 
 
 def import_completions(
@@ -98,6 +103,7 @@ def import_completions(
         DataError: the file breaks off, changes while it is read, or holds no answer.
         ConfigError: a path is wrong, or the format is not recognised.
     """
+    terms = terms_given(config.terms)
     counts_unchecked = config.unchecked_student_answers
     with open_origin(source, counts_unchecked=counts_unchecked) as origin:
         chosen = choose_format(config.format, origin, config.fields)
@@ -117,7 +123,7 @@ def import_completions(
             replace=replace,
         )
         try:
-            run = _Import(origin, chosen, config, writer)
+            run = _Import(origin, chosen, config, writer, terms)
             return run.finish(Ticker(on_progress, stage=_STAGE, total=None, unit="rows"))
         finally:
             writer.release()
@@ -132,16 +138,19 @@ class _Import:
         chosen: Format,
         config: ImportConfig,
         writer: ArtifactWriter,
+        terms: Terms,
     ) -> None:
         self._origin = origin
         self._format = chosen
         self._config = config
         self._writer = writer
+        self._terms = terms
         self._tally = Tally()
         self._num_samples: Counter[str] = Counter()
         self._held_out: set[str] = set()
         self._references: dict[str, str] = {}
         self._groups: dict[str, str] = {}
+        self._teachers: set[str] = set()
 
     def finish(self, ticker: Ticker) -> Artifact:
         """Write completions and prompts, and the manifest."""
@@ -152,6 +161,10 @@ class _Import:
         self._check(num_kept)
         self._writer.write_rows("prompts", _spooled(spool), Prompt)
         tally = self._tally
+        # Whatever it is: nothing is spent here, and who learns from the answers is held up.
+        verdict = recorded_asking(
+            sorted(self._teachers), self._terms, data=self._origin.path.as_posix()
+        )
         return self._writer.finish(
             counts=Counts.model_validate(
                 {
@@ -161,8 +174,9 @@ class _Import:
                 }
             ),
             usage=tally.usage,
-            teacher=self._teacher(),
+            teacher=self._teacher(verdict),
             results={
+                **terms_result(verdict),
                 "format": self._format.name,
                 "source": self._origin.path.name,
                 "rows": tally.num_rows,
@@ -182,6 +196,7 @@ class _Import:
                         prompts.write(canonical_json(prompt) + b"\n")
                     self._num_samples[prompt.id] += 1
                     self._tally.add(completion)
+                    self._teachers.add(completion.teacher or completion.model)
                     yield completion
 
     def _read(self, row: Row) -> list[tuple[Prompt, Completion]]:
@@ -302,11 +317,13 @@ class _Import:
                 "that it is an export of calls."
             )
 
-    def _teacher(self) -> TeacherRef:
+    def _teacher(self, verdict: TermsRecord) -> TeacherRef:
         """What answered, when it was one and the same; else the rows say it."""
         models = list(self._tally.models)
         model_id = models[0] if len(models) == 1 else f"import:{self._format.name}"
-        return TeacherRef(id=model_id, provider="import", revision=None)
+        return TeacherRef(
+            id=model_id, provider="import", revision=None, terms=teacher_terms(verdict)
+        )
 
 
 def _recorded_answer(kept: Kept, prompt: Prompt) -> Completion:

@@ -21,6 +21,7 @@ class ProxyConfig:
         is_strict: Whether new calls are refused while the ledger cannot be written.
         grace_s: How long calls under way may go on after the proxy was told to stop.
         prices: The user's own prices, a file that `read_prices` reads.
+        terms: What was declared of the student, a file; None takes that of the environment.
 
     Raises:
         ConfigError: a value is out of its range, or others could reach the proxy unasked.
@@ -35,6 +36,7 @@ class ProxyConfig:
     is_strict: bool = False
     grace_s: float = 30.0
     prices: Path | None = None
+    terms: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.record_fraction <= 1.0:

@@ -30,6 +30,7 @@ from stillhouse.collect._proxy._relay import (
 from stillhouse.collect._proxy._upstream import RefusedError, Route, Upstream
 from stillhouse.errors import ConfigError
 from stillhouse.listening import HttpHost
+from stillhouse.provenance import passing_terms, terms_given
 from stillhouse.records import Usage
 from stillhouse.runlog import OpenCall
 from stillhouse.teachers import read_prices
@@ -61,6 +62,7 @@ class Proxy:
             os.environ if environ is None else environ,
             allows_remote=config.allows_remote,
         )
+        passing_terms(config.to, terms_given(config.terms))
         self._recorder = Recorder(config.ledger, self.counts, _cost_of(config, self.upstream))
         self._session: aiohttp.ClientSession | None = None
         self._host = HttpHost(
