@@ -33,6 +33,7 @@ from stillhouse.cli._setup import doctor, init
 from stillhouse.cli._sign import sign
 from stillhouse.cli._signing_keys import keys
 from stillhouse.cli._stages import capture, collect, curate, evaluate, train
+from stillhouse.cli._terms import terms
 from stillhouse.cli._verify import verify
 from stillhouse.cli._yield import yield_
 
@@ -62,6 +63,7 @@ _COMMANDS = (
     serve,
     served,
     release,
+    terms,
     keys,
     sign,
     verify,

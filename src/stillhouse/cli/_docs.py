@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from stillhouse.cli._app import build_app
 from stillhouse.cli._config_page import config_text
+from stillhouse.terms import load_registry, with_registry
 
 _WIDTH = 100
 _CLI_HEAD = """# Commands
@@ -39,6 +41,11 @@ def options_text() -> str:
     return "\n".join(lines) + "\n"
 
 
+def terms_text(page: str) -> str:
+    """docs/terms.md with the registry as it is."""
+    return with_registry(page, load_registry(today=datetime.now(UTC).date()))
+
+
 def _help_block(prog: str, command: Any, path: list[str]) -> str:
     context = command.context_class(
         command, info_name=prog, terminal_width=_WIDTH, max_content_width=_WIDTH
@@ -57,6 +64,8 @@ def _parameters(command: Any) -> Iterator[str]:
 def _write(folder: Path) -> None:
     (folder / "docs" / "cli.md").write_text(cli_text(), encoding="utf-8")
     (folder / "docs" / "config.md").write_text(config_text(), encoding="utf-8")
+    terms_page = folder / "docs" / "terms.md"
+    terms_page.write_text(terms_text(terms_page.read_text(encoding="utf-8")), encoding="utf-8")
     golden = folder / "tests" / "golden" / "cli_options.txt"
     golden.parent.mkdir(parents=True, exist_ok=True)
     golden.write_text(options_text(), encoding="utf-8")

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stillhouse.cli._options import ForceOption, JsonOption, OutOption, QuietOption, SetOption
+from stillhouse.cli._options import (
+    ForceOption,
+    JsonOption,
+    OutOption,
+    QuietOption,
+    SetOption,
+    TermsOption,
+)
 from stillhouse.cli._output import Output, artifact_text
 from stillhouse.cli._settings import stage_settings
 from stillhouse.cli._stages import DatasetArgument, run_stage
@@ -32,6 +39,7 @@ def fit(
     ablate: Annotated[
         bool | None, typer.Option("--ablate", help="Fit without repairs too, and compare.")
     ] = None,
+    terms: TermsOption = None,
     settings: SetOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -50,6 +58,7 @@ def fit(
         "student": student.value if student else None,
         "seed": seed,
         "noise.ablate": ablate,
+        "terms": str(terms) if terms else None,
     }
     run_stage(
         partial(stage, dataset, out),

@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from stillhouse.cli._options import ForceOption, JsonOption, OutOption, QuietOption, SetOption
+from stillhouse.cli._options import (
+    ForceOption,
+    JsonOption,
+    OutOption,
+    QuietOption,
+    SetOption,
+    TermsOption,
+)
 from stillhouse.cli._output import Output, artifact_document, artifact_text
 from stillhouse.cli._settings import stage_settings
 
@@ -45,6 +52,7 @@ def import_(
     model: Annotated[
         str | None, typer.Option(help="What answered, where the rows do not say.")
     ] = None,
+    terms: TermsOption = None,
     settings: SetOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -58,7 +66,11 @@ def import_(
     from stillhouse.collect import ImportConfig, import_completions
     from stillhouse.settings import check_settings
 
-    flags = {"format": source_format.value, "model": model}
+    flags = {
+        "format": source_format.value,
+        "model": model,
+        "terms": str(terms) if terms else None,
+    }
     given = stage_settings(flags | {"scrub": None if is_scrubbed else False}, settings)
     config = check_settings(ImportConfig, given, where="settings")
     output = Output(is_json=json, is_quiet=quiet)

@@ -33,6 +33,10 @@ TeachersOption = Annotated[
     ),
 ]
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")]
+TermsOption = Annotated[
+    Path | None,
+    typer.Option("--terms", metavar="FILE", help="What you declare of the student; docs/terms.md."),
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Replace a finished artefact of other inputs in --out.")
 ]

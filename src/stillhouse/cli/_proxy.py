@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stillhouse.cli._options import JsonOption, QuietOption
+from stillhouse.cli._options import JsonOption, QuietOption, TermsOption
 from stillhouse.cli._output import Output
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def proxy(
     prices: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Your own prices (docs/prices.md).")
     ] = None,
+    terms: TermsOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -63,6 +64,7 @@ def proxy(
         is_strict=strict,
         grace_s=grace,
         prices=prices,
+        terms=terms,
     )
     output = Output(is_json=json, is_quiet=quiet)
     counts = serve_proxy(config, on_ready=lambda proxy: _greet(output, proxy, config.ledger))

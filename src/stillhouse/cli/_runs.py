@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stillhouse.cli._options import JsonOption, OutOption, QuietOption
+from stillhouse.cli._options import JsonOption, OutOption, QuietOption, TermsOption
 from stillhouse.cli._output import Output, artifact_document, artifact_text
 from stillhouse.cli._progress import duration_text
 from stillhouse.errors import ConfigError
@@ -56,6 +56,7 @@ def run(
             help="Log of serve; CONFIG then is that of a next round (docs/serve.md).",
         ),
     ] = None,
+    terms: TermsOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -79,7 +80,11 @@ def run(
         command += f" --from-serve-log {shlex.quote(str(from_serve_log))}"
         run_round(config, from_serve_log, out, command, Output(is_json=json, is_quiet=quiet))
         return
-    _run(read_config(config), out, config.parent, command, Output(is_json=json, is_quiet=quiet))
+    settings = read_config(config)
+    if terms is not None:
+        settings = settings.model_copy(update={"terms": str(terms.resolve())})
+        command += f" --terms {shlex.quote(str(terms))}"
+    _run(settings, out, config.parent, command, Output(is_json=json, is_quiet=quiet))
 
 
 def _run(

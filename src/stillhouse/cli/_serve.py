@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stillhouse.cli._options import JsonOption, QuietOption
+from stillhouse.cli._options import JsonOption, QuietOption, TermsOption
 from stillhouse.cli._output import Output
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def serve(
     prices: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Your own prices (docs/prices.md).")
     ] = None,
+    terms: TermsOption = None,
     reuse: Annotated[
         bool,
         typer.Option(
@@ -155,12 +156,17 @@ def serve(
     asked = None
     if teacher is not None:
         asked = TeacherConfig(
-            spec=teacher, ledger=ledger, budget_usd=budget, reuses=reuse, prices=prices
+            spec=teacher,
+            ledger=ledger,
+            budget_usd=budget,
+            reuses=reuse,
+            prices=prices,
+            terms=terms,
         )
-    elif ledger or budget is not None or prices or reuse or stand_in or shadow or memory:
+    elif ledger or budget is not None or prices or reuse or stand_in or shadow or memory or terms:
         raise ConfigError(
-            "--ledger, --budget, --prices, --reuse, --stand-in, --shadow and --memory are of a "
-            "cascade and its teacher. Give --teacher SPEC, or leave them out."
+            "--ledger, --budget, --prices, --terms, --reuse, --stand-in, --shadow and --memory are "
+            "of a cascade and its teacher. Give --teacher SPEC, or leave them out."
         )
     engine = open_engine(
         "" if student == "local:" else student,

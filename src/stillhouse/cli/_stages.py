@@ -23,6 +23,7 @@ from stillhouse.cli._options import (
     TaskOption,
     TeacherOption,
     TeachersOption,
+    TermsOption,
 )
 from stillhouse.cli._output import Output, artifact_document, artifact_text
 from stillhouse.cli._settings import stage_settings
@@ -84,6 +85,7 @@ def collect(
     engine: Annotated[
         Engine | None, typer.Option(help="ray asks from workers on a cluster; see docs/ray.md.")
     ] = None,
+    terms: TermsOption = None,
     settings: SetOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -110,6 +112,7 @@ def collect(
         "access.tokens_per_minute": tpm,
         "access.concurrency": concurrency,
         "engine": engine.value if engine else None,
+        "terms": str(terms) if terms else None,
     }
     asked = list(read_task_prompts(prompts, read_task(task))) if task else prompts
     run_stage(
@@ -222,6 +225,7 @@ def train(
         str | None,
         typer.Option(metavar="NAME", help="Send metrics to trackio, wandb or tensorboard too."),
     ] = None,
+    terms: TermsOption = None,
     settings: SetOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -245,6 +249,7 @@ def train(
         "batch_size": batch_size,
         "seed": seed,
         "engine": engine.value if engine else None,
+        "terms": str(terms) if terms else None,
     }
     # Of several processes that torchrun started, the first one speaks.
     is_heard = int(os.environ.get("RANK", "0")) == 0

@@ -19,6 +19,7 @@ from stillhouse.pipeline._forget import Forgotten, check_found, forget, stages_w
 from stillhouse.pipeline._init import init
 from stillhouse.pipeline._run import RunOutcome, run
 from stillhouse.pipeline._steps import StageEnd, StageListener, ignore_stages
+from stillhouse.pipeline._terms import terms_of_config
 
 if TYPE_CHECKING:
     from stillhouse.pipeline._asking import ledger_asking
@@ -39,6 +40,7 @@ __all__ = [
     "config_schema",
     "schema_text",
     "run",
+    "terms_of_config",
     "RunOutcome",
     "StageEnd",
     "StageListener",

@@ -44,6 +44,9 @@ class RunConfig(BaseModel):
     a GGUF file. A run compares whole distributions, so it needs a teacher with weights here."""
     prompts: str = Field(min_length=1)
     """File of prompts (JSONL, CSV, Parquet or a YAML recipe), relative to this config."""
+    terms: str | None = Field(default=None, exclude=True)
+    """File that declares what the students are for (docs/terms.md), relative to this config; null
+    takes the one that the environment variable STILLHOUSE_TERMS names."""
     max_train_prompts: int | None = Field(default=None, ge=1)
     """Use only the first so many training prompts; all when left out."""
     max_held_out_prompts: int | None = Field(default=None, ge=1)

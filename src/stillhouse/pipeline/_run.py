@@ -11,9 +11,12 @@ from stillhouse.collect import read_prompts
 from stillhouse.errors import ConfigError
 from stillhouse.pipeline._config import RunConfig
 from stillhouse.pipeline._steps import StageEnd, StageListener, Step, ignore_stages, take
+from stillhouse.pipeline._terms import terms_of_config
+from stillhouse.provenance import terms_given
 from stillhouse.records import Prompt
 from stillhouse.runlog import Listener, ignore_progress
 from stillhouse.teachers import check_has_weights
+from stillhouse.terms import check_allowed
 from stillhouse.train import TrainConfig
 
 LEDGER_NAME = "ledger.sqlite"
@@ -66,9 +69,11 @@ def run(
     Raises:
         LogprobsUnavailableError: the teacher only answers in text, which `evaluate` could not
             measure against.
+        TermsError: the terms of teacher and bases together are not known to allow it.
         StillhouseError: whatever a stage raises; complete stages stay complete.
     """
     check_has_weights(config.teacher)
+    config = _with_terms(config, config_dir)
     started_s = time.monotonic()
     ends: list[StageEnd] = []
     prompts = _chosen_prompts(config, config_dir)
@@ -82,6 +87,21 @@ def run(
         report_path=out / _EVALUATION / REPORT_NAME,
         results_path=out / _EVALUATION / RESULTS_NAME,
     )
+
+
+def _with_terms(config: RunConfig, config_dir: Path) -> RunConfig:
+    """The same with the declaration in every stage, if terms allow the whole of it."""
+    terms = terms_given(config_dir / config.terms if config.terms is not None else None)
+    check_allowed(terms_of_config(config, config_dir, terms), terms)
+    if config.terms is None:
+        return config
+    named = {"terms": str(config_dir / config.terms)}
+    students = {
+        name: one if one.terms else one.model_copy(update=named)
+        for name, one in config.students.items()
+    }
+    collect = config.collect if config.collect.terms else config.collect.model_copy(update=named)
+    return config.model_copy(update={"students": students, "collect": collect})
 
 
 def _steps(config: RunConfig, out: Path, prompts: list[Prompt], command: str) -> Iterator[Step]:

@@ -58,17 +58,22 @@ def passing_terms(provider: str, terms: Terms) -> TermsRecord:
 
 
 def recorded_asking(
-    teachers: Iterable[str], terms: Terms, *, data: str | None = None
+    teachers: Iterable[str], terms: Terms, *, data: str | None = None, is_strict: bool = False
 ) -> TermsRecord:
     """The same for answers that are there already: whatever the verdict, it is kept.
 
-    Whoever answered is named as rows name it, which may be anything.
+    Whoever answered is named as rows name it, which may be anything, unless `is_strict`.
+
+    Raises:
+        ConfigError: `is_strict`, and a teacher looks like another.
     """
     origins = []
     for name in teachers:
         try:
             origins += teacher_origins(name, terms)
         except ConfigError as err:
+            if is_strict:
+                raise
             origins.append(Origin(role="teacher", name=name, why=str(err)))
     return judged([*origins, *_data(data, terms)], terms)
 
@@ -112,6 +117,23 @@ def learning_terms(
     for spec in teachers:
         origins += [one for one in teacher_origins(spec, terms) if one.label not in known]
     return allowed(origins, terms, student=student)
+
+
+def run_terms(
+    teacher: str, bases: Iterable[tuple[str, bool]], terms: Terms, *, data: str | None = None
+) -> TermsRecord:
+    """The verdict over a whole run of language models, whatever it is.
+
+    Args:
+        teacher: Who is asked.
+        bases: What students start from, each with whether its weights are not used.
+        terms: What was declared.
+        data: The file of prompts.
+    """
+    origins = _asked([teacher], terms, data)
+    for base, is_random in dict.fromkeys(bases):
+        origins += base_origins(base, terms, is_random=is_random)
+    return judged(origins, terms, student="language_model")
 
 
 def terms_result(record: TermsRecord) -> dict[str, Any]:

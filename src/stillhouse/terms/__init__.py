@@ -6,8 +6,8 @@ not legal advice. Importing this room loads no torch.
 """
 
 from stillhouse.terms._declaration import Declaration, Reading
-from stillhouse.terms._gate import allowed, judged, refusal
-from stillhouse.terms._init import declaration_schema, declaration_text
+from stillhouse.terms._gate import allowed, check_allowed, judged, refusal
+from stillhouse.terms._init import SCHEMA_FILE, declaration_schema, declaration_text, schema_text
 from stillhouse.terms._judge import Origin, judge, merged
 from stillhouse.terms._load import TERMS_VARIABLE, Terms, load_terms
 from stillhouse.terms._origins import (
@@ -19,7 +19,7 @@ from stillhouse.terms._origins import (
     provider_origin,
     teacher_origin,
 )
-from stillhouse.terms._page import registry_page
+from stillhouse.terms._page import effect_text, registry_page, with_registry
 from stillhouse.terms._records import (
     NOTE,
     ClauseRef,
@@ -59,10 +59,14 @@ __all__ = [
     "Reading",
     "declaration_text",
     "declaration_schema",
+    "schema_text",
+    "SCHEMA_FILE",
     "Registry",
     "REGISTRY_VERSION",
     "load_registry",
     "registry_page",
+    "with_registry",
+    "effect_text",
     "Source",
     "Clause",
     "Effect",
@@ -82,6 +86,7 @@ __all__ = [
     "load_terms",
     "judged",
     "allowed",
+    "check_allowed",
     "refusal",
     "WAIVER_TYPE",
     "Permission",

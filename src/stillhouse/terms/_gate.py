@@ -57,9 +57,18 @@ def allowed(
             what to do.
     """
     record = judged(origins, terms, student=student)
+    check_allowed(record, terms)
+    return record
+
+
+def check_allowed(record: TermsRecord, terms: Terms) -> None:
+    """Refuse to go on under a verdict that does not allow.
+
+    Raises:
+        TermsError: see `allowed`.
+    """
     if not is_allowed(record.verdict):
         raise TermsError(refusal(record, terms))
-    return record
 
 
 def refusal(record: TermsRecord, terms: Terms) -> str:

@@ -25,6 +25,13 @@ def registry_page(registry: Registry) -> str:
     return "\n".join([*head, *rows, "", END])
 
 
+def with_registry(page: str, registry: Registry) -> str:
+    """A page with the table in the place of the one that it has."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{registry_page(registry)}{after}"
+
+
 def effect_text(effect: Effect) -> str:
     """An effect in words."""
     what: str = effect.verdict or ""
