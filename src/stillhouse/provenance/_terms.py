@@ -189,10 +189,30 @@ def _origins(graph: Lineage, terms: Terms) -> list[Origin]:
         share = rows / total if rows is not None and total else None
         origin = _teacher_of(name, recorded, terms)
         origins.append(origin.model_copy(update={"rows": rows, "share": share}))
+    if not any(node.manifest.kind == "completions" for node in graph.nodes):
+        origins += _without_collection(graph, recorded, terms)
     origins += _datasets_of(recorded, terms)
     for node in graph.nodes:
         origins += _bases_of(node, recorded, terms)
     return list({(one.label, one.sources): one for one in origins}.values())
+
+
+def _without_collection(
+    graph: Lineage, recorded: Mapping[str, tuple[str, ...]], terms: Terms
+) -> Iterator[Origin]:
+    """What manifests alone say of datasets that no collection of ours went into."""
+    for node in graph.nodes:
+        if node.manifest.kind != "dataset":
+            continue
+        if node.manifest.teacher is not None:
+            yield _teacher_of(node.manifest.teacher.id, recorded, terms)
+            continue
+        name = node.path.as_posix()
+        why = (
+            f"Its manifest names no teacher. Declare it in terms.yaml: datasets: {{{name!r}: ...}}"
+        )
+        unknown = Origin(role="dataset", name=name, why=why)
+        yield dataset_origin(name, terms.declaration) or unknown
 
 
 def _recorded_sources(graph: Lineage) -> dict[str, tuple[str, ...]]:
