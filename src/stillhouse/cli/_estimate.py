@@ -14,6 +14,7 @@ from stillhouse.cli._options import (
     SamplesOption,
     SetOption,
     TeachersOption,
+    TermsOption,
 )
 from stillhouse.cli._output import Output, table_text
 from stillhouse.cli._progress import duration_text
@@ -22,6 +23,7 @@ from stillhouse.cli._settings import stage_settings
 if TYPE_CHECKING:
     from stillhouse.collect import Estimate, Range
     from stillhouse.teachers import PriceTable
+    from stillhouse.terms import TermsRecord
 
 _PROMPT_BASES = {
     "pilot": "as {num} answers counted",
@@ -51,6 +53,7 @@ def estimate(
     expect: Annotated[
         float | None, typer.Option(metavar="TOKENS", help="How long a completion will be.")
     ] = None,
+    terms: TermsOption = None,
     settings: SetOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -58,31 +61,43 @@ def estimate(
     """Tell what a collection will cost.
 
     Tokens, money and time, each from a low to a high end, with what they rest on. Nothing is
-    sent. Collect fifty prompts first, and the estimate of the rest is good to 15 %.
+    sent. Collect fifty prompts first, and the estimate of the rest is good to 15 %. Whether terms
+    would let it be sent is told too.
     """
     from stillhouse.collect import CollectConfig, forecast
+    from stillhouse.provenance import recorded_asking, terms_given
     from stillhouse.settings import check_settings
     from stillhouse.teachers import price_table
 
-    flags = {"sampling.max_tokens": max_tokens, "samples_per_prompt": samples}
+    flags = {
+        "sampling.max_tokens": max_tokens,
+        "samples_per_prompt": samples,
+        "terms": str(terms) if terms else None,
+    }
     config = check_settings(CollectConfig, stage_settings(flags, settings), where="settings")
+    asked = named_teachers(teacher)
     found = forecast(
         prompts,
-        teacher=named_teachers(teacher),
+        teacher=asked,
         config=config,
         ledger=ledger,
         expected_tokens=expect,
     )
     table = price_table()
-    Output(is_json=json, is_quiet=quiet).result(_document(found, table), _text(found, table))
+    specs = [asked] if isinstance(asked, str) else list(asked.values())
+    record = recorded_asking(specs, terms_given(config.terms), data=prompts.as_posix())
+    Output(is_json=json, is_quiet=quiet).result(
+        _document(found, table, record), _text(found, table, record)
+    )
 
 
-def _document(found: "Estimate", table: "PriceTable") -> dict[str, Any]:
+def _document(found: "Estimate", table: "PriceTable", record: "TermsRecord") -> dict[str, Any]:
     prices = {"source": table.source, "taken": table.taken.isoformat()}
-    return {**found.model_dump(mode="json"), "prices": prices}
+    terms = {"verdict": record.verdict, "note": record.note}
+    return {**found.model_dump(mode="json"), "prices": prices, "terms": terms}
 
 
-def _text(found: "Estimate", table: "PriceTable") -> str:
+def _text(found: "Estimate", table: "PriceTable", record: "TermsRecord") -> str:
     header = ("teacher", "requests", "prompt tokens", "tokens written", "cost", "time")
     rows, notes = [], []
     for share in found.teachers:
@@ -106,7 +121,9 @@ def _text(found: "Estimate", table: "PriceTable") -> str:
     if len(rows) > 1 and found.cost_usd is not None:
         notes.append(f"together {_money_range(found.cost_usd)}")
     prices = f"prices of {table.taken:%d %B %Y} (docs/prices.md)"
-    return "\n".join((table_text(header, rows), "", *notes, prices))
+    verdict = record.verdict.replace("_", " ")
+    terms = f"terms: {verdict} (stillhouse terms check TEACHER). {record.note}"
+    return "\n".join((table_text(header, rows), "", *notes, prices, terms))
 
 
 def _range(found: "Range", form: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from stillhouse import __version__
-from stillhouse.errors import MissingDependencyError
+from stillhouse.errors import MissingDependencyError, StillhouseError
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -58,7 +58,7 @@ def examine(folder: Path) -> list[Check]:
     checks = [Check("stillhouse", "ok", __version__), _python(), _cores(), _memory()]
     checks += [_disk(folder), _sqlite()]
     checks += [_package(name, extra) for extra, names in EXTRAS.items() for name in names]
-    checks += [_torch_threads(), _embedded_teacher(), *_cache(), _key()]
+    checks += [_torch_threads(), _embedded_teacher(), *_cache(), _key(), _terms()]
     return checks
 
 
@@ -201,6 +201,18 @@ def _writable(name: str, folder: Path) -> Check:
         advice = "Set STILLHOUSE_CACHE to a folder that you may write."
         return Check(name, "fail", f"{folder} cannot be written ({err.strerror})", advice)
     return Check(name, "ok", str(folder))
+
+
+def _terms() -> Check:
+    from stillhouse.terms import TERMS_VARIABLE, load_terms
+
+    try:
+        terms = load_terms()
+    except StillhouseError as err:
+        return Check("terms", "warn", f"{TERMS_VARIABLE} names what cannot be used", str(err))
+    if terms.path is None:
+        return Check("terms", "ok", "nothing is declared; API teachers need it (terms init)")
+    return Check("terms", "ok", f"declared in {terms.path}")
 
 
 def _key() -> Check:
