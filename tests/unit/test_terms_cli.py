@@ -131,7 +131,7 @@ def test_every_line_of_it_that_is_commented_out_can_be_used(terms: Run, tmp_path
     terms("init", path)
     lines = path.read_text().splitlines()
     setting = ("competes", "commercial", "distribution", "student", "accounts", "teachers")
-    setting += ("datasets", "base_models", "readings", "licensee")
+    setting += ("datasets", "base_models", "readings", "licensee", "research")
     used, keeps = [], False
     for line in lines:
         bare = line.removeprefix("# ")

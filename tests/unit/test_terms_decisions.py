@@ -278,9 +278,20 @@ CASES = [
     ),
     # EXAONE and OpenRAIL.
     Case(("teacher exaone-nc",), OWN_USE, "forbid", "exaone-nc/3.1", "2024-12-16"),
+    Case(("base exaone-nc",), OWN_USE, "unknown", "exaone-nc/2.1c", "2024-12-16"),
+    Case(
+        ("base exaone-nc",), OWN_USE | {"research": False}, "forbid", "exaone-nc/2.1c", "2024-12-16"
+    ),
+    Case(
+        ("base qwen-research",),
+        OWN_USE | {"research": False},
+        "forbid",
+        "qwen-research/2",
+        "2023-11-30",
+    ),
     Case(
         ("base exaone-nc",),
-        OWN_USE,
+        OWN_USE | {"research": True},
         "allow_with_duties",
         "exaone-nc/2.1c",
         "2024-12-16",
@@ -472,7 +483,7 @@ def test_a_teacher_of_which_no_row_is_left_binds_nothing() -> None:
 def test_duties_that_contradict_forbid_distribution_and_name_both_sides(
     origins: tuple[str, ...], clash: tuple[str, str]
 ) -> None:
-    declared = {"competes": False, "commercial": False, "distribution": "weights"}
+    declared = {**OWN_USE, "research": True, "distribution": "weights"}
     record = verdict_of(*origins, **declared)
     assert record.verdict == "forbid"
     assert any(all(name in one.reason for name in clash) for one in record.conflicts)

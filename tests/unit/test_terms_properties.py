@@ -17,6 +17,7 @@ declared = st.fixed_dictionaries(
     {
         "competes": st.sampled_from([None, True, False]),
         "commercial": st.sampled_from([None, True, False]),
+        "research": st.sampled_from([None, True, False]),
         "distribution": st.sampled_from([None, "internal", "service", "weights"]),
         "student": st.sampled_from([None, "language_model", "classifier"]),
         "base_models": st.sampled_from([{}, {"x": ("llama-3",)}, {"x": ("own",)}]),
@@ -94,7 +95,8 @@ def test_saying_more_settles_what_was_unknown_and_turns_nothing_that_was_settled
     """A verdict that allows, or forbids by a clause, does so whatever is declared on top."""
     record = judged(mix, given)
     fuller = dict(given)
-    for name, value in (("competes", True), ("commercial", True), ("distribution", "weights")):
+    worst = {"competes": True, "commercial": True, "research": False, "distribution": "weights"}
+    for name, value in worst.items():
         if fuller[name] is None:
             fuller[name] = value
     fuller["student"] = fuller["student"] or "language_model"

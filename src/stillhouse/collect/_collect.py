@@ -26,14 +26,14 @@ from stillhouse.collect._survey import Survey
 from stillhouse.collect._survey_memory import SurveyMemory
 from stillhouse.collect._tally import Tally
 from stillhouse.errors import FolderBusyError
-from stillhouse.provenance import asking_terms, named_by, terms_given
+from stillhouse.provenance import asking_terms, named_by, recorded_asking, terms_given
 from stillhouse.records import Prompt, content_hash
 from stillhouse.runlog import Ledger, Listener, ignore_progress
 from stillhouse.teachers import (
     ReplayTeacher,
     Teacher,
 )
-from stillhouse.terms import TermsRecord
+from stillhouse.terms import Terms, TermsRecord
 
 if TYPE_CHECKING:
     from stillhouse.collect._ray import Spread
@@ -86,7 +86,7 @@ def collect(
         TermsError: the terms of a teacher are not known to allow it; nothing was asked.
     """
     terms = terms_given(config.terms)
-    verdict = asking_terms(_asked(teacher), terms, data=_data_of(prompts))
+    verdict = _verdict(teacher, terms, config, data=_data_of(prompts))
     specs = None
     if config.engine == "ray":
         from stillhouse.collect._ray import Spread, check_spreadable, open_cluster
@@ -240,6 +240,19 @@ def _askings(
         )
         for one in shares
     ]
+
+
+def _verdict(
+    teacher: str | Teacher | Mapping[str, str],
+    terms: Terms,
+    config: CollectConfig,
+    *,
+    data: str | None,
+) -> TermsRecord:
+    """What terms say, before anything is sent; what is compared only is recorded only."""
+    if config.for_learning:
+        return asking_terms(_asked(teacher), terms, data=data)
+    return recorded_asking(_asked(teacher), terms, data=data, is_strict=True)
 
 
 def _asked(teacher: str | Teacher | Mapping[str, str]) -> list[str]:

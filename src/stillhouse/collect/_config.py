@@ -100,6 +100,9 @@ class CollectConfig(Record):
     terms: str | None = Field(default=None, exclude=True)
     """File that declares what the student is for (docs/terms.md); null takes the one that the
     environment variable STILLHOUSE_TERMS names. What it says stands in the results."""
+    for_learning: bool = Field(default=True, exclude=True)
+    """Whether students may learn from the answers. Without, terms are recorded and hold up nothing
+    here; `train` and `fit` still refuse answers that they do not allow."""
 
     def identity(self) -> dict[str, Any]:
         """The settings that the answers depend on."""

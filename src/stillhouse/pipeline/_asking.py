@@ -22,7 +22,12 @@ def ledger_asking(access: CollectConfig, ledger: Path) -> Ask:
         max_failure_fraction: float,
         on_progress: Listener,
     ) -> Artifact:
-        changes = {"sampling": sampling, "max_failure_fraction": max_failure_fraction}
+        # An arena compares; who learns from its answers passes the gate of `train`.
+        changes = {
+            "sampling": sampling,
+            "max_failure_fraction": max_failure_fraction,
+            "for_learning": False,
+        }
         return collect(
             prompts,
             out,

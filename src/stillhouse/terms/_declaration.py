@@ -56,6 +56,8 @@ class Declaration(Record):
     """Whether the student competes with services of the owner of a teacher."""
     commercial: bool | None = None
     """Whether the student is used to earn money."""
+    research: bool | None = None
+    """Whether the student is for research or evaluation alone."""
     distribution: Distribution | None = None
     """Who gets at the student: `internal` (you alone), `service` (others ask it), `weights` (others
     get it)."""

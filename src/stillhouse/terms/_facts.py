@@ -13,6 +13,7 @@ class Facts(NamedTuple):
     role: Role
     competes: bool | None
     commercial: bool | None
+    research: bool | None
     distribution: Distribution | None
     student: StudentKind | None
     outside_family: bool | None
@@ -45,7 +46,7 @@ def outside_family(family: str | None, base_families: tuple[str | None, ...] | N
 def _parts(when: When, facts: Facts) -> Iterator[Truth]:
     if when.role:
         yield Truth(facts.role in when.role)
-    for name in ("competes", "commercial", "student"):
+    for name in ("competes", "commercial", "research", "student"):
         wanted = getattr(when, name)
         if wanted is not None:
             yield _is(name, getattr(facts, name), wanted)

@@ -20,6 +20,7 @@ _FORMS = {
     "commercial": "commercial: true or false",
     "competes": "competes: true or false",
     "distribution": "distribution: internal, service or weights",
+    "research": "research: true or false",
     "student": "student: language_model or classifier",
 }
 

@@ -19,6 +19,7 @@ purpose: ""            # what the student is for, in a sentence
 # Uncomment what is so:
 # competes: false            # true: the student competes with services of a teacher's owner
 # commercial: false          # true: the student is used to earn money
+# research: false            # true: for research or evaluation alone
 # distribution: internal     # internal: you alone; service: others ask it; weights: others get it
 # student: classifier        # or language_model; training tells by itself, collecting does not
 

@@ -85,6 +85,7 @@ def judge(
                 role=origin.role,
                 competes=declaration.competes,
                 commercial=declaration.commercial,
+                research=declaration.research,
                 distribution=declaration.distribution,
                 student=declaration.student,
                 outside_family=outside_family(source.family, base_families),

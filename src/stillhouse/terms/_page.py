@@ -55,7 +55,7 @@ def _row(source: Source, clause: Clause) -> str:
 
 def _when_text(when: When, lead: str) -> str:
     parts = [one for one in (_listed("role", when.role),) if one]
-    for name in ("competes", "commercial", "student", "outside_family"):
+    for name in ("competes", "commercial", "research", "student", "outside_family"):
         value = getattr(when, name)
         if value is not None:
             shown = str(value).lower() if isinstance(value, bool) else str(value)

@@ -82,6 +82,8 @@ class When(Record):
     """Whether the student competes with the owner."""
     commercial: bool | None = None
     """Whether it is used to earn money."""
+    research: bool | None = None
+    """Whether it is for research or evaluation alone."""
     distribution: tuple[Distribution, ...] = ()
     """Who gets at it: one of these."""
     student: StudentKind | None = None
