@@ -75,7 +75,8 @@ def judge(
     _check_readings(declaration, registry)
     base_families = _base_families(origins, declaration, registry)
     findings, used = [], {}
-    for origin in sorted(set(origins), key=lambda one: (one.label, one.sources)):
+    # By all that they say: the order of a set differs from one process to the next.
+    for origin in sorted(set(origins), key=lambda one: (one.label, one.model_dump_json())):
         if not origin.sources:
             findings.append(_not_known(origin))
         for source_id in origin.sources:
