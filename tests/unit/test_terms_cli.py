@@ -59,6 +59,7 @@ def test_show_gives_each_clause_with_its_text(terms: Run) -> None:
         (("check", "0penai:gpt"), "'0penai' looks like 'openai'"),
         (("waive", "mit"), "terms waive needs --key, --clause, --grantee, --scope, --teacher"),
         (("list", "--terms", "none.yaml"), "none.yaml cannot be read"),
+        (("init", "nowhere/terms.yaml"), "The folder nowhere does not exist"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(

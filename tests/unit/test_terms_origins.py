@@ -59,6 +59,7 @@ def sources_of(spec: str, declaration: Declaration = NOTHING) -> tuple[str, ...]
         ("https://api.example.com/v1#m", ()),
         ("decisions:http://127.0.0.1:1/v1#m", ()),
         ("nowhere:model", ()),
+        ("replay:0123456789abcdef", ()),
     ],
 )
 def test_a_spec_is_under_the_terms_that_it_tells_of(spec: str, sources: tuple[str, ...]) -> None:

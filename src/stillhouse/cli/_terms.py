@@ -101,6 +101,8 @@ def terms(
 def _init(path: Path, output: Output) -> None:
     from stillhouse.terms import SCHEMA_FILE, declaration_text, schema_text
 
+    if not path.parent.is_dir():
+        raise ConfigError(f"The folder {path.parent} does not exist. Make it, or name another.")
     for file, text in ((path, declaration_text()), (path.with_name(SCHEMA_FILE), schema_text())):
         if file.exists() and file == path:
             raise ConfigError(f"{file} exists. Edit it, or give another name.")

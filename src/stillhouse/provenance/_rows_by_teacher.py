@@ -1,6 +1,7 @@
 """How many rows of each teacher an artefact's dataset still holds."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from stillhouse.artifacts import Artifact
 from stillhouse.provenance._lineage import Lineage
@@ -66,23 +67,21 @@ def _kept_requests(graph: Lineage) -> frozenset[bytes] | None:
     return frozenset(_key(request) for (request,) in rows)
 
 
-def _columns(node: Artifact, stem: str, names: tuple[str, ...]) -> "list[tuple[str, ...]]":
+def _columns(node: Artifact, stem: str, names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     # Columns alone: rows with their texts and log-probabilities are a hundred times as large.
     import pyarrow.parquet as pq
 
-    rows: list[tuple[str, ...]] = []
     for entry in node.manifest.files:
         if not entry.name.startswith(f"{stem}-") or not entry.name.endswith(".parquet"):
             continue
         with pq.ParquetFile(node.path / entry.name) as file:
             there = [name for name in names if name in file.schema_arrow.names]
-            table = file.read(columns=there)
-        columns = [
-            table.column(name).to_pylist() if name in there else [""] * table.num_rows
-            for name in names
-        ]
-        rows += zip(*columns, strict=True)
-    return rows
+            for batch in file.iter_batches(columns=there):
+                absent = [""] * batch.num_rows
+                columns = (
+                    batch.column(name).to_pylist() if name in there else absent for name in names
+                )
+                yield from zip(*columns, strict=True)
 
 
 def _key(request: str) -> bytes:

@@ -41,6 +41,8 @@ def teacher_origin(spec: str, declaration: Declaration, registry: Registry) -> O
         return _teacher(spec, (OWN,), "a script of yours")
     if scheme in ("local", "gguf"):
         return _teacher(spec, *model_sources(rest, registry, is_embedded=not rest))
+    if scheme == "replay":
+        return _teacher(spec, (), f"The recording behind {spec} is not at hand to tell its terms.")
     if scheme in _URLS:
         why = f"{_DECLARE}: teachers: {{{spec!r}: SOURCE}} (own, if the model is yours)."
         return _teacher(spec, (), f"Nothing tells whose model answers at {spec}. {why}")
