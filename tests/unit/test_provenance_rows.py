@@ -44,11 +44,14 @@ def test_an_example_goes_back_to_its_call(tmp_path: Path) -> None:
 
 def test_what_no_record_tells_is_said_plainly(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    (terms,) = row_history(run.dataset, 0).not_at_hand
-    assert terms.startswith("terms: ")
+    assert not row_history(run.dataset, 0).not_at_hand
     run.ledger.unlink()
-    notes = row_history(run.dataset, 0).not_at_hand
-    assert [note.split(":")[0] for note in notes] == ["ledger", "terms"]
+    (note,) = row_history(run.dataset, 0).not_at_hand
+    assert note.startswith("ledger: ")
+    before = collected(tmp_path / "before")  # there was a gate
+    edit_manifest(before.path, {"results": {}, "teacher": None})
+    (note,) = row_history(before.path, 0).not_at_hand
+    assert note.startswith("terms: ")
 
 
 def test_the_terms_of_the_gate_are_told(tmp_path: Path) -> None:
@@ -125,7 +128,9 @@ def test_an_imported_row_names_its_line(tmp_path: Path) -> None:
     assert call.imported.sha256 == made.manifest.config["source_sha256"]
     assert call.sampling is None
     kinds = {note.split(":")[0] for note in history.not_at_hand}
-    assert kinds == {"ledger", "terms", "sampling", "cost"}
+    assert kinds == {"ledger", "sampling", "cost"}
+    assert call.terms is not None
+    assert call.terms["findings"][0]["origin"] == "teacher m"
 
 
 def test_a_row_that_was_imported_from_a_ledger_goes_back_to_its_call(tmp_path: Path) -> None:
@@ -186,6 +191,7 @@ def test_a_row_of_a_damaged_file_is_an_error(tmp_path: Path) -> None:
 
 def test_the_command_tells_the_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(tmp_path)
+    run.ledger.unlink()
     ran = run_here(capsys, "lineage", run.dataset, "--row", "3")
     assert ran.code == 0
     history = row_history(run.dataset, 3)

@@ -8,6 +8,7 @@ import typer
 
 from stillhouse.cli._options import JsonOption, QuietOption, TermsOption
 from stillhouse.cli._output import Output, path_text, table_text
+from stillhouse.cli._signing_keys import KeyFolderOption, signing_key
 from stillhouse.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,8 +40,13 @@ def terms(
     ] = None,
     terms: TermsOption = None,
     key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Of waive: the owner's private key.")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Of waive: the owner's key, of the key folder or a file (as sign takes it).",
+        ),
     ] = None,
+    key_folder: KeyFolderOption = None,
     clause: Annotated[
         list[str] | None,
         typer.Option(metavar="ID", help="Of waive: a clause that does not bind; may be repeated."),
@@ -95,7 +101,7 @@ def terms(
             "--teacher": teacher,
             "--until": until,
         }
-        _waive(what or "", options, out, given, output)
+        _waive(what or "", options, key_folder, out, given, output)
 
 
 def _init(path: Path, output: Output) -> None:
@@ -139,10 +145,16 @@ def _check(what: str, terms: "Terms", output: Output) -> None:
         raise TermsError(refusal(record, terms))
 
 
-def _waive(source: str, options: dict[str, Any], out: Path, terms: "Terms", output: Output) -> None:
+def _waive(
+    source: str,
+    options: dict[str, Any],
+    key_folder: Path | None,
+    out: Path,
+    terms: "Terms",
+    output: Output,
+) -> None:
     from datetime import date
 
-    from stillhouse.signing import load_private_key
     from stillhouse.terms import Permission, write_waiver
 
     missing = [name for name, value in options.items() if not value]
@@ -152,7 +164,7 @@ def _waive(source: str, options: dict[str, Any], out: Path, terms: "Terms", outp
         until = date.fromisoformat(options["--until"])
     except ValueError as err:
         raise ConfigError(f"--until {options['--until']!r} is no day; give YYYY-MM-DD.") from err
-    private = load_private_key(options["--key"])
+    private = signing_key(options["--key"], key_folder)
     permission = Permission(
         owner=private.public.name,
         source=source,
