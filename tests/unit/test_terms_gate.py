@@ -115,7 +115,8 @@ def test_a_file_of_prompts_may_be_others_data(tmp_path: Path) -> None:
     record = recorded_terms(artifact)
     assert record is not None
     assert [duty.kind for duty in record.duties] == ["attribution", "share_alike"]
-    assert record.findings[0].origin == f"dataset {prompts}"
+    assert record.findings[0].origin == "dataset squad.jsonl"
+    assert str(tmp_path) not in record.model_dump_json()
 
 
 def test_a_replay_is_under_what_was_recorded(tmp_path: Path) -> None:

@@ -211,4 +211,4 @@ def test_data_is_the_users_own_unless_it_is_declared() -> None:
     found = dataset_origin("data/squad/train.jsonl", declaration)
     assert found is not None
     assert found.sources == ("cc-by-sa-4.0",)
-    assert found.label == "dataset data/squad/train.jsonl"
+    assert found.label == "dataset train.jsonl"

@@ -211,7 +211,7 @@ def _without_collection(
         why = (
             f"Its manifest names no teacher. Declare it in terms.yaml: datasets: {{{name!r}: ...}}"
         )
-        unknown = Origin(role="dataset", name=name, why=why)
+        unknown = Origin(role="dataset", name=node.path.name, why=why)
         yield dataset_origin(name, terms.declaration) or unknown
 
 

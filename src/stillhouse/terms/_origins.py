@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from stillhouse.terms._declaration import Declaration
 from stillhouse.terms._files import license_of_folder, license_of_gguf
@@ -71,11 +71,17 @@ def provider_origin(provider: str, declaration: Declaration, registry: Registry)
 
 
 def dataset_origin(name: str, declaration: Declaration) -> Origin | None:
-    """The origin that a file or dataset stands for; None where it is the user's own."""
+    """The origin that a file or dataset stands for; None where it is the user's own.
+
+    A pattern may fit the whole path; the origin is called by its last part alone, since records
+    hold no paths of a machine.
+    """
     declared = declared_sources(name, declaration.datasets)
     if not declared:
         return None
-    return Origin(role="dataset", name=name, sources=declared, why="declared under datasets")
+    return Origin(
+        role="dataset", name=PurePath(name).name, sources=declared, why="declared under datasets"
+    )
 
 
 def base_origin(base: str, declaration: Declaration, registry: Registry) -> Origin:
