@@ -119,7 +119,8 @@ def test_the_command_shows_and_draws(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [one["kind"] for one in shown["artifacts"]] == ["completions", "dataset"]
     assert shown["artifacts"][1]["parents"] == [0]
     assert shown["artifacts"][0]["teacher"]["id"] == "fake:headline"
-    assert shown["artifacts"][0]["terms"] is None
+    assert shown["artifacts"][0]["terms"]["verdict"] == "allow"
+    assert shown["artifacts"][1]["terms"] is None  # curating asks and learns nothing
 
 
 def test_a_terminal_without_boxes_gets_plain_lines(tmp_path: Path) -> None:
