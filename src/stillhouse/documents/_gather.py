@@ -94,6 +94,11 @@ def _artifact(node: Node) -> ArtifactFacts:
         torch=view.fact("/environment/torch"),
         files=tuple(_file(view, pointer) for _, pointer in view.children("/files")),
         parents=node.parents,
+        made_from=derived(
+            ", ".join(node.parents) or "-",
+            "names of the folders of its parents",
+            *(view.fact(f"{place}/path") for _, place in view.children("/parents")),
+        ),
     )
 
 

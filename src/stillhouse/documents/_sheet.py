@@ -37,6 +37,8 @@ class ArtifactFacts(Record):
     torch: Fact
     files: tuple[FileFacts, ...]
     parents: tuple[str, ...]
+    made_from: Fact
+    """The same as text."""
     path: Fact
     """Its name as a fact."""
 
