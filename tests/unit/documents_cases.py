@@ -108,7 +108,9 @@ def write_completions(
         teacher=teacher,
         sampling=SAMPLING,
         seeds={"sampling": 0},
-        usage=Usage(prompt_tokens=20 * num_prompts, completion_tokens=9 * num_prompts, cost_usd=0.5),
+        usage=Usage(
+            prompt_tokens=20 * num_prompts, completion_tokens=9 * num_prompts, cost_usd=0.5
+        ),
         results={"terms": terms} if terms else {},
     )
 

@@ -15,6 +15,7 @@ from stillhouse.cli._bakeoff import bakeoff
 from stillhouse.cli._benchmarks import benchmarks
 from stillhouse.cli._certify import certify
 from stillhouse.cli._chat import chat
+from stillhouse.cli._documents import documents
 from stillhouse.cli._estimate import estimate
 from stillhouse.cli._export import export
 from stillhouse.cli._fit import fit
@@ -70,6 +71,7 @@ _COMMANDS = (
     lineage,
     prove,
     forget,
+    documents,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}
 RESUMABLE |= {"fit", "bakeoff", "yield", "arena", "benchmarks"}

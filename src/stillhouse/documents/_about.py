@@ -47,6 +47,8 @@ class TrainingData(_Part):
 
     owners: str | None = None
     """The sources or owners of the data."""
+    content: str | None = None
+    """Types of content: news, letters, code ..."""
     purpose: str | None = None
     """How the data furthers what the model is for."""
     public_datasets: DataSource | None = None

@@ -97,13 +97,18 @@ def _dataset(sheet: FactSheet, dataset: DatasetFacts) -> Tree:
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "conformsTo": [
+            "http://mlcommons.org/croissant/1.1",
+            "http://mlcommons.org/croissant/RAI/1.0",
+        ],
         "name": slug(dataset.name),
         "description": _description(dataset),
         "version": "1.0.0",
         "dct:identifier": artifact.manifest_sha256,
         "license": _license(sheet.said("dataset_license")),
-        "url": first_known(sheet.said("dataset_download"), uuid_of("dataset", artifact.manifest_sha256)),
+        "url": first_known(
+            sheet.said("dataset_download"), uuid_of("dataset", artifact.manifest_sha256)
+        ),
         "citeAs": sheet.said("citation"),
         "inLanguage": list(sheet.about.languages),
         "dateCreated": day(artifact.created_utc),
@@ -115,17 +120,16 @@ def _dataset(sheet: FactSheet, dataset: DatasetFacts) -> Tree:
         "prov:wasAttributedTo": [_agent(teacher) for teacher in sheet.teachers],
         "rai:dataCollection": _collection(sheet),
         "rai:dataCollectionType": [_collection_type(sheet)],
-        "rai:dataCollectionTimeFrame": [
-            earliest(teacher.first_utc for teacher in sheet.teachers),
-            latest(teacher.last_utc for teacher in sheet.teachers),
-        ],
+        "rai:dataCollectionTimeframe": _timeframe(sheet),
+        # What mlcroissant 1.1 reads in its place, with a capital F.
+        "rai:dataCollectionTimeFrame": _timeframe(sheet),
         "rai:dataPreprocessingProtocol": [curation_line(dataset), dropped_line(artifact)],
         "rai:machineAnnotationTools": [teacher_line(teacher) for teacher in sheet.teachers],
         "rai:dataBiases": [sheet.said("data.biases")],
         "rai:dataUseCases": [sheet.said("data.purpose")],
         "rai:personalSensitiveInformation": [sheet.said("data.personal_information")],
         "distribution": [*(_file(file) for file in _examples(sheet, dataset)), _file_set()],
-        "recordSet": [_splits(dataset), _rows(sheet, dataset)],
+        "recordSet": [_splits(dataset), _rows(sheet)],
     }
 
 
@@ -154,8 +158,7 @@ def _usage(sheet: FactSheet) -> list[Tree]:
     if sheet.terms is None:
         return []
     return [
-        written("{kind}: {value}", kind=duty.kind, value=duty.value)
-        for duty in sheet.terms.duties
+        written("{kind}: {value}", kind=duty.kind, value=duty.value) for duty in sheet.terms.duties
     ]
 
 
@@ -180,6 +183,13 @@ def _collection(sheet: FactSheet) -> Fact:
     facts = [teacher.id for teacher in sheet.teachers]
     text = "Prompts were sent to the teachers, and their answers recorded." if facts else None
     return derived(text, "where a teacher is recorded", *facts)
+
+
+def _timeframe(sheet: FactSheet) -> list[Tree]:
+    return [
+        earliest(teacher.first_utc for teacher in sheet.teachers),
+        latest(teacher.last_utc for teacher in sheet.teachers),
+    ]
 
 
 def _collection_type(sheet: FactSheet) -> Fact:
@@ -243,29 +253,30 @@ def _named(name: str, rows: Fact) -> Fact:
     return derived(name, "a split that has rows", rows)
 
 
-def _rows(sheet: FactSheet, dataset: DatasetFacts) -> Tree:
+def _rows(sheet: FactSheet) -> Tree:
     return {
         "@type": "cr:RecordSet",
         "@id": "examples",
         "name": "examples",
         "key": {"@id": "examples/id"},
-        "field": [
-            {
-                "@type": "cr:Field",
-                "@id": f"examples/{name}",
-                "name": name,
-                "description": words,
-                "dataType": kind,
-                "source": {"fileSet": {"@id": _FILES}, "extract": {"column": name}},
-                "references": {"field": {"@id": "splits/name"}} if name == "split" else None,
-                "prov:wasAttributedTo": [_agent(teacher) for teacher in sheet.teachers]
-                if name == "completion"
-                else None,
-            }
-            for name, kind, words in _FIELDS
-        ]
-        + [_messages()],
+        "field": [*(_field(sheet, *column) for column in _FIELDS), _messages()],
     }
+
+
+def _field(sheet: FactSheet, name: str, kind: str, words: str) -> Tree:
+    field: dict[str, Tree] = {
+        "@type": "cr:Field",
+        "@id": f"examples/{name}",
+        "name": name,
+        "description": words,
+        "dataType": kind,
+        "source": {"fileSet": {"@id": _FILES}, "extract": {"column": name}},
+    }
+    if name == "split":
+        field["references"] = {"field": {"@id": "splits/name"}}
+    if name == "completion":
+        field["prov:wasAttributedTo"] = [_agent(teacher) for teacher in sheet.teachers]
+    return field
 
 
 def _messages() -> Tree:

@@ -166,7 +166,9 @@ def _output(model: ModelFacts) -> Fact:
 
 def _metrics(sheet: FactSheet, evaluation: EvaluationFacts) -> list[Tree]:
     data = sheet.artifact(evaluation.dataset).path if evaluation.dataset else None
-    held_out = derived(f"held-out rows of {data.value}", "where it was measured", data) if data else None
+    held_out = (
+        derived(f"held-out rows of {data.value}", "where it was measured", data) if data else None
+    )
     return [
         {
             "type": derived(metric_name(metric), "the metric in words", metric.value),
@@ -288,5 +290,3 @@ def _property(name: str, value: Fact | str) -> Tree:
 
 def _sha256(fact: Fact) -> Tree:
     return {"alg": "SHA-256", "content": fact}
-
-

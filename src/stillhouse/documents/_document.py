@@ -1,11 +1,11 @@
 """A document: its tree of facts, the bytes that it is written as, and what each leaf rests on."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from stillhouse.documents._facts import Fact
+from stillhouse.documents._facts import Fact, Source
 from stillhouse.documents._trees import Tree, leaves, plain, pruned
 
 
@@ -21,6 +21,8 @@ class Document:
         tree: What it holds; only recorded values in documents of a schema, all in those for
             people, where the others say that they are not recorded.
         write: From the tree to bytes.
+        asked: The tree before what is not recorded was left out.
+        searched: What a field cites that nothing in the whole lineage could have held.
     """
 
     id: str
@@ -29,6 +31,8 @@ class Document:
     standard: str
     tree: Tree
     write: Callable[[Tree], bytes]
+    asked: Tree = None
+    searched: tuple[Source, ...] = ()
 
     def to_bytes(self) -> bytes:
         """The document as a file."""
@@ -36,7 +40,22 @@ class Document:
 
     def facts(self) -> dict[str, Fact]:
         """Every leaf by its JSON pointer in the tree."""
-        return dict(leaves(self.tree, standard=self.standard, file=self.file))
+        return dict(self._leaves(self.tree))
+
+    def left_out(self) -> dict[str, Fact]:
+        """What the standard has a field for and no record holds, by its pointer."""
+        there = self.facts()
+        return {
+            pointer: fact
+            for pointer, fact in self._leaves(self.asked)
+            if not fact.is_known and pointer not in there
+        }
+
+    def _leaves(self, tree: Tree) -> Iterator[tuple[str, Fact]]:
+        searched = {"sources": self.searched}
+        for pointer, fact in leaves(tree, standard=self.standard, file=self.file):
+            has_sources = bool(fact.sources)
+            yield pointer, fact if has_sources else fact.model_copy(update=searched)
 
 
 def json_document(
@@ -45,7 +64,13 @@ def json_document(
     """A document of a schema: what no record holds is left out, unless `keep_empty`."""
     kept = tree if keep_empty else pruned(tree)
     return Document(
-        id=id, group=group, file=file, standard=standard, tree=kept, write=_json_bytes
+        id=id,
+        group=group,
+        file=file,
+        standard=standard,
+        tree=kept,
+        write=_json_bytes,
+        asked=tree,
     )
 
 

@@ -76,11 +76,12 @@ def first_known(*facts: Fact) -> Fact:
     return known or derived(None, NOT_RECORDED, *facts)
 
 
-def listed(facts: Iterable[Fact], *, rule: str = "a list of the recorded values") -> Fact:
+def listed(facts: Iterable[Fact], *, separator: str = ", ") -> Fact:
     """The distinct recorded values in one text, in order; None where there are none."""
     known = [fact for fact in facts if fact.is_known]
     values = list(dict.fromkeys(shown(fact.value) for fact in known))
-    return derived(", ".join(values) or None, rule if values else NOT_RECORDED, *known)
+    rule = "a list of the recorded values" if values else NOT_RECORDED
+    return derived(separator.join(values) or None, rule, *known)
 
 
 def merged_sources(facts: Iterable[Fact]) -> tuple[Source, ...]:

@@ -50,10 +50,15 @@ def gather(graph: Graph) -> FactSheet:
         model=_model(model, about) if model else None,
         dataset=_dataset(dataset, graph, about) if dataset else None,
         teachers=tuple(_teachers(dataset, collections)),
-        imports=tuple(_import(node) for node in collections if node.manifest.get("/results/format")),
+        imports=tuple(
+            _import(node) for node in collections if node.manifest.get("/results/format")
+        ),
         evaluations=tuple(_evaluations(graph, model)),
         terms=terms,
         no_terms=no_terms,
+        lineage=derived(
+            graph.subject, "the subject", *(node.manifest.whole() for node in reversed(lineage))
+        ),
         about=about,
     )
 
@@ -97,6 +102,7 @@ def _artifact(node: Node) -> ArtifactFacts:
         made_from=derived(
             ", ".join(node.parents) or "-",
             "names of the folders of its parents",
+            view.fact("/parents"),
             *(view.fact(f"{place}/path") for _, place in view.children("/parents")),
         ),
     )
@@ -184,8 +190,7 @@ def _task(view: View) -> SettingsOfTask:
 
 
 def _teachers(dataset: Node | None, collections: Sequence[Node]) -> Iterator[TeacherFacts]:
-    """One entry per teacher and model that wrote rows; the manifest's teacher where none is known.
-    """
+    """One entry per teacher and model that wrote rows; else the teacher of the manifest."""
     views = [dataset.rows["examples"]] if dataset else []
     views += [] if dataset else [node.rows["completions"] for node in collections]
     known = False
@@ -201,13 +206,20 @@ def _teacher(view: View, place: str, collections: Sequence[Node]) -> TeacherFact
     asked = view.fact(f"{place}/teacher")
     same = [node for node in collections if node.manifest.get("/teacher/id") == asked.value]
     several = [node.manifest.fact("/teacher/id") for node in collections]
-    unknown = derived(None, NOT_RECORDED, *several)
-    home = same[0].manifest if same else None
+
+    def told(name: str) -> Fact:
+        """What the collection that asked this teacher, and no other, says of it."""
+        if not same:
+            return derived(None, NOT_RECORDED, asked, *several)
+        fact = same[0].manifest.fact(f"/teacher/{name}")
+        rule = "of the collection that asked it" if fact.is_known else NOT_RECORDED
+        return derived(fact.value, rule, fact, asked, *several)
+
     return TeacherFacts(
         id=asked,
         model=view.fact(f"{place}/model"),
-        provider=home.fact("/teacher/provider") if home else unknown,
-        revision=home.fact("/teacher/revision") if home else unknown,
+        provider=told("provider"),
+        revision=told("revision"),
         rows=view.fact(f"{place}/rows"),
         train_rows=view.fact(f"{place}/train_rows"),
         train_tokens=view.fact(f"{place}/train_tokens"),

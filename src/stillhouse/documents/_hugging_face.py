@@ -32,10 +32,11 @@ from stillhouse.documents._trees import Tree
 _STANDARD = "Hugging Face Hub cards, as read by huggingface_hub 2.4"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 # SPDX ids that the Hub knows under the same name in small letters; others are `other` by name.
-_HUB_LICENSES = frozenset(
-    "apache-2.0 mit bsd-2-clause bsd-3-clause isc mpl-2.0 unlicense zlib cc0-1.0 cc-by-3.0 "
-    "cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-sa-4.0 "
-    "cc-by-nc-nd-4.0 cdla-permissive-2.0 epl-2.0 eupl-1.2".split()
+_HUB_LICENSES = (
+    *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "mpl-2.0", "unlicense", "zlib"),
+    *("cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-3.0"),
+    *("cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"),
+    *("cdla-permissive-2.0", "epl-2.0", "eupl-1.2"),
 )
 _SIZES = (
     (1_000, "n<1K"),
@@ -193,12 +194,14 @@ def _dataset_matter(sheet: FactSheet, dataset: DatasetFacts) -> dict[str, Tree]:
     size = next((name for bound, name in _SIZES if isinstance(rows, int) and rows < bound), None)
     is_labels = dataset.task.kind.value == "classification"
     task = "text-classification" if is_labels else "text-generation"
-    by_machine = [derived("machine-generated", "a teacher wrote the rows", *_ids(sheet))]
+    by_machine: Tree = None
+    if sheet.teachers:
+        by_machine = [derived("machine-generated", "a teacher wrote the rows", *_ids(sheet))]
     return {
         "pretty_name": dataset.name,
         "language": list(sheet.about.languages),
         **_license(sheet.said("dataset_license")),
-        "annotations_creators": by_machine if sheet.teachers else None,
+        "annotations_creators": by_machine,
         "size_categories": [derived(size, "by the number of rows", dataset.rows)],
         "task_categories": [derived(task, "by the kind of task", dataset.task.kind)],
         "tags": ["distillation", "stillhouse", "synthetic"],
@@ -213,7 +216,7 @@ def _ids(sheet: FactSheet) -> list[Fact]:
 def _license(declared: Fact) -> dict[str, Tree]:
     """The Hub's word for a licence; `other` with its name where the Hub has none."""
     if not isinstance(declared.value, str):
-        return {"license": None}
+        return {"license": declared}
     known = declared.value.lower()
     if known in _HUB_LICENSES:
         return {"license": derived(known, "the licence in the Hub's spelling", declared)}
@@ -293,7 +296,7 @@ def _training_section(sheet: FactSheet, model: ModelFacts) -> Tree:
 
 
 def _evaluation_section(sheet: FactSheet) -> Tree:
-    rows = [
+    rows: list[list[Fact | str]] = [
         [
             _dataset_name(sheet, evaluation),
             metric_name(metric),
@@ -306,7 +309,8 @@ def _evaluation_section(sheet: FactSheet) -> Tree:
     verdicts = [one.verdict for one in sheet.evaluations if one.verdict.is_known]
     return section(
         "Evaluation",
-        *(verdicts or ["No evaluation is recorded."]),
+        *verdicts,
+        *([] if verdicts else ["No evaluation is recorded."]),
         columns=["Held-out rows of", "Metric", "Value", "Measured"],
         rows=rows,
     )
@@ -332,7 +336,7 @@ def _sources_section(sheet: FactSheet) -> Tree:
 
 def provenance_section(sheet: FactSheet) -> Tree:
     """The graph, one artefact a row."""
-    rows = [
+    rows: list[list[Fact | str]] = [
         [
             artifact.path,
             artifact.kind,

@@ -1,14 +1,14 @@
 """Documents for people: sections of fields, tables and texts, written as Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from stillhouse.documents._document import Document
-from stillhouse.documents._facts import DECLARED, Fact, Source, shown
+from stillhouse.documents._facts import Fact, Source, shown
 from stillhouse.documents._trees import Tree, leaves, plain, pruned
-from stillhouse.documents._visible import markdown
+from stillhouse.documents._visible import markdown, paragraph
 
 NOTE = "A record, not legal advice."
 _NOT_RECORDED = "Not recorded"
@@ -34,10 +34,18 @@ def page(
         front_matter: YAML before the text; only what is recorded is kept.
     """
     tree: dict[str, Tree] = {"title": title, "sections": dict(sections), "note": NOTE}
+    asked: dict[str, Tree] = {}
     if front_matter is not None:
+        asked["front_matter"] = dict(front_matter)
         tree["front_matter"] = pruned(dict(front_matter))
     return Document(
-        id=id, group=group, file=file, standard=standard, tree=tree, write=page_bytes
+        id=id,
+        group=group,
+        file=file,
+        standard=standard,
+        tree=tree,
+        write=page_bytes,
+        asked=asked,
     )
 
 
@@ -81,7 +89,7 @@ def page_bytes(tree: Tree) -> bytes:
 def _section_lines(part: Any) -> list[str]:
     lines = [f"{'#' * part['level']} {markdown(part['heading'])}", ""]
     for text in part.get("texts", ()):
-        lines += [_cell(text), ""]
+        lines += [_cell(text, write=paragraph), ""]
     fields = part.get("fields", {})
     lines += [f"- **{markdown(label)}**: {_cell(value)}" for label, value in fields.items()]
     lines += [""] if fields else []
@@ -97,13 +105,13 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(value: Any, *, is_marked: bool = True) -> str:
+def _cell(value: Any, *, is_marked: bool = True, write: Callable[[str], str] = markdown) -> str:
     if not isinstance(value, Fact):
-        return markdown(shown(value))
+        return write(shown(value))
     if not value.is_known:
         return _NOT_RECORDED
-    is_declared = value.rule == DECLARED and is_marked
-    return f"{markdown(shown(value.value))}{_MARK if is_declared else ''}"
+    is_declared = all(source.kind == "about" for source in value.sources)
+    return f"{write(shown(value.value))}{_MARK if is_declared and is_marked else ''}"
 
 
 def _declaration_lines(tree: Tree) -> list[str]:

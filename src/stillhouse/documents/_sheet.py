@@ -224,6 +224,8 @@ class FactSheet(Record):
     terms: TermsFacts | None
     no_terms: Fact
     """Where a record of terms was looked for."""
+    lineage: Fact
+    """The subject, citing every manifest of its lineage: what was looked through."""
     about: AboutFacts
 
     def artifact(self, name: str) -> ArtifactFacts:

@@ -251,8 +251,8 @@ class _Elements:
             "Relationship",
             f"{what} {kind}",
             relationshipType=kind,
-            **{"from": self._id(what), "to": list(targets)},
-        )
+            to=list(targets),
+        ) | {"from": self._id(what)}
 
 
 def _profile(name: str, needed: Sequence[Fact]) -> Fact:

@@ -28,8 +28,7 @@ class View:
     data: Any
 
     def fact(self, pointer: str) -> Fact:
-        """The value at `pointer`; a fact without a value where there is none, or it is no scalar.
-        """
+        """The value at `pointer`; a fact without one where there is none, or it is no scalar."""
         value = self.get(pointer)
         is_scalar = isinstance(value, str | int | float) and value != ""
         return Fact(

@@ -11,13 +11,18 @@ _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def one_line(text: str) -> str:
-    """`text` on one line: white space is single spaces, and what cannot be seen is `\\uXXXX`.
+    """`text` on one line: white space is single spaces, and what cannot be seen is its number.
 
     Letters outside ASCII in a word that also has Latin ones, or that only look like ASCII, are
-    written as `\\uXXXX` too, so that no name passes for another.
+    their numbers too (a backslash, u and four digits), so that no name passes for another.
     """
     words = "".join(_seen(character) for character in text).split()
     return " ".join(_with_shown_scripts(word) for word in words)
+
+
+def paragraph(text: str) -> str:
+    """`markdown` for the start of a line, where numbers and signs would begin a list."""
+    return _LIST_START.sub(_escaped_start, markdown(text))
 
 
 def markdown(text: str) -> str:
@@ -26,10 +31,7 @@ def markdown(text: str) -> str:
     if _HASH.fullmatch(line):
         return f"`{line}`"
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    escaped = _MARKUP.sub(r"\\\1", line)
-    # A scheme would be made a link by some readers.
-    escaped = escaped.replace("javascript:", "javascript&#58;")
-    return _LIST_START.sub(lambda found: _escaped_start(found), escaped)
+    return _MARKUP.sub(r"\\\1", line)
 
 
 def _escaped_start(found: re.Match[str]) -> str:
