@@ -95,7 +95,7 @@ def test_hostile_names_break_no_document(tmp_path: Path) -> None:
         assert "\u202e" not in body
         columns = [line.count("|") - line.count("\\|") for line in body.splitlines()]
         starts = [line for line in body.splitlines() if line.startswith("| evil")]
-        assert len(set(columns[body.splitlines().index(line)] for line in starts)) == 1
+        assert len({columns[body.splitlines().index(line)] for line in starts}) == 1
     bom = json.loads((tmp_path / "out" / "bom.cdx.json").read_bytes())
     assert bom["metadata"]["component"]["pedigree"]["ancestors"][1]["name"] == teacher.id
     assert (tmp_path / "out" / "NOTICE").read_text().count("\n") < 20

@@ -8,7 +8,10 @@ import pytest
 from documents_cases import ABOUT, MODEL, SECOND_MODEL, TEACHER, Case, make_case, terms_record
 
 from stillhouse.artifacts import Artifact, Counts, begin_artifact, open_artifact
-from stillhouse.documents import Document, gather, make_documents, read_graph
+from stillhouse.documents import About, Document, gather, make_documents, read_graph
+from stillhouse.settings import check_settings, parse_yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 # Sections of the template, as published summaries have them.
 SECTIONS = [
@@ -118,3 +121,40 @@ def write_export(folder: Path, student: Artifact) -> Artifact:
     writer = begin_artifact(folder, kind="export", stage="export", config={}, parents=[student])
     writer.new_file("gguf/model.gguf").write_bytes(b"GGUF")
     return writer.finish(counts=Counts(num_in=1, kept=1))
+
+
+def test_results_of_benchmarks_stand_in_the_card(tmp_path: Path) -> None:
+    case = make_case(tmp_path, with_evaluation=False)
+    estimate = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 40, "num_clusters": 40}
+    document = {
+        "verdict": "As good.",
+        "models": [{"name": "student", "role": "student"}],
+        "tasks": [{"task": "arc_easy", "metric": "acc", "student": estimate}],
+    }
+    writer = begin_artifact(
+        tmp_path / "benchmarks",
+        kind="evaluation",
+        stage="benchmarks",
+        config={},
+        parents=[open_artifact(case.student)],
+    )
+    writer.new_file("results.json").write_bytes(json.dumps(document).encode())
+    writer.finish(counts=Counts(num_in=40, kept=40), results={"verdict": "As good."})
+    card = make_documents(gather(read_graph(case.student)), only=["hf"])[0].to_bytes().decode()
+    assert "| arc\\_easy, acc | 0.5 (95 % interval 0.4 to 0.6, n = 40) |" in card
+    assert "\nAs good.\n" in card
+
+
+def test_a_name_that_breaks_its_duty_is_said_to(documents: dict[str, Document]) -> None:
+    card = documents["model_card"].to_bytes().decode()
+    assert "- **The model's name begins as duty 1 on names asks**: no\n" in card
+
+
+def test_the_page_on_documents_is_true(documents: dict[str, Document]) -> None:
+    page = (REPOSITORY / "docs" / "documents.md").read_text(encoding="utf-8")
+    (declared,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    check_settings(About, parse_yaml(declared, where="docs/documents.md"), where="documents.md")
+    for document in documents.values():
+        assert f"`{document.id}`" in page
+        assert f"`{document.group}` |\n" in page
+        assert f"`{document.file}`" in page or document.file.endswith("content.json")

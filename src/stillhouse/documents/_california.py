@@ -43,8 +43,8 @@ def _sections(sheet: FactSheet, model: ModelFacts) -> dict[str, Tree]:
     return {
         "model": section(
             "Model",
-            "Documentation of the data used to train a generative artificial intelligence "
-            "system, as section 3111 of the California Civil Code asks for it.",
+            "The points of section 3111 of the California Civil Code, which binds developers of "
+            "generative artificial intelligence systems.",
             fields={
                 "Kind": model.what,
                 "Version": model.version,

@@ -13,7 +13,6 @@ from stillhouse.documents._identity import uuid_of, whole_second
 from stillhouse.documents._phrases import (
     as_text,
     dropped_line,
-    metric_name,
     teacher_line,
 )
 from stillhouse.documents._sheet import (
@@ -171,7 +170,7 @@ def _metrics(sheet: FactSheet, evaluation: EvaluationFacts) -> list[Tree]:
     )
     return [
         {
-            "type": derived(metric_name(metric), "the metric in words", metric.value),
+            "type": metric.label,
             "value": as_text(metric.value),
             "slice": held_out,
             "confidenceInterval": {

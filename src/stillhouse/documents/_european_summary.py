@@ -66,7 +66,8 @@ def _sections(sheet: FactSheet, model: ModelFacts) -> dict[str, Tree]:
     return {
         "summary": section(
             "Summary",
-            "Required by Article 53(1)(d) of Regulation (EU) 2024/1689 (AI Act).",
+            "The form of Article 53(1)(d) of Regulation (EU) 2024/1689 (AI Act), which binds "
+            "providers of general-purpose AI models.",
             fields={
                 "Version of the Summary": model.version,
                 "Last update": first_known(sheet.said("released"), day(subject.created_utc)),

@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from stillhouse.documents._about import About, DataSource
-from stillhouse.documents._facts import NOT_RECORDED, Fact, derived, first_known
+from stillhouse.documents._facts import NOT_RECORDED, Fact, derived, first_known, written
+from stillhouse.documents._gather_evaluations import evaluation_facts
 from stillhouse.documents._gather_terms import terms_facts
 from stillhouse.documents._graph import MODEL_KINDS, Graph, Node
 from stillhouse.documents._sheet import (
@@ -14,11 +15,9 @@ from stillhouse.documents._sheet import (
     ArtifactFacts,
     DatasetFacts,
     DataSourceFacts,
-    EvaluationFacts,
     FactSheet,
     FileFacts,
     ImportFacts,
-    MetricFacts,
     ModelFacts,
     SettingsOfTask,
     TeacherFacts,
@@ -26,8 +25,8 @@ from stillhouse.documents._sheet import (
 from stillhouse.documents._views import View, escaped
 
 _VERSION_DIGITS = 12
-_IN_RESULTS = ("models", "systems")
 _PLAIN_SETTINGS = (str, int, float, bool)
+_CLASSIFIERS = ("ngram", "embedding", "encoder")
 # Paths of the machine that trained: they say nothing about the model, and something about a person.
 _PRIVATE_SETTINGS = ("base", "teacher", "command")
 
@@ -47,13 +46,13 @@ def gather(graph: Graph) -> FactSheet:
     return FactSheet(
         subject=graph.subject,
         artifacts=tuple(map(_artifact, graph.nodes)),
-        model=_model(model, about) if model else None,
+        model=_model(model, about, graph) if model else None,
         dataset=_dataset(dataset, graph, about) if dataset else None,
         teachers=tuple(_teachers(dataset, collections)),
         imports=tuple(
             _import(node) for node in collections if node.manifest.get("/results/format")
         ),
-        evaluations=tuple(_evaluations(graph, model)),
+        evaluations=tuple(evaluation_facts(graph, model)),
         terms=terms,
         no_terms=no_terms,
         lineage=derived(
@@ -117,8 +116,9 @@ def _file(view: View, pointer: str) -> FileFacts:
     )
 
 
-def _model(node: Node, about: AboutFacts) -> ModelFacts:
+def _model(node: Node, about: AboutFacts, graph: Graph) -> ModelFacts:
     view = node.manifest
+    subject = graph.node(graph.subject).manifest
     folder = view.whole().model_copy(
         update={"value": node.name.split("/")[-1], "rule": "name of its folder"}
     )
@@ -127,8 +127,11 @@ def _model(node: Node, about: AboutFacts) -> ModelFacts:
         str(digest.value)[:_VERSION_DIGITS], "first digits of the manifest's SHA-256", digest
     )
     what = view.fact("/results/student")
+    tokens = view.fact("/usage/completion_tokens")
     if node.kind == "student":
         what = derived("language model", "kind of the artefact", view.fact("/kind"))
+    else:  # nothing counts the tokens of a classifier
+        tokens = derived(None, NOT_RECORDED, tokens)
     return ModelFacts(
         artifact=node.name,
         name=first_known(about.texts["name"], folder),
@@ -141,10 +144,26 @@ def _model(node: Node, about: AboutFacts) -> ModelFacts:
         parameters=view.fact("/results/parameters"),
         layers=view.fact("/results/layers"),
         final_loss_nats=view.fact("/results/final_loss_nats"),
-        trained_tokens=view.fact("/usage/completion_tokens"),
-        settings=dict(_settings(view, "/config", "")),
+        trained_tokens=tokens,
+        settings=_training_settings(view),
         seeds=view.facts("/seeds"),
+        validation=written(
+            "{agreement} (95 % interval {low} to {high}, n = {n})",
+            agreement=view.fact("/results/validation/agreement"),
+            low=view.fact("/results/validation/low"),
+            high=view.fact("/results/validation/high"),
+            n=view.fact("/results/validation/rows"),
+        ),
+        certificate=subject.fact("/results/statement"),
     )
+
+
+def _training_settings(view: View) -> dict[str, Fact]:
+    """The settings of a training, without those of the kinds that the student is not of."""
+    kind = view.get("/results/student")
+    others = tuple(f"{name}." for name in _CLASSIFIERS if kind in _CLASSIFIERS and name != kind)
+    found = _settings(view, "/config", "")
+    return {name: fact for name, fact in found if not name.startswith(others)}
 
 
 def _settings(view: View, pointer: str, prefix: str) -> Iterator[tuple[str, Fact]]:
@@ -253,57 +272,6 @@ def _import(node: Node) -> ImportFacts:
         rows=view.fact("/results/rows"),
         scrubbed=view.facts("/results/scrubbed"),
     )
-
-
-def _evaluations(graph: Graph, model: Node | None) -> Iterator[EvaluationFacts]:
-    for node in graph.nodes:
-        if model is None or node.kind != "evaluation" or model.name not in node.parents:
-            continue
-        results = node.results
-        datasets = [name for name in node.parents if graph.node(name).kind == "dataset"]
-        yield EvaluationFacts(
-            artifact=node.name,
-            title=results.fact("/title") if results else node.manifest.fact("/config/title"),
-            verdict=node.manifest.fact("/results/verdict"),
-            created_utc=node.manifest.fact("/created_utc"),
-            dataset=datasets[0] if datasets else None,
-            metrics=tuple(_metrics(results, _place(graph, node, model), "")) if results else (),
-        )
-
-
-def _place(graph: Graph, evaluation: Node, model: Node) -> str | None:
-    """Where the results speak of `model`: by its folder's name, else by its turn among students."""
-    results = evaluation.results
-    if results is None:
-        return None
-    students = [
-        (str(results.get(f"{place}/name")), place)
-        for part in _IN_RESULTS
-        for _, place in results.children(f"/{part}")
-        if results.get(f"{place}/role") == "student"
-    ]
-    folder = model.name.split("/")[-1]
-    same = [place for name, place in students if name == folder]
-    turn = [name for name in evaluation.parents if graph.node(name).kind in MODEL_KINDS]
-    if not same and len(turn) == len(students):
-        same = [students[turn.index(model.name)][1]]
-    return same[0] if len(same) == 1 else None
-
-
-def _metrics(results: View, place: str | None, prefix: str) -> Iterator[MetricFacts]:
-    """Every value that comes with an interval, directly under `place`."""
-    if place is None:
-        return
-    for name, inner in results.children(place):
-        value: Any = results.get(inner)
-        if isinstance(value, dict) and {"value", "low", "high", "n"} <= value.keys():
-            yield MetricFacts(
-                name=f"{prefix}{name}",
-                value=results.fact(f"{inner}/value"),
-                low=results.fact(f"{inner}/low"),
-                high=results.fact(f"{inner}/high"),
-                n=results.fact(f"{inner}/n"),
-            )
 
 
 def _about(view: View) -> AboutFacts:

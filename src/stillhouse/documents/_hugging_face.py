@@ -15,7 +15,6 @@ from stillhouse.documents._phrases import (
     curation_line,
     dropped_line,
     interval,
-    metric_name,
     named_values,
     period,
     with_interval,
@@ -30,6 +29,7 @@ from stillhouse.documents._terms_section import duties_section, terms_section
 from stillhouse.documents._trees import Tree
 
 _STANDARD = "Hugging Face Hub cards, as read by huggingface_hub 2.4"
+_TIMES = "Times of imported answers are those of the import; of its file, where it tells none."
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 # SPDX ids that the Hub knows under the same name in small letters; others are `other` by name.
 _HUB_LICENSES = (
@@ -71,7 +71,7 @@ def model_card(sheet: FactSheet, model: ModelFacts) -> Document:
                 },
             ),
             "training": _training_section(sheet, model),
-            "evaluation": _evaluation_section(sheet),
+            "evaluation": _evaluation_section(sheet, model),
             "terms": terms_section(sheet),
             "duties": duties_section(sheet),
             "provenance": provenance_section(sheet),
@@ -164,7 +164,7 @@ def _model_index(sheet: FactSheet, model: ModelFacts, task: str) -> Tree:
             },
             "metrics": [
                 {
-                    "type": derived(metric.name, "name of the metric", metric.value),
+                    "type": metric.name,
                     "name": written("95 % interval {text}", text=interval(metric)),
                     "value": metric.value,
                 }
@@ -263,9 +263,12 @@ def _teacher_section(sheet: FactSheet) -> Tree:
     ]
     intro = "Other models wrote the answers that the rows hold: teachers, which are no base models."
     columns = ["Asked", "Answered", "Provider", "Revision", "Training rows", "Tokens"]
+    providers = [teacher.provider for teacher in sheet.teachers]
+    is_imported = "import" in [fact.value for fact in providers]
     return section(
         "Teachers (distillation)",
         intro if rows else "No teacher is recorded.",
+        *([derived(_TIMES, "where answers were imported", *providers)] if is_imported else []),
         columns=[*columns, "First answer", "Last answer"],
         rows=rows,
     )
@@ -295,11 +298,11 @@ def _training_section(sheet: FactSheet, model: ModelFacts) -> Tree:
     )
 
 
-def _evaluation_section(sheet: FactSheet) -> Tree:
+def _evaluation_section(sheet: FactSheet, model: ModelFacts) -> Tree:
     rows: list[list[Fact | str]] = [
         [
             _dataset_name(sheet, evaluation),
-            metric_name(metric),
+            metric.label,
             with_interval(metric),
             evaluation.created_utc,
         ]
@@ -311,6 +314,10 @@ def _evaluation_section(sheet: FactSheet) -> Tree:
         "Evaluation",
         *verdicts,
         *([] if verdicts else ["No evaluation is recorded."]),
+        fields={
+            "Agreement on rows that the training set aside": model.validation,
+            "Certificate": model.certificate,
+        },
         columns=["Held-out rows of", "Metric", "Value", "Measured"],
         rows=rows,
     )
@@ -350,7 +357,7 @@ def provenance_section(sheet: FactSheet) -> Tree:
     return section(
         "Provenance",
         "Every byte of these artefacts was checked against their hashes when this page was "
-        "written. Check again with `stillhouse verify`.",
+        "written. To check again: stillhouse verify.",
         columns=["Artefact", "Kind", "Made", "stillhouse", "Made from", "SHA-256 of the manifest"],
         rows=rows,
     )

@@ -18,22 +18,6 @@ from stillhouse.documents._sheet import (
     TeacherFacts,
 )
 
-_METRICS = {
-    "forward_kl_nats": "KL(teacher || student), nats per token",
-    "top1_agreement": "tokens at which both rank the same token first",
-    "teacher_text_perplexity": "perplexity on the teacher's text",
-    "looping_fraction": "share of texts that loop",
-    "agreement": "agreement with the teacher",
-    "gold": "agreement with the right answers",
-    "kappa": "agreement with the teacher beyond chance",
-    "valid": "share of answers that the task allows",
-}
-
-
-def metric_name(metric: MetricFacts) -> str:
-    """A metric in words."""
-    return _METRICS.get(metric.name, metric.name)
-
 
 def interval(metric: MetricFacts) -> Fact:
     """The 95 % interval of a metric, with what it rests on."""

@@ -62,6 +62,10 @@ class ModelFacts(Record):
     settings: dict[str, Fact]
     """What the training was set to, by dotted name."""
     seeds: dict[str, Fact]
+    validation: Fact
+    """Agreement with the teacher on rows that the training set aside, with its interval."""
+    certificate: Fact
+    """What was certified of the cascade that the documents are about, in one sentence."""
 
 
 class SettingsOfTask(Record):
@@ -124,7 +128,10 @@ class DatasetFacts(Record):
 class MetricFacts(Record):
     """One measured value with its interval."""
 
-    name: str
+    name: Fact
+    """For programs."""
+    label: Fact
+    """For people."""
     value: Fact
     low: Fact
     high: Fact

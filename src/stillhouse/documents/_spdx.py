@@ -15,7 +15,6 @@ from stillhouse.documents._phrases import (
     as_text,
     curation_line,
     dropped_line,
-    metric_name,
     named_values,
     period,
     teacher_line,
@@ -158,7 +157,7 @@ class _Elements:
             ai_informationAboutApplication=sheet.said("out_of_scope"),
             ai_limitation=sheet.said("limitations"),
             ai_metric=[
-                _entry(metric_name(metric), with_interval(metric))
+                _entry(metric.label, with_interval(metric))
                 for evaluation in sheet.evaluations
                 for metric in evaluation.metrics
             ],
@@ -282,7 +281,7 @@ def _start_of_day(date: Fact) -> Fact:
     return derived(f"{date.value}T00:00:00Z", "the start of the declared day", date)
 
 
-def _entry(key: str, value: Fact) -> Tree:
+def _entry(key: Fact | str, value: Fact) -> Tree:
     if not value.is_known:
         return None
     return {"type": "DictionaryEntry", "key": key, "value": as_text(value)}

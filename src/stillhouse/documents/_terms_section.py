@@ -1,6 +1,6 @@
 """Terms and duties as sections of a page."""
 
-from stillhouse.documents._facts import Fact, listed
+from stillhouse.documents._facts import Fact, derived, listed
 from stillhouse.documents._pages import section
 from stillhouse.documents._sheet import FactSheet
 from stillhouse.documents._trees import Tree
@@ -68,7 +68,24 @@ def duties_section(sheet: FactSheet) -> Tree:
         for duty in terms.duties
     ]
     text = "These duties go with every copy." if rows else "The record names no duties."
-    return section("Duties", text, columns=["Duty", "What", "Clause", "Terms"], rows=rows)
+    columns = ["Duty", "What", "Clause", "Terms"]
+    return section("Duties", text, fields=_names(sheet), columns=columns, rows=rows)
+
+
+def _names(sheet: FactSheet) -> dict[str, Fact]:
+    """Whether the model's name begins as duties ask."""
+    model, terms = sheet.model, sheet.terms
+    if model is None or terms is None:
+        return {}
+    asked = [duty for duty in terms.duties if duty.kind.value == "name_prefix"]
+    return {
+        f"The model's name begins as duty {number} on names asks": derived(
+            str(model.name.value).startswith(str(duty.value.value)),
+            "the name compared with the duty",
+            *(model.name, duty.value, duty.kind),
+        )
+        for number, duty in enumerate(asked, start=1)
+    }
 
 
 def duty_words(kind: Fact) -> Fact:
