@@ -9,6 +9,7 @@ import yaml
 from artifact_chains import edit_manifest, listing, manifest_sha256
 from documents_cases import (
     ABOUT,
+    MODEL,
     TEACHER,
     Case,
     make_case,
@@ -149,7 +150,8 @@ def test_mixed_licences_all_stand_there(tmp_path: Path) -> None:
     )
     case = make_case(tmp_path, terms=terms)
     card = make_documents(gather(read_graph(case.student)), only=["hf"])[0].to_bytes().decode()
-    assert "| dataset wiki | cc-by-sa-4.0 |" in card
+    assert "| dataset wiki | cc-by-sa-4.0 | 9 |" in card
+    assert "- **Conflict 1**: Cannot be told.\n" in card
     assert "| Share under the same licence | CC-BY-SA-4.0 | 3 | x |" in card
 
 
@@ -317,3 +319,33 @@ def test_declared_fields_are_marked_with_their_file(shared: Case, tmp_path: Path
     assert "- **Licence**: Apache-2.0 (declared)\n" in card
     assert "- **Layers**: 12\n" in card
     assert "Fields marked (declared) are what the user states in about.yaml, SHA-256 `" in card
+
+
+def test_an_origin_of_unknown_terms_stands_in_the_card(tmp_path: Path) -> None:
+    unknown = {
+        **terms_record()["findings"][0],
+        "source": "",
+        "origin": "teacher somebody",
+        "verdict": "unknown",
+        "clauses": [],
+        "duties": [],
+        "reason": "Nobody knows whose terms hold.",
+    }
+    terms = terms_record(findings=[unknown], verdict="unknown", duties=[])
+    case = make_case(tmp_path, terms=terms, with_evaluation=False)
+    card = make_documents(gather(read_graph(case.student)), only=["hf"])[0].to_bytes().decode()
+    row = "| teacher somebody | Not recorded | 9 | unknown | Nobody knows whose terms hold. |"
+    assert row in card
+    assert "The record names no duties." in card
+
+
+def test_tokens_that_nobody_counted_are_not_told_as_none(tmp_path: Path) -> None:
+    case = make_case(tmp_path, with_evaluation=False)
+    figures = read_graph(case.student)
+    for node in figures.nodes:
+        for view in node.rows.values():
+            for model in view.data["models"]:
+                model["train_tokens"] = 0
+    page = make_documents(gather(figures), only=["eu"])[0].to_bytes().decode()
+    assert "tokens as the teachers count" not in page
+    assert f"{MODEL} (asked as {TEACHER}): 6 training rows;" in page

@@ -153,12 +153,13 @@ def _rows(sheet: FactSheet) -> Fact:
     dataset = sheet.dataset
     if dataset is None or "train" not in dataset.splits:
         return derived(None, "not recorded", *_ids(sheet))
-    return written(
-        "{rows} rows of {bytes} bytes; {tokens} tokens as the teachers count them",
-        rows=dataset.splits["train"],
-        bytes=dataset.train_bytes,
-        tokens=_tokens(sheet),
+    rows = written(
+        "{rows} rows of {bytes} bytes", rows=dataset.splits["train"], bytes=dataset.train_bytes
     )
+    tokens = written(
+        "{rows}; {tokens} tokens as the teachers count them", rows=rows, tokens=_tokens(sheet)
+    )
+    return first_known(tokens, rows)
 
 
 def _tokens(sheet: FactSheet) -> Fact:

@@ -241,10 +241,15 @@ def _teacher(view: View, place: str, collections: Sequence[Node]) -> TeacherFact
         revision=told("revision"),
         rows=view.fact(f"{place}/rows"),
         train_rows=view.fact(f"{place}/train_rows"),
-        train_tokens=view.fact(f"{place}/train_tokens"),
+        train_tokens=_counted(view.fact(f"{place}/train_tokens")),
         first_utc=view.fact(f"{place}/first_utc"),
         last_utc=view.fact(f"{place}/last_utc"),
     )
+
+
+def _counted(tokens: Fact) -> Fact:
+    """The tokens, unless there are none: imports often do not tell."""
+    return tokens if tokens.value else derived(None, NOT_RECORDED, tokens)
 
 
 def _unseen_teacher(dataset: Node) -> TeacherFacts:

@@ -59,6 +59,7 @@ def _facts(node: Node) -> TermsFacts:
         judged_on=view.fact(f"{_TERMS}/judged_on"),
         findings=tuple(_finding(view, p) for _, p in view.children(f"{_TERMS}/findings")),
         duties=tuple(_duty(view, p) for _, p in view.children(f"{_TERMS}/duties")),
+        conflicts=tuple(view.fact(f"{p}/reason") for _, p in view.children(f"{_TERMS}/conflicts")),
         waivers=tuple(view.facts(p) for _, p in view.children(f"{_TERMS}/waivers")),
         note=view.fact(f"{_TERMS}/note"),
     )
@@ -68,6 +69,7 @@ def _finding(view: View, place: str) -> FindingFacts:
     return FindingFacts(
         source=view.fact(f"{place}/source"),
         origin=view.fact(f"{place}/origin"),
+        rows=view.fact(f"{place}/rows"),
         verdict=view.fact(f"{place}/verdict"),
         reason=view.fact(f"{place}/reason"),
         clauses=tuple(_clause(view, inner) for _, inner in view.children(f"{place}/clauses")),
@@ -82,6 +84,7 @@ def _clause(view: View, place: str) -> ClauseFacts:
         text_sha256=view.fact(f"{place}/text_sha256"),
         disputed=view.fact(f"{place}/disputed"),
         summary=view.fact(f"{place}/summary"),
+        evidence=view.fact(f"{place}/evidence"),
     )
 
 

@@ -25,7 +25,7 @@ from stillhouse.documents._sheet import (
     FactSheet,
     ModelFacts,
 )
-from stillhouse.documents._terms_section import duties_section, terms_section
+from stillhouse.documents._terms_section import terms_sections
 from stillhouse.documents._trees import Tree
 
 _STANDARD = "Hugging Face Hub cards, as read by huggingface_hub 2.4"
@@ -72,8 +72,7 @@ def model_card(sheet: FactSheet, model: ModelFacts) -> Document:
             ),
             "training": _training_section(sheet, model),
             "evaluation": _evaluation_section(sheet, model),
-            "terms": terms_section(sheet),
-            "duties": duties_section(sheet),
+            **terms_sections(sheet),
             "provenance": provenance_section(sheet),
             "provider": _provider_section(sheet),
         },
@@ -123,8 +122,7 @@ def dataset_card(sheet: FactSheet, dataset: DatasetFacts) -> Document:
                     "Known biases": sheet.said("data.biases"),
                 },
             ),
-            "terms": terms_section(sheet),
-            "duties": duties_section(sheet),
+            **terms_sections(sheet),
             "provenance": provenance_section(sheet),
             "provider": _provider_section(sheet),
         },
@@ -263,12 +261,12 @@ def _teacher_section(sheet: FactSheet) -> Tree:
     ]
     intro = "Other models wrote the answers that the rows hold: teachers, which are no base models."
     columns = ["Asked", "Answered", "Provider", "Revision", "Training rows", "Tokens"]
-    providers = [teacher.provider for teacher in sheet.teachers]
-    is_imported = "import" in [fact.value for fact in providers]
+    imports = [one.format for one in sheet.imports]
+    imports += [one.provider for one in sheet.teachers if one.provider.value == "import"]
     return section(
         "Teachers (distillation)",
         intro if rows else "No teacher is recorded.",
-        *([derived(_TIMES, "where answers were imported", *providers)] if is_imported else []),
+        *([derived(_TIMES, "where answers were imported", *imports)] if imports else []),
         columns=[*columns, "First answer", "Last answer"],
         rows=rows,
     )

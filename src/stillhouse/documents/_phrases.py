@@ -77,13 +77,13 @@ def period(teachers: Sequence[TeacherFacts]) -> Fact:
 def teacher_line(teacher: TeacherFacts) -> Fact:
     """Which model answered for a teacher, and how much of the training rows it wrote."""
     line = written(
-        "{model} (asked as {id}): {rows} training rows, {tokens} tokens",
+        "{model} (asked as {id}): {rows} training rows",
         model=teacher.model,
         id=teacher.id,
         rows=teacher.train_rows,
-        tokens=teacher.train_tokens,
     )
-    return line if line.is_known else first_known(teacher.model, teacher.id)
+    counted = written("{line}, {tokens} tokens", line=line, tokens=teacher.train_tokens)
+    return first_known(counted, line, teacher.model, teacher.id)
 
 
 def dropped_line(artifact: ArtifactFacts) -> Fact:

@@ -98,7 +98,7 @@ class TeacherFacts(Record):
     rows: Fact
     train_rows: Fact
     train_tokens: Fact
-    """Prompt and completion, as the teacher counts them; 0 where it does not."""
+    """Prompt and completion, as the teacher counts them."""
     first_utc: Fact
     last_utc: Fact
 
@@ -159,6 +159,8 @@ class ClauseFacts(Record):
     text_sha256: Fact
     disputed: Fact
     summary: Fact
+    evidence: Fact
+    """How well the text is known: `primary`, `copy`, `secondary` or `recalled`."""
 
 
 class DutyFacts(Record):
@@ -175,6 +177,7 @@ class FindingFacts(Record):
 
     source: Fact
     origin: Fact
+    rows: Fact
     verdict: Fact
     reason: Fact
     clauses: tuple[ClauseFacts, ...]
@@ -190,6 +193,8 @@ class TermsFacts(Record):
     judged_on: Fact
     findings: tuple[FindingFacts, ...]
     duties: tuple[DutyFacts, ...]
+    conflicts: tuple[Fact, ...]
+    """Why duties cannot be kept at once."""
     waivers: tuple[dict[str, Fact], ...]
     note: Fact
 

@@ -2,7 +2,7 @@
 
 from stillhouse.documents._facts import Fact, derived, listed
 from stillhouse.documents._pages import section
-from stillhouse.documents._sheet import FactSheet
+from stillhouse.documents._sheet import FactSheet, TermsFacts
 from stillhouse.documents._trees import Tree
 
 DUTIES = {
@@ -16,26 +16,35 @@ DUTIES = {
 }
 
 
-def terms_section(sheet: FactSheet) -> Tree:
-    """The verdict, and what each source says, clause by clause."""
+def terms_sections(sheet: FactSheet) -> dict[str, Tree]:
+    """The verdict and what it rests on: origins, clauses, and the duties that follow."""
     terms = sheet.terms
     if terms is None:
-        return section("Terms", fields={"Verdict": sheet.no_terms})
+        absent = sheet.no_terms
+        return {
+            "terms": section("Terms", fields={"Verdict": absent}),
+            "duties": section("Duties", fields={"Duties": absent}),
+        }
+    return {
+        "terms": _verdict(terms),
+        "clauses": _clauses(terms),
+        "duties": _duties(sheet, terms),
+    }
+
+
+def _verdict(terms: TermsFacts) -> Tree:
+    waivers = {
+        f"Waiver {number}, {name}": fact
+        for number, waiver in enumerate(terms.waivers, start=1)
+        for name, fact in waiver.items()
+    }
+    conflicts = {
+        f"Conflict {number}": reason for number, reason in enumerate(terms.conflicts, start=1)
+    }
     rows: list[list[Fact | str]] = [
-        [
-            finding.origin,
-            finding.source,
-            finding.verdict,
-            clause.id,
-            clause.date,
-            clause.disputed,
-            clause.url,
-            clause.summary,
-        ]
+        [finding.origin, finding.source, finding.rows, finding.verdict, finding.reason]
         for finding in terms.findings
-        for clause in finding.clauses
     ]
-    columns = ["Origin", "Terms", "Verdict", "Clause", "Text of", "Disputed", "Address"]
     return section(
         "Terms",
         fields={
@@ -43,39 +52,46 @@ def terms_section(sheet: FactSheet) -> Tree:
             "Judged on": terms.judged_on,
             "Registry": terms.registry_version,
             "SHA-256 of the registry": terms.registry_sha256,
-            **{
-                f"Reason, {number}": finding.reason
-                for number, finding in enumerate(terms.findings, start=1)
-            },
-            **{
-                f"Waiver {number}, {name}": fact
-                for number, waiver in enumerate(terms.waivers, start=1)
-                for name, fact in waiver.items()
-            },
+            **conflicts,
+            **waivers,
         },
-        columns=[*columns, "In short"],
+        columns=["Origin", "Terms", "Rows", "Verdict", "Reason"],
         rows=rows,
     )
 
 
-def duties_section(sheet: FactSheet) -> Tree:
-    """What whoever has the student must do, or must not."""
-    terms = sheet.terms
-    if terms is None:
-        return section("Duties", fields={"Duties": sheet.no_terms})
+def _clauses(terms: TermsFacts) -> Tree:
+    rows: list[list[Fact | str]] = [
+        [
+            clause.id,
+            clause.date,
+            clause.summary,
+            clause.disputed,
+            clause.evidence,
+            clause.url,
+            clause.text_sha256,
+        ]
+        for finding in terms.findings
+        for clause in finding.clauses
+    ]
+    columns = ["Clause", "Text of", "In short", "Disputed", "Known from", "Address"]
+    return section("Clauses", columns=[*columns, "SHA-256 of the text"], rows=rows)
+
+
+def _duties(sheet: FactSheet, terms: TermsFacts) -> Tree:
     rows: list[list[Fact | str]] = [
         [duty_words(duty.kind), duty.value, duty.clause, listed(duty.sources)]
         for duty in terms.duties
     ]
     text = "These duties go with every copy." if rows else "The record names no duties."
     columns = ["Duty", "What", "Clause", "Terms"]
-    return section("Duties", text, fields=_names(sheet), columns=columns, rows=rows)
+    return section("Duties", text, fields=_names(sheet, terms), columns=columns, rows=rows)
 
 
-def _names(sheet: FactSheet) -> dict[str, Fact]:
+def _names(sheet: FactSheet, terms: TermsFacts) -> dict[str, Fact]:
     """Whether the model's name begins as duties ask."""
-    model, terms = sheet.model, sheet.terms
-    if model is None or terms is None:
+    model = sheet.model
+    if model is None:
         return {}
     asked = [duty for duty in terms.duties if duty.kind.value == "name_prefix"]
     return {
