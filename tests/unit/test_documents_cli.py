@@ -93,6 +93,18 @@ def test_people_read_an_explanation_too(
     assert "from about.yaml /license, SHA-256 " in ran.out
 
 
+def test_fields_of_one_name_are_all_explained(
+    capsys: pytest.CaptureFixture[str], case: Case
+) -> None:
+    ran = run_here(capsys, "documents", str(case.student), "--explain", "cyclonedx:specversion")
+    assert ran.out.startswith("cyclonedx:/specVersion = 1.7\n  fixed text of the document\n")
+    ran = run_here(
+        capsys, "documents", str(case.student), "--json", "--explain", "model_card:Verdict"
+    )
+    (found,) = json.loads(ran.out)["fields"]
+    assert found["fact"]["value"] == "allow_with_duties"
+
+
 def test_a_field_that_no_record_fills_says_where_it_was_looked_for(
     capsys: pytest.CaptureFixture[str], case: Case
 ) -> None:

@@ -1,6 +1,8 @@
 """Names and texts that mean harm, graphs that lack what others have, and folders in the way."""
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ from documents_cases import (
     write_evaluation,
     write_student,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from stillhouse.artifacts import Artifact, Counts, TeacherRef, begin_artifact, open_artifact
 from stillhouse.documents import (
@@ -31,6 +36,7 @@ from stillhouse.documents._visible import markdown, one_line, paragraph
 from stillhouse.errors import ConfigError, IntegrityError
 from stillhouse.records import Example, Message
 
+READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 HARM = [
     "<script>alert(1)</script>",
     "[click](javascript:alert(1))",
@@ -56,6 +62,27 @@ def test_markup_is_shown_and_does_nothing(text: str) -> None:
     assert ">" not in shown.replace("&gt;", "")
     for sign in "`*_[]#|~!":
         assert shown.count(sign) == shown.count(f"\\{sign}")
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.text(max_size=60))
+def test_any_text_is_read_back_from_its_markdown(text: str) -> None:
+    shown = paragraph(text)
+    if not shown:
+        assert not one_line(text)
+        return
+    rendered = READER.render(shown)
+    body = rendered.removeprefix("<p>").removesuffix("</p>\n")
+    assert "<" not in body.removeprefix("<code>").removesuffix("</code>")
+    assert html.unescape(body.removeprefix("<code>").removesuffix("</code>")) == one_line(text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.text(alphabet="`*_[]()<>&#|~!\\-+.1 a\n", max_size=30))
+def test_any_text_is_one_cell_of_a_table(text: str) -> None:
+    rendered = READER.render(f"| a | b |\n| --- | --- |\n| {markdown(text)} | end |\n")
+    cells = re.findall(r"<td>(.*?)</td>", rendered, re.DOTALL)
+    assert [html.unescape(cell) for cell in cells] == [one_line(text), "end"]
 
 
 @pytest.mark.parametrize("start", ["1. x", "23) x", "- x", "+ x", "* x", "# x", "> x", "=== x"])

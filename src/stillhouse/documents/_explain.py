@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from stillhouse.documents._document import Document
 from stillhouse.documents._facts import Fact, Source
 from stillhouse.documents._graph import Graph
+from stillhouse.documents._views import pointer_parts
 from stillhouse.errors import ConfigError
 from stillhouse.records import Record
 
@@ -31,7 +32,8 @@ def explain(field: str, documents: Sequence[Document], graph: Graph) -> tuple[Ex
     """The field, or every field under it.
 
     Args:
-        field: `cyclonedx:/metadata/component/name`; of cards `model_card:/license` too.
+        field: `cyclonedx:/metadata/component/name`; of cards `model_card:/license` too, and of
+            any document `model_card:Objective`, all fields of that name.
         documents: All documents of `graph`.
         graph: What they were made from.
 
@@ -46,7 +48,8 @@ def explain(field: str, documents: Sequence[Document], graph: Graph) -> tuple[Ex
     facts, left_out = document.facts(), document.left_out()
     places = (pointer, f"{_FRONT_MATTER}{pointer}")
     found = next(
-        (under for known in (facts, left_out) for at in places if (under := _under(known, at))), {}
+        (under for known in (facts, left_out) for at in places if (under := _under(known, at))),
+        _named(facts, pointer),
     )
     if not found:
         raise ConfigError(f"{field!r} is not a field of {name}.{_near(pointer, list(facts))}")
@@ -66,6 +69,16 @@ def _under(facts: dict[str, Fact], pointer: str) -> dict[str, Fact]:
         place: fact
         for place, fact in facts.items()
         if place == wanted or place.startswith(f"{wanted}/")
+    }
+
+
+def _named(facts: dict[str, Fact], name: str) -> dict[str, Fact]:
+    """Fields whose last part is `name`, in whatever case."""
+    wanted = name.casefold()
+    return {
+        place: fact
+        for place, fact in facts.items()
+        if pointer_parts(place)[-1].casefold() == wanted
     }
 
 

@@ -110,7 +110,8 @@ def _cell(value: Any, *, is_marked: bool = True, write: Callable[[str], str] = m
         return write(shown(value))
     if not value.is_known:
         return _NOT_RECORDED
-    is_declared = all(source.kind == "about" for source in value.sources)
+    kinds = {source.kind for source in value.sources}
+    is_declared = kinds == {"about"}
     return f"{write(shown(value.value))}{_MARK if is_declared and is_marked else ''}"
 
 

@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 _MARKUP = re.compile(r"([\\`*_\[\]#|~!])")
-_LIST_START = re.compile(r"^(\d+)([.)])(?=\s)|^([+-])(?=\s)")
+_LIST_START = re.compile(r"^(\d+)([.)])(?=\s|$)|^([+-])")
 _HASH = re.compile(r"[0-9a-f]{40,64}")
 # Controls, formats (direction, joiners), surrogates, private use, unassigned, line breaks.
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
