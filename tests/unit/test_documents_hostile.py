@@ -214,6 +214,13 @@ def test_a_folder_in_the_way_is_left_alone(shared: Case, tmp_path: Path) -> None
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link", "out"]
 
 
+def test_a_folder_in_an_artefact_is_refused(shared: Case) -> None:
+    before = listing(shared.root)
+    with pytest.raises(ConfigError, match="lies in the artefact"):
+        write_documents(shared.student, shared.student / "a" / "documents")
+    assert listing(shared.root) == before
+
+
 def test_an_empty_folder_is_used(shared: Case, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     written = write_documents(shared.student, tmp_path / "out")

@@ -53,7 +53,7 @@ def write_documents(
         about: The user's own file.
 
     Raises:
-        ConfigError: `out` is not empty, or something that was given is of no use.
+        ConfigError: `out` is not empty or lies in an artefact, or something that was given is of no use.
         IntegrityError: something in the graph is missing, damaged or changed; nothing is written.
     """
     _check_free(out)
@@ -81,6 +81,12 @@ def _check_free(out: Path) -> None:
         raise ConfigError(f"{out} is no folder. Give a new one with --out.")
     if out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"{out} is not empty. Give a new folder with --out, or remove it.")
+    for holder in out.resolve().parents:
+        if (holder / "manifest.json").is_file():
+            raise ConfigError(
+                f"{out} lies in the artefact {holder}, which would then hold files that its "
+                "manifest does not list. Give a folder elsewhere with --out."
+            )
 
 
 def _write_one(document: Document, folder: Path) -> WrittenDocument:
