@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from artifact_chains import edit_manifest
 from documents_cases import ABOUT, MODEL, SECOND_MODEL, TEACHER, Case, make_case, terms_record
 
 from stillhouse.artifacts import Artifact, Counts, begin_artifact, open_artifact
@@ -143,6 +144,15 @@ def test_results_of_benchmarks_stand_in_the_card(tmp_path: Path) -> None:
     card = make_documents(gather(read_graph(case.student)), only=["hf"])[0].to_bytes().decode()
     assert "| arc\\_easy, acc | 0.5 (95 % interval 0.4 to 0.6, n = 40) |" in card
     assert "\nAs good.\n" in card
+
+
+def test_paths_of_the_machine_stay_out(tmp_path: Path) -> None:
+    case = make_case(tmp_path, with_evaluation=False)
+    config = {"base": "local:/home/ada/base", "terms": "/home/ada/t.yaml", "epochs": 3.0}
+    edit_manifest(case.student, {"config": config})
+    documents = make_documents(gather(read_graph(case.student)))
+    assert all(b"/home/" not in document.to_bytes() for document in documents)
+    assert b"epochs = 3" in documents[0].to_bytes()
 
 
 def test_a_name_that_breaks_its_duty_is_said_to(documents: dict[str, Document]) -> None:

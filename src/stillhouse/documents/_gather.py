@@ -27,7 +27,6 @@ from stillhouse.documents._views import View, escaped
 _VERSION_DIGITS = 12
 _PLAIN_SETTINGS = (str, int, float, bool)
 _CLASSIFIERS = ("ngram", "embedding", "encoder")
-# Paths of the machine that trained: they say nothing about the model, and something about a person.
 _PRIVATE_SETTINGS = ("base", "teacher", "command")
 
 
@@ -172,8 +171,17 @@ def _settings(view: View, pointer: str, prefix: str) -> Iterator[tuple[str, Fact
         value = view.get(place)
         if isinstance(value, dict) and name != "task":
             yield from _settings(view, place, f"{prefix}{name}.")
-        elif isinstance(value, _PLAIN_SETTINGS) and name not in _PRIVATE_SETTINGS and value != "":
+        elif isinstance(value, _PLAIN_SETTINGS) and not _is_private(name, value):
             yield f"{prefix}{name}", view.fact(place)
+
+
+def _is_private(name: str, value: str | int | float | bool) -> bool:
+    """Whether a setting is a path of the machine that trained.
+
+    Paths say nothing about the model, and may say something about a person.
+    """
+    is_path = isinstance(value, str) and ("/" in value or "\\" in value)
+    return is_path or name in _PRIVATE_SETTINGS
 
 
 def _dataset(node: Node, graph: Graph, about: AboutFacts) -> DatasetFacts:

@@ -53,7 +53,7 @@ def write_documents(
         about: The user's own file.
 
     Raises:
-        ConfigError: `out` is not empty or lies in an artefact, or something that was given is of no use.
+        ConfigError: `out` is not empty or lies in an artefact, or what was given is of no use.
         IntegrityError: something in the graph is missing, damaged or changed; nothing is written.
     """
     _check_free(out)
