@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from stillhouse.answers import Given
+from stillhouse.economics import TeacherCalls
 from stillhouse.evaluate._task import (
     LearningPoint,
     RunFacts,
@@ -17,7 +18,6 @@ from stillhouse.evaluate._task import (
 from stillhouse.evaluate._task._conclude import Inputs, conclude
 from stillhouse.evaluate._task._held_out import HeldOut, problem_counts
 from stillhouse.evaluate._task._measure._analysis import Analyst
-from stillhouse.evaluate._task._measure._costs import TeacherCalls
 from stillhouse.evaluate._task._measure._measured import Measured
 from stillhouse.evaluate._task._measure._scores import score
 from stillhouse.evaluate._task._records import Validation

@@ -10,12 +10,11 @@ from task_cases import collected, completion, prompt
 from stillhouse.answers import Given, Question
 from stillhouse.artifacts import open_artifact
 from stillhouse.collect import CollectConfig, collect
+from stillhouse.economics import TeacherCalls, logged_calls
 from stillhouse.evaluate._task import TaskEvaluateConfig
 from stillhouse.evaluate._task._measure._costs import (
-    TeacherCalls,
     break_even,
     fixed_cost,
-    logged_calls,
     student_cost,
     teacher_cost,
 )

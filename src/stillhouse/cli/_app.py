@@ -16,6 +16,7 @@ from stillhouse.cli._benchmarks import benchmarks
 from stillhouse.cli._certify import certify
 from stillhouse.cli._chat import chat
 from stillhouse.cli._documents import documents
+from stillhouse.cli._economics import economics
 from stillhouse.cli._estimate import estimate
 from stillhouse.cli._export import export
 from stillhouse.cli._fit import fit
@@ -72,6 +73,7 @@ _COMMANDS = (
     prove,
     forget,
     documents,
+    economics,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}
 RESUMABLE |= {"fit", "bakeoff", "yield", "arena", "benchmarks"}

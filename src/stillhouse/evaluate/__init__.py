@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from stillhouse.evaluate._evaluate import EvaluationRow, evaluate
     from stillhouse.evaluate._service import service_summary
     from stillhouse.evaluate._task._evaluate_task import evaluate_task
-    from stillhouse.evaluate._task._measure._costs import logged_calls
     from stillhouse.evaluate._task._predictions import PredictionRow
     from stillhouse.evaluate._task._scorer import TaskScorer
 
@@ -77,7 +76,6 @@ __all__ = [
     "read_task_results",
     "render_task_report",
     "TaskScorer",
-    "logged_calls",
     "service_summary",
     "ServiceSummary",
     "VersionService",
@@ -109,7 +107,6 @@ _ON_DEMAND = {
     "evaluate_task": "_task._evaluate_task",
     "PredictionRow": "_task._predictions",
     "TaskScorer": "_task._scorer",
-    "logged_calls": "_task._measure._costs",
     "service_summary": "_service",
     "arena": "_arena._arena",
     "benchmarks": "_benchmarks._run",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from stillhouse.pipeline._asking import ledger_asking
     from stillhouse.pipeline._bakeoff import BakeoffOutcome, bakeoff
     from stillhouse.pipeline._bakeoff_config import BakeoffConfig
+    from stillhouse.pipeline._economics import economics_of
     from stillhouse.pipeline._round import next_round
     from stillhouse.pipeline._round_config import RoundConfig, read_round
     from stillhouse.pipeline._scan import scan
@@ -61,6 +62,7 @@ __all__ = [
     "ScanResults",
     "PartResult",
     "read_scan",
+    "economics_of",
     "yield_curve",
     "YieldConfig",
     "YieldResults",
@@ -79,6 +81,7 @@ _LOADED_LATER = {
     "bakeoff": "_bakeoff",
     "BakeoffOutcome": "_bakeoff",
     "BakeoffConfig": "_bakeoff_config",
+    "economics_of": "_economics",
     "next_round": "_round",
     "RoundConfig": "_round_config",
     "read_round": "_round_config",

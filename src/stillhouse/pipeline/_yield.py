@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stillhouse.artifacts import Artifact, atomic_write_bytes, open_artifact
-from stillhouse.evaluate import logged_calls
+from stillhouse.economics import logged_calls
 from stillhouse.pipeline._scan_forecast import agreement_at, fitted_curve, standard_error
 from stillhouse.pipeline._scan_measure import interval_over
 from stillhouse.pipeline._steps import named

@@ -19,7 +19,6 @@ from stillhouse.evaluate._task._results import TaskResults, read_task_results
 
 if TYPE_CHECKING:
     from stillhouse.evaluate._task._evaluate_task import evaluate_task
-    from stillhouse.evaluate._task._measure._costs import logged_calls
     from stillhouse.evaluate._task._predictions import PredictionRow
     from stillhouse.evaluate._task._scorer import TaskScorer
 
@@ -36,14 +35,12 @@ __all__ = [
     "read_task_results",
     "render_task_report",
     "TaskScorer",
-    "logged_calls",
 ]
 
 _ON_DEMAND = {
     "evaluate_task": "_evaluate_task",
     "PredictionRow": "_predictions",
     "TaskScorer": "_scorer",
-    "logged_calls": "_measure._costs",
 }
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from stillhouse.economics import TeacherCalls, num_cores
 from stillhouse.evaluate._task._config import TaskEvaluateConfig
 from stillhouse.evaluate._task._contamination import contamination_warnings
 from stillhouse.evaluate._task._held_out import HeldOut
-from stillhouse.evaluate._task._measure._costs import TeacherCalls, num_cores
 from stillhouse.evaluate._task._records import SystemResult
 from stillhouse.evaluate._task._results import ContaminationFacts
 from stillhouse.pages import fixed, money
@@ -45,6 +45,11 @@ def _assumptions(
         yield "The price of the teacher's calls is not known; set teacher_usd_per_1000 to have one."
     else:
         yield f"The teacher costs what its {len(calls.usd_N):,} calls were logged to cost."
+        if calls.machine_seconds:
+            yield (
+                f"It ran on a machine of yours for {calls.machine_seconds:,.0f} s, which count as "
+                f"the {num_cores()} cores of this one at that price."
+            )
     yield (
         "Spent before the first request are all calls of the teacher that the dataset comes from, "
         f"held-out messages included, and the student's training on all {num_cores()} cores of "

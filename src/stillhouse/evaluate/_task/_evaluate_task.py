@@ -15,6 +15,7 @@ from stillhouse.artifacts import (
     is_up_to_date,
     open_artifact,
 )
+from stillhouse.economics import logged_calls
 from stillhouse.evaluate._history import History
 from stillhouse.evaluate._service import service_summary
 from stillhouse.evaluate._service_records import ServiceSummary
@@ -24,7 +25,6 @@ from stillhouse.evaluate._task._contamination import contamination_of
 from stillhouse.evaluate._task._held_out import HeldOut, problem_counts
 from stillhouse.evaluate._task._lineup import Entry, check_names, lineup
 from stillhouse.evaluate._task._measure._analysis import Analyst
-from stillhouse.evaluate._task._measure._costs import logged_calls
 from stillhouse.evaluate._task._measure._measured import Measured, measure_system
 from stillhouse.evaluate._task._predictions import PredictionRow, prediction_rows
 from stillhouse.evaluate._task._records import LearningPoint

@@ -9,11 +9,11 @@ from functools import cached_property
 
 import numpy as np
 
+from stillhouse.economics import TeacherCalls
 from stillhouse.evaluate._task._config import TaskEvaluateConfig
 from stillhouse.evaluate._task._held_out import HeldOut
 from stillhouse.evaluate._task._measure._calibration import Confident, calibration_of
 from stillhouse.evaluate._task._measure._costs import (
-    TeacherCalls,
     student_cost,
     teacher_cost,
     training_cost,

@@ -1,12 +1,11 @@
 """What teacher and student cost over so many requests, and where they meet."""
 
-from stillhouse.evaluate._task._records import BreakEven
+from stillhouse.economics import cost_figure
 from stillhouse.evaluate._task._report._words import dollars
 from stillhouse.evaluate._task._results import TaskResults
-from stillhouse.pages import Axes, Figure, Series, line_chart, significant
+from stillhouse.pages import Figure, significant
 
-_WIDE_PX, _NARROW_PX = 500.0, 340.0
-_AS_FAR_AS = 2.5  # times the requests at which both have cost the same
+_PER_THOUSAND = 1_000
 
 
 def break_even_figure(results: TaskResults) -> Figure | None:
@@ -14,21 +13,12 @@ def break_even_figure(results: TaskResults) -> Figure | None:
     even = results.break_even.get(results.student.name)
     if even is None or not even.requests:
         return None
-    last = _AS_FAR_AS * even.requests
-    series = [
-        Series("teacher", "c-teacher", ((0.0, 0.0), (last, _teacher_usd(even, last)))),
-        Series(
-            results.student.name,
-            "c-student",
-            ((0.0, even.fixed_usd), (last, _student_usd(even, last))),
-            dots=((float(even.requests), _student_usd(even, even.requests)),),
-        ),
-    ]
-    axes = Axes("requests", "US dollars", num_y_ticks=6)
-    label = f"Cost over requests; the student has paid for itself after {even.requests:,}"
-    return Figure(
-        wide=line_chart(series, axes, width=_WIDE_PX, height=300, label=label),
-        narrow=line_chart(series, axes, width=_NARROW_PX, height=270, label=label),
+    return cost_figure(
+        even.fixed_usd,
+        even.teacher_usd_per_1000 / _PER_THOUSAND,
+        even.student_usd_per_1000 / _PER_THOUSAND,
+        even.requests,
+        name=results.student.name,
     )
 
 
@@ -50,11 +40,3 @@ def break_even_words(results: TaskResults) -> str:
         f"After {significant(even.requests)} requests [{low} to {high}, from the intervals of both "
         f"costs]: {spent}; {rates}."
     )
-
-
-def _teacher_usd(even: BreakEven, requests: float) -> float:
-    return requests * even.teacher_usd_per_1000 / 1_000
-
-
-def _student_usd(even: BreakEven, requests: float) -> float:
-    return even.fixed_usd + requests * even.student_usd_per_1000 / 1_000

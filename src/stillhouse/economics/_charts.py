@@ -1,0 +1,183 @@
+"""The drawings of the accounts: costs over requests, what sways the outcome, royalty over risk."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from stillhouse.economics._licensing import discount
+from stillhouse.economics._records import Economics, Swing
+from stillhouse.economics._words import count_text
+from stillhouse.pages import (
+    Axes,
+    Figure,
+    Scale,
+    Series,
+    drawing,
+    element,
+    line_chart,
+    shorten,
+    text_width,
+)
+
+_PAGE_PX, _WIDE_PX, _NARROW_PX = 1040.0, 500.0, 340.0
+_WIDE_HEIGHT, _NARROW_HEIGHT = 300.0, 270.0
+_AS_FAR_AS = 2.5  # times the requests at which both have cost the same
+_MONEY = (
+    (1e9, "billion US dollars"),
+    (1e6, "million US dollars"),
+    (1e4, "thousand US dollars"),
+    (1e-2, "US dollars"),
+    (0.0, "millionths of a US dollar"),
+)
+_COUNTS = ((1e11, "billion"), (1e8, "million"), (1e5, "thousand"), (0.0, ""))
+_NAMED = {
+    "billion": 1e9, "million": 1e6, "thousand": 1e3, "": 1.0, "US": 1.0, "millionths": 1e-6
+}  # fmt: skip
+_MOST_SWINGS = 8
+_LEAST_MOVE = 1.01  # times
+_ROW, _BAR_TOP, _BAR_HEIGHT = 44.0, 20.0, 12.0
+
+
+def cost_figure(
+    fixed_usd: float, teacher_usd: float, student_usd: float, requests: float, *, name: str
+) -> Figure:
+    """What teacher and student cost over requests, and where they meet.
+
+    Args:
+        fixed_usd: Spent on the student before the first request.
+        teacher_usd: One request to the teacher alone.
+        student_usd: One request where there is the student, all included.
+        requests: At which both have cost the same, above 0.
+        name: Of the student.
+    """
+    last = _AS_FAR_AS * requests
+    teacher_end, student_end = last * teacher_usd, fixed_usd + last * student_usd
+    money_unit, money_name = _unit(max(teacher_end, student_end, fixed_usd), _MONEY)
+    count_unit, count_name = _unit(last, _COUNTS)
+    end = last / count_unit
+    met = (requests / count_unit, (fixed_usd + requests * student_usd) / money_unit)
+    series = [
+        Series("teacher", "c-teacher", ((0.0, 0.0), (end, teacher_end / money_unit))),
+        Series(
+            name,
+            "c-student",
+            ((0.0, fixed_usd / money_unit), (end, student_end / money_unit)),
+            dots=(met,),
+        ),
+    ]
+    axes = Axes(f"{count_name} requests".strip(), money_name, num_y_ticks=6)
+    label = (
+        f"Cost over requests; the student has paid for itself after {count_text(requests)} of them"
+    )
+    return _figure(series, axes, label)
+
+
+def even_figure(found: Economics) -> Figure | None:
+    """The same for the accounts; None where it never pays back, or something is unknown."""
+    even = found.break_even
+    if even is None or not even.requests or found.fixed_usd is None or found.saving_usd is None:
+        return None
+    if found.teacher_usd is None:
+        return None
+    rate = found.teacher_usd.value - found.saving_usd.value
+    return cost_figure(
+        found.fixed_usd.value, found.teacher_usd.value, rate, even.requests, name="with the student"
+    )
+
+
+def royalty_figure(found: Economics) -> Figure | None:
+    """The highest royalty that sells over the chance of detection; None where nothing is known."""
+    case = found.licensing
+    if not case.penalty_usd:
+        return None
+    top = case.evasion_usd + case.penalty_usd
+    unit, unit_name = _unit(top, _MONEY)
+    given = {one.name: one.value for one in found.assumptions}
+    worth = discount(given["discount_rate_per_year"], given["years_to_penalty"])
+    start = (0.0, case.evasion_usd / unit)
+    penalty = case.penalty_usd
+
+    def line(times: float) -> tuple[tuple[float, float], tuple[float, float]]:
+        return start, (100.0, (case.evasion_usd + times * penalty) / unit)
+
+    at = 100 * case.detection_probability
+    now = (at, (case.ceiling_usd or 0.0) / unit)
+    later = (at, (case.discounted_usd or 0.0) / unit)
+    series = [Series("due at once", "c-student-2", line(1.0), dots=(now,))]
+    if worth < 1:
+        series.append(Series("due later", "c-student", line(worth), dots=(later,)))
+    axes = Axes("chance of detection, %", f"royalty, {unit_name}")
+    label = "The highest royalty that is no dearer than evading, over the chance of detection"
+    return _figure(series, axes, label)
+
+
+def swing_figure(found: Economics) -> Figure | None:
+    """How half and twice each input move the break-even volume; None where it has none."""
+    even = found.break_even
+    if even is None or not even.requests:
+        return None
+    swings = [one for one in found.swings if _moves(one)][:_MOST_SWINGS]
+    if not swings:
+        return None
+    return Figure(
+        wide=_tornado(swings, even.requests, _PAGE_PX),
+        narrow=_tornado(swings, even.requests, _NARROW_PX),
+    )
+
+
+def _moves(swing: Swing) -> bool:
+    if not swing.half or not swing.double:
+        return swing.half != swing.double
+    return max(swing.half, swing.double) > _LEAST_MOVE * min(swing.half, swing.double)
+
+
+def _tornado(swings: Sequence[Swing], requests: float, width: float) -> Markup:
+    ends = [end for one in swings for end in (one.half, one.double) if end]
+    low, high = min(*ends, requests), max(*ends, requests)
+    # Room at the right for what never pays back.
+    scale = Scale(low, high * (high / low) ** 0.08 if high > low else low * 2, 1, width, True)
+    middle = scale(requests)
+    children = [
+        element("line", x1=middle, x2=middle, y1=0, y2=len(swings) * _ROW - 6, class_="baseline")
+    ]
+    for index, one in enumerate(swings):
+        children += _bar(one, index * _ROW, scale, middle, width)
+    label = "Requests until it pays back, with half and twice each input: " + "; ".join(
+        f"{one.name} {count_text(one.half)} and {count_text(one.double)}" for one in swings
+    )
+    return drawing(width, len(swings) * _ROW, *children, label=label)
+
+
+def _bar(swing: Swing, top: float, scale: Scale, middle: float, width: float) -> list[Markup]:
+    values = f"half: {count_text(swing.half)}, twice: {count_text(swing.double)}"
+    room = width - text_width(values) - 12
+    parts = [
+        element("text", shorten(swing.name, room), x=0, y=top + 13, class_="name"),
+        element("text", values, x=width, y=top + 13, class_="value end"),
+    ]
+    for end, color in ((swing.half, "c-student-2"), (swing.double, "c-student")):
+        at = width if end is None else scale(end)
+        left, right = sorted((at, middle))
+        parts.append(
+            element(
+                "rect",
+                x=left,
+                y=top + _BAR_TOP,
+                width=max(right - left, 0.5),
+                height=_BAR_HEIGHT,
+                class_=f"bar {color}{' never' if end is None else ''}",
+            )
+        )
+    return parts
+
+
+def _unit(value: float, names: Sequence[tuple[float, str]]) -> tuple[float, str]:
+    name = next(name for least, name in names if value >= least)
+    return _NAMED[name.split(" ", maxsplit=1)[0]], name
+
+
+def _figure(series: Sequence[Series], axes: Axes, label: str) -> Figure:
+    return Figure(
+        wide=line_chart(series, axes, width=_WIDE_PX, height=_WIDE_HEIGHT, label=label),
+        narrow=line_chart(series, axes, width=_NARROW_PX, height=_NARROW_HEIGHT, label=label),
+    )
