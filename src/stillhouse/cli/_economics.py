@@ -31,7 +31,8 @@ def economics(
         typer.Option(metavar="DIR", help="Where the student was timed, unless DIR is that."),
     ] = None,
     log: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Log of a server: `stillhouse serve --log`.")
+        Path | None,
+        typer.Option(metavar="DIR", help="What a server logged: how fast, how often the teacher."),
     ] = None,
     out: Annotated[
         Path | None,

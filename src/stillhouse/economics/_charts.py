@@ -1,6 +1,6 @@
 """The drawings of the accounts: costs over requests, what sways the outcome, royalty over risk."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
@@ -22,20 +22,18 @@ from stillhouse.pages import (
 _PAGE_PX, _WIDE_PX, _NARROW_PX = 1040.0, 500.0, 340.0
 _WIDE_HEIGHT, _NARROW_HEIGHT = 300.0, 270.0
 _AS_FAR_AS = 2.5  # times the requests at which both have cost the same
+# From which amount on an axis counts in which unit, so that its numbers stay short.
 _MONEY = (
-    (1e9, "billion US dollars"),
-    (1e6, "million US dollars"),
-    (1e4, "thousand US dollars"),
-    (1e-2, "US dollars"),
-    (0.0, "millionths of a US dollar"),
+    (1e10, 1e9, "billion US dollars"),
+    (1e7, 1e6, "million US dollars"),
+    (1e4, 1e3, "thousand US dollars"),
+    (1e-2, 1.0, "US dollars"),
+    (0.0, 1e-6, "millionths of a US dollar"),
 )
-_COUNTS = ((1e11, "billion"), (1e8, "million"), (1e5, "thousand"), (0.0, ""))
-_NAMED = {
-    "billion": 1e9, "million": 1e6, "thousand": 1e3, "": 1.0, "US": 1.0, "millionths": 1e-6
-}  # fmt: skip
+_COUNTS = ((1e11, 1e9, "billion"), (1e8, 1e6, "million"), (1e5, 1e3, "thousand"), (0.0, 1.0, ""))
 _MOST_SWINGS = 8
 _LEAST_MOVE = 1.01  # times
-_ROW, _BAR_TOP, _BAR_HEIGHT = 44.0, 20.0, 12.0
+_LINE, _BAR_HEIGHT, _BETWEEN = 15.0, 12.0, 14.0
 
 
 def cost_figure(
@@ -135,45 +133,52 @@ def _tornado(swings: Sequence[Swing], requests: float, width: float) -> Markup:
     ends = [end for one in swings for end in (one.half, one.double) if end]
     low, high = min(*ends, requests), max(*ends, requests)
     # Room at the right for what never pays back.
-    scale = Scale(low, high * (high / low) ** 0.08 if high > low else low * 2, 1, width, True)
-    middle = scale(requests)
+    far = high * (high / low) ** 0.08 if high > low else 2 * low
+    scale = Scale(low, far, 1, width, is_log=True)
+    # In a narrow column a name and its figures have no room on one line.
+    bar_top = _LINE + 6 if width > _WIDE_PX else 2 * _LINE + 6
+    row = bar_top + _BAR_HEIGHT + _BETWEEN
     children = [
-        element("line", x1=middle, x2=middle, y1=0, y2=len(swings) * _ROW - 6, class_="baseline")
+        part
+        for index, one in enumerate(swings)
+        for part in _swing(one, index * row, bar_top, scale, requests)
     ]
-    for index, one in enumerate(swings):
-        children += _bar(one, index * _ROW, scale, middle, width)
     label = "Requests until it pays back, with half and twice each input: " + "; ".join(
         f"{one.name} {count_text(one.half)} and {count_text(one.double)}" for one in swings
     )
-    return drawing(width, len(swings) * _ROW, *children, label=label)
+    return drawing(width, len(swings) * row, *children, label=label)
 
 
-def _bar(swing: Swing, top: float, scale: Scale, middle: float, width: float) -> list[Markup]:
+def _swing(
+    swing: Swing, top: float, bar_top: float, scale: Scale, requests: float
+) -> Iterator[Markup]:
+    width, middle, under = scale.end, scale(requests), top + bar_top
     values = f"half: {count_text(swing.half)}, twice: {count_text(swing.double)}"
-    room = width - text_width(values) - 12
-    parts = [
-        element("text", shorten(swing.name, room), x=0, y=top + 13, class_="name"),
-        element("text", values, x=width, y=top + 13, class_="value end"),
-    ]
+    is_wide = bar_top < 2 * _LINE
+    room = width - text_width(values) - 12 if is_wide else width
+    yield element("text", shorten(swing.name, room), x=0, y=top + 13, class_="name")
+    if is_wide:
+        yield element("text", values, x=width, y=top + 13, class_="value end")
+    else:
+        yield element("text", values, x=0, y=top + 13 + _LINE, class_="value")
     for end, color in ((swing.half, "c-student-2"), (swing.double, "c-student")):
-        at = width if end is None else scale(end)
-        left, right = sorted((at, middle))
-        parts.append(
-            element(
-                "rect",
-                x=left,
-                y=top + _BAR_TOP,
-                width=max(right - left, 0.5),
-                height=_BAR_HEIGHT,
-                class_=f"bar {color}{' never' if end is None else ''}",
-            )
+        left, right = sorted((width if end is None else scale(end), middle))
+        yield element(
+            "rect",
+            x=left,
+            y=under,
+            width=max(right - left, 0.5),
+            height=_BAR_HEIGHT,
+            class_=f"bar {color}{' never' if end is None else ''}",
         )
-    return parts
+    yield element(
+        "line", x1=middle, x2=middle, y1=under - 3, y2=under + _BAR_HEIGHT + 3, class_="baseline"
+    )
 
 
-def _unit(value: float, names: Sequence[tuple[float, str]]) -> tuple[float, str]:
-    name = next(name for least, name in names if value >= least)
-    return _NAMED[name.split(" ", maxsplit=1)[0]], name
+def _unit(value: float, units: Sequence[tuple[float, float, str]]) -> tuple[float, str]:
+    """The unit that suits an amount, and its name."""
+    return next((unit, name) for least, unit, name in units if value >= least)
 
 
 def _figure(series: Sequence[Series], axes: Axes, label: str) -> Figure:

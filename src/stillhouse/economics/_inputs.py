@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from stillhouse.economics._assumptions import Assumptions
-from stillhouse.economics._calls import mean_of, num_cores
+from stillhouse.economics._calls import machine_usd, mean_of, num_cores
 from stillhouse.economics._chain import Chain
 from stillhouse.economics._drivers import Drivers
 from stillhouse.economics._range import ZERO, Range, exactly, product
@@ -82,14 +82,10 @@ class Inputs:
             found[stage.purpose] = found.get(stage.purpose, 0.0) + stage.seconds
         return found
 
-    @property
-    def core_usd_per_second(self) -> float:
-        """Price of one core for one second."""
-        return self.given.usd_per_core_hour / 3_600
-
-    def machine(self, seconds: float) -> Range:
-        """So many seconds on all cores of a stage."""
-        return exactly(seconds * self.cores * self.core_usd_per_second)
+    def machine(self, seconds: float, cores: int | None = None) -> Range:
+        """So many seconds of an own machine."""
+        price = self.given.usd_per_core_hour
+        return exactly(machine_usd(seconds, cores=cores or self.cores, usd_per_core_hour=price))
 
     @property
     def teacher_usd(self) -> Range | None:
@@ -105,8 +101,7 @@ class Inputs:
         """One answer of the student."""
         if self.student_seconds is None:
             return None
-        price = exactly(self.student_cores * self.core_usd_per_second)
-        own = product(self.student_seconds, price)
+        own = product(self.student_seconds, self.machine(1.0, self.student_cores))
         paid = self.student_paid_usd
         return Range(value=own.value + paid, low=own.low + paid, high=own.high + paid)
 

@@ -42,6 +42,7 @@ def render_economics(found: Economics, *, command: str) -> str:
                 unknown=str(one.num_unknown or ""),
             )
             for one in found.parties
+            if one.pays_usd or one.earns_usd or one.num_unknown
         ],
         effects=[
             SimpleNamespace(name=one.name, bearer=one.bearer, usd=_amount(one.usd), how=one.how)
@@ -121,7 +122,8 @@ def _licensing(found: Economics) -> Iterator[SimpleNamespace]:
         return SimpleNamespace(label=label, value=value, detail=detail)
 
     chance, due = f"{case.detection_probability:.0%}", money(case.penalty_usd)
-    yield fact("highest royalty that sells", money(case.ceiling_usd), f"{chance} of {due}")
+    hiding = f", and {money(case.evasion_usd)} for hiding" if case.evasion_usd else ""
+    yield fact("highest royalty that sells", money(case.ceiling_usd), f"{chance} of {due}{hiding}")
     later = {one.name: one.value for one in found.assumptions}
     years, rate = later["years_to_penalty"], later["discount_rate_per_year"]
     yield fact(
@@ -134,7 +136,7 @@ def _licensing(found: Economics) -> Iterator[SimpleNamespace]:
     if case.share_of_saving is not None:
         yield fact(
             "of what the student saves",
-            f"{100 * case.share_of_saving:.3g}{_NBSP}%",
+            _per_cent(case.share_of_saving),
             f"over {found.requests:,.0f} requests",
         )
     if case.forgone_usd is not None:
@@ -202,7 +204,7 @@ def _short(usd: float) -> str:
     for least, name in ((1e9, "billion"), (1e6, "million")):
         if usd >= least:
             return f"${significant(usd / least, 2)}{_NBSP}{name}"
-    return money(usd)
+    return f"${usd:,.0f}" if usd >= 1_000 else money(usd)
 
 
 def _ratio(one: Range | None) -> str:

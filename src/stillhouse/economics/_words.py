@@ -13,17 +13,20 @@ def verdict_of(drivers: Drivers | None, even: BreakEvenVolume | None, inputs: In
     if drivers is None or even is None:
         return f"Whether it pays back is unknown. {inputs.missing[0]}"
     spent = f"{money(drivers.fixed_usd)} were spent before the first request"
-    rates = (
+    rates = [
         f"1,000 answers cost {money(_THOUSAND * drivers.teacher_usd)} of the teacher and "
         f"{money(_THOUSAND * drivers.student_usd)} of the student"
-    )
+    ]
     if drivers.teacher_share > 0:
-        rates += f", {drivers.teacher_share:.1%} of requests need both"
+        rates.append(f"{drivers.teacher_share:.1%} of requests need both")
     if drivers.refresh_usd > 0:
-        rates += f", refreshing it costs {money(_THOUSAND * drivers.refresh_usd)} by 1,000 requests"
+        rates.append(
+            f"refreshing it costs {money(_THOUSAND * drivers.refresh_usd)} for 1,000 requests"
+        )
+    told = "; ".join(rates)
     if even.requests is None:
-        return f"It never pays back: {rates}, and {spent}."
-    return f"It pays back after {requests_text(even)} requests: {spent}; {rates}."
+        return f"It never pays back: {told}; {spent}."
+    return f"It pays back after {requests_text(even)} requests: {spent}; {told}."
 
 
 def requests_text(even: BreakEvenVolume) -> str:
