@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import report_cases
 
 from stillhouse.answers import Given
 from stillhouse.economics import TeacherCalls
@@ -302,6 +303,7 @@ def run_facts(**changes: Any) -> RunFacts:
             LineageNode("smollm", "student", "train", "01" * 32, ("dataset",)),
             LineageNode("evaluation", "evaluation", "evaluate", "", ("minilm", "smollm")),
         ],
+        "provenance": report_cases.provenance(),
         "command": "stillhouse evaluate data --student minilm=fit-minilm --student smollm=trained",
         "environment": {"stillhouse": "0.1.0", "Python": "3.13.1", "Machine": "Linux, 2 cores"},
     }

@@ -15,7 +15,7 @@ from stillhouse.evaluate._results import (
     SampleRow,
     Target,
 )
-from stillhouse.pages import CountRow, LineageNode, StageCost
+from stillhouse.pages import CountRow, LineageNode, Provenance, StageCost, TermsLine, Tile
 
 STORIES = (
     (
@@ -273,6 +273,38 @@ def lineage() -> list[LineageNode]:
     ]
 
 
+def provenance() -> Provenance:
+    """Terms of two teachers, a duty, a signature and who pays."""
+    return Provenance(
+        verdict="allowed with duties",
+        is_allowed=True,
+        judged="registry 2026.11, judged on 2026-11-29",
+        lines=(
+            TermsLine(
+                "teacher openai:gpt-5, openai-business",
+                "allowed",
+                True,
+                ("82 % of rows", "output-use of 2025-05-31: a classifier may be made of outputs"),
+            ),
+            TermsLine(
+                "teacher local:llama, llama-4",
+                "allowed with duties",
+                True,
+                ("18 % of rows", "1.b.i of 2025-04-05, disputed: whose outputs train a model"),
+            ),
+        ),
+        duties=("Its name begins with: Llama (1.b.i)", "Show: Built with Llama (1.b.i)"),
+        signatures=("student: distillation, signed by release on 2026-11-29, key 0123456789ab",),
+        notes=("No terms were recorded when answers were made.",),
+        tiles=(
+            Tile("The teacher's answers so far", "$1.31", ("13,076 answers",)),
+            Tile("Training", "$0.073", ("1 h 30 min",)),
+            Tile("1,000 answers", "$0.00063", ("of the teacher $0.10",)),
+            Tile("Pays back after", "13,900", ("requests",)),
+        ),
+    )
+
+
 def extras(**changes: Any) -> dict[str, Any]:
     """The keyword arguments of `render_report`."""
     facts: dict[str, Any] = {
@@ -295,6 +327,7 @@ def extras(**changes: Any) -> dict[str, Any]:
             CountRow("evaluate", 160, 160, {}),
         ],
         "lineage": lineage(),
+        "provenance": provenance(),
         "command": "stillhouse demo --out still-demo --seed 0",
         "environment": {
             "stillhouse": "0.1.0 (f0cd8ea)",

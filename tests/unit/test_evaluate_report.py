@@ -14,7 +14,7 @@ from report_checks import CHROMIUM, Page, browser_complaints, contrast, drawings
 from stillhouse.evaluate._report import TrainingCurve, render_report
 from stillhouse.evaluate._report._figures import running_mean
 from stillhouse.evaluate._results import ModelResult, OwnTextKl, SampleRow, Target
-from stillhouse.pages import CountRow, LineageNode, StageCost
+from stillhouse.pages import CountRow, LineageNode, Provenance, StageCost, TermsLine, Tile
 
 SECTIONS = (
     "figures",
@@ -27,6 +27,7 @@ SECTIONS = (
     "counts",
     "cost",
     "lineage",
+    "provenance",
     "reproduce",
     "intervals",
 )
@@ -81,6 +82,19 @@ def hostile_report() -> str:
         lineage=nodes,
         command=HOSTILE[0] + HOSTILE[5],
         environment=dict.fromkeys(HOSTILE, HOSTILE[5]),
+        provenance=hostile_provenance(),
+    )
+
+
+def hostile_provenance() -> Provenance:
+    return Provenance(
+        verdict=HOSTILE[0],
+        judged=HOSTILE[1],
+        lines=tuple(TermsLine(text, text, False, (text, text)) for text in HOSTILE),
+        duties=HOSTILE,
+        signatures=HOSTILE,
+        notes=HOSTILE,
+        tiles=tuple(Tile(text, "1", (text,)) for text in HOSTILE[:3]),
     )
 
 
@@ -203,7 +217,7 @@ def test_differences_between_fractions_are_points() -> None:
 
 
 def test_an_unknown_cost_is_never_shown_as_nothing() -> None:
-    words = plain(render(stages=[StageCost("collect", 9.0, 10, 10, None)]))
+    words = plain(render(stages=[StageCost("collect", 9.0, 10, 10, None)], provenance=None))
     assert "cost unknown" in words
     assert "$0" not in words
     mixed = [StageCost("collect", 9.0, 1, 1, 0.5), StageCost("train", 9.0, 1, 1, None)]
@@ -239,6 +253,7 @@ def test_what_was_not_measured_is_said_in_words() -> None:
         "No counts were recorded.",
         "No stages were recorded.",
         "No lineage was recorded.",
+        "Verdict and duties: not recorded.",
     ):
         assert wanted in words
     assert "None" not in words.replace("None were set.", "")

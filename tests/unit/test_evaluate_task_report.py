@@ -23,7 +23,7 @@ from stillhouse.pages import CountRow, LineageNode, StageCost
 SECTIONS = (
     "figures", "systems", "claims", "pareto", "calibration", "risk", "labels", "learning",
     "failures", "rests-on", "counts", "cost", "break-even", "assumptions",
-    "lineage", "reproduce", "intervals",
+    "lineage", "provenance", "reproduce", "intervals",
 )  # fmt: skip
 HOSTILE = (
     "</style></svg><script>alert('x')</script>",

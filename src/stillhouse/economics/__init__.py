@@ -35,7 +35,7 @@ from stillhouse.economics._licensing import (
     royalty_ceiling,
     share_of,
 )
-from stillhouse.economics._page import cost_figure, render_economics
+from stillhouse.economics._page import cost_figure, economics_tiles, render_economics
 from stillhouse.economics._range import Range, exactly, product, total
 from stillhouse.economics._records import (
     Copying,
@@ -63,6 +63,7 @@ __all__ = [
     "assumptions_schema",
     "render_economics",
     "cost_figure",
+    "economics_tiles",
     "count_text",
     "requests_text",
     # What was measured

@@ -16,16 +16,19 @@ from stillhouse.artifacts import (
     open_artifact,
 )
 from stillhouse.chat import ChatTokenizer
+from stillhouse.economics import Speed, economics, economics_tiles, exactly
 from stillhouse.errors import ConfigError
 from stillhouse.evaluate._config import EvaluateConfig
 from stillhouse.evaluate._estimates import Estimator, Measured
 from stillhouse.evaluate._goals import check_goals, verdict
 from stillhouse.evaluate._history import History
 from stillhouse.evaluate._measure import TEACHER, UNTRAINED, HeldOut, measure
+from stillhouse.evaluate._provenance import provenance_of
 from stillhouse.evaluate._report import render_report
 from stillhouse.evaluate._results import EvaluationResults, SampleRow
 from stillhouse.evaluate._score import require_same_text
 from stillhouse.models import LanguageModel
+from stillhouse.pages import Provenance
 from stillhouse.records import Record, Sampling, Usage
 from stillhouse.runlog import Listener, Ticker, ignore_progress
 from stillhouse.statistics import is_looping
@@ -224,7 +227,20 @@ class _Evaluation:
             lineage=self.history.lineage_nodes(self.students),
             command=command or "stillhouse evaluate",
             environment=self.history.environment(),
+            provenance=self._provenance(results),
         )
+
+    def _provenance(self, results: EvaluationResults) -> Provenance | None:
+        """Terms and signatures of the student that it is about, and who pays for it."""
+        about = results.student
+        if about is None:
+            return None
+        student, speed = self.students[about.name], None
+        if about.latency_s_per_completion is not None:
+            taken = exactly(about.latency_s_per_completion)
+            speed = Speed(taken, None, 1, "this evaluation")
+        paid = economics(student.path, speed=speed)
+        return provenance_of(student, economics_tiles(paid))
 
     def _finish(
         self,

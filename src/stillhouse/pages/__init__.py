@@ -37,6 +37,7 @@ from stillhouse.pages._numbers import (
     size,
     times,
 )
+from stillhouse.pages._provenance import Provenance, TermsLine
 from stillhouse.pages._stages import StageRow, stage_figure, stage_rows, stage_total, total_cost
 from stillhouse.pages._standalone import standalone_svg
 from stillhouse.pages._svg import drawing, element, shorten, text_width
@@ -69,6 +70,8 @@ __all__ = [
     "CountRow",
     "LineageNode",
     "lineage_figure",
+    "Provenance",
+    "TermsLine",
     "lineage_drawing",
     "node_ranks",
     "standalone_svg",

@@ -15,6 +15,7 @@ from stillhouse.evaluate._results import EvaluationResults
 from stillhouse.pages import (
     CountRow,
     LineageNode,
+    Provenance,
     StageCost,
     Tile,
     duration,
@@ -41,6 +42,7 @@ def render_report(
     lineage: Sequence[LineageNode],
     command: str,
     environment: Mapping[str, str],
+    provenance: Provenance | None = None,
 ) -> str:
     """The report as the text of one HTML file, to be written as UTF-8.
 
@@ -48,6 +50,7 @@ def render_report(
         training: Loss curves by model name.
         command: What a reader types to get the same results.
         environment: What it ran on, in the order shown.
+        provenance: Terms, signatures and who pays, where they were looked up.
 
     Raises:
         DataError: the lineage names a node twice, an unknown parent, or forms a cycle.
@@ -72,6 +75,7 @@ def render_report(
         stages_total=stage_total(stages),
         stage_figure=stage_figure(stages),
         lineage=lineage_figure(lineage, colors),
+        provenance=provenance,
         command=command,
         environment=environment,
     )

@@ -1,7 +1,7 @@
 """The stage: students of a task on its held-out messages, with verdicts and a report."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,6 +17,7 @@ from stillhouse.artifacts import (
 )
 from stillhouse.economics import logged_calls
 from stillhouse.evaluate._history import History
+from stillhouse.evaluate._provenance import provenance_of
 from stillhouse.evaluate._service import service_summary
 from stillhouse.evaluate._service_records import ServiceSummary
 from stillhouse.evaluate._task._conclude import Inputs, conclude
@@ -28,11 +29,12 @@ from stillhouse.evaluate._task._measure._analysis import Analyst
 from stillhouse.evaluate._task._measure._measured import Measured, measure_system
 from stillhouse.evaluate._task._predictions import PredictionRow, prediction_rows
 from stillhouse.evaluate._task._records import LearningPoint
-from stillhouse.evaluate._task._report import RunFacts, render_task_report
+from stillhouse.evaluate._task._report import RunFacts, paying_tiles, render_task_report
 from stillhouse.evaluate._task._results import ContaminationFacts, CountFacts, TaskResults
 from stillhouse.evaluate._task._systems._open import is_classifier, require_students
 from stillhouse.evaluate._task._validation import read_validation
 from stillhouse.graders import agreement_grader
+from stillhouse.pages import Provenance
 from stillhouse.provenance import lineage
 from stillhouse.records import Usage, content_hash
 from stillhouse.runlog import Listener, Ticker, ignore_progress
@@ -103,7 +105,10 @@ def evaluate_task(
     agreement_grader(task)  # refuses what no score can be given to, before anything is measured
     require_students(opened, parent, task)
     contamination = contamination_of(parent, is_allowed=config.allow_contamination)
-    judging = _Judging(parent, opened, HeldOut.of(parent, config), contamination, config)
+    # Read before anything is measured: a damaged signature ends it here.
+    provenance = {name: provenance_of(student) for name, student in opened.items()}
+    held_out = HeldOut.of(parent, config)
+    judging = _Judging(parent, opened, held_out, contamination, config, provenance)
     writer = begin_artifact(
         out,
         kind="evaluation",
@@ -133,6 +138,7 @@ class _Judging:
     held_out: HeldOut
     contamination: ContaminationFacts
     config: TaskEvaluateConfig
+    provenance: Mapping[str, Provenance]
 
     def run(
         self,
@@ -221,6 +227,7 @@ class _Judging:
             lineage=history.lineage_nodes(self.students),
             command=command or "stillhouse evaluate",
             environment=history.environment(),
+            provenance=replace(self.provenance[results.student.name], tiles=paying_tiles(results)),
         )
 
     def _finish(self, writer: ArtifactWriter, results: TaskResults) -> Artifact:

@@ -31,6 +31,7 @@ from stillhouse.evaluate._task._results import TaskResults
 from stillhouse.pages import (
     CountRow,
     LineageNode,
+    Provenance,
     StageCost,
     duration,
     lineage_figure,
@@ -55,6 +56,7 @@ class RunFacts:
         lineage: Who was made from what.
         command: What a reader types to get the same.
         environment: What it ran on, in the order shown.
+        provenance: Terms, signatures and who pays, where they were looked up.
     """
 
     stages: Sequence[StageCost] = ()
@@ -62,6 +64,7 @@ class RunFacts:
     lineage: Sequence[LineageNode] = ()
     command: str = "stillhouse evaluate"
     environment: Mapping[str, str] | None = None
+    provenance: Provenance | None = None
 
 
 def render_task_report(results: TaskResults, run: RunFacts) -> str:
@@ -114,6 +117,7 @@ def render_task_report(results: TaskResults, run: RunFacts) -> str:
         stages_total=stage_total(run.stages),
         stage_figure=stage_figure(run.stages),
         lineage=lineage_figure(run.lineage, colors),
+        provenance=run.provenance,
         command=run.command,
         environment=run.environment or {},
     )

@@ -10,7 +10,7 @@ from stillhouse.evaluate._task._report._words import (
     share_interval,
 )
 from stillhouse.evaluate._task._results import TaskResults
-from stillhouse.pages import Tile, parameters, significant, size
+from stillhouse.pages import Tile, duration, parameters, significant, size
 
 
 def tiles(results: TaskResults) -> list[Tile]:
@@ -23,6 +23,32 @@ def tiles(results: TaskResults) -> list[Tile]:
         _cost_tile(results),
     ]
     return [one for one in found if one is not None]
+
+
+def paying_tiles(results: TaskResults) -> tuple[Tile, ...]:
+    """Who pays, in four figures of the recommended student; what is unknown says so."""
+    student, even = results.student, results.break_even.get(results.student.name)
+    calls = None
+    if even is not None:
+        calls = max(even.fixed_usd - (student.training_usd or 0.0), 0.0)
+    spent = Tile(
+        "The teacher's answers so far",
+        "unknown" if calls is None else dollars(calls),
+        (f"{results.counts.teacher_answers:,} answers",),
+    )
+    trained = "unknown" if student.training_usd is None else dollars(student.training_usd)
+    seconds = student.training_seconds
+    training = Tile("Training", trained, () if seconds is None else (duration(seconds),))
+    mine, theirs = student.usd_per_1000, results.teacher.usd_per_1000
+    answers = Tile(
+        "1,000 answers",
+        "unknown" if mine is None else dollars(mine.value),
+        (f"of the teacher {'unknown' if theirs is None else dollars(theirs.value)}",),
+    )
+    if even is None:
+        return spent, training, answers, Tile("Pays back after", "unknown", ())
+    value = "never" if even.requests is None else significant(even.requests)
+    return spent, training, answers, Tile("Pays back after", value, ("requests",))
 
 
 def _gold_tile(results: TaskResults) -> Tile | None:
