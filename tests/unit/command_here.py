@@ -17,7 +17,7 @@ def run_alone(
     """Run `command` under its own name with `arguments`."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback()(lambda: None)  # a group also where there is one command
-    name = command.__name__.rstrip("_")
+    name = command.__name__.rstrip("_").replace("_", "-")
     app.command(name)(command)
     capsys.readouterr()
     code = run_command([name, *map(str, arguments)], command=get_command(app))

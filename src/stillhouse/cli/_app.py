@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from stillhouse import __version__
 from stillhouse.cli._arena import arena
+from stillhouse.cli._audit_pack import audit_pack
 from stillhouse.cli._bakeoff import bakeoff
 from stillhouse.cli._benchmarks import benchmarks
 from stillhouse.cli._certify import certify
@@ -74,6 +75,7 @@ _COMMANDS = (
     forget,
     documents,
     economics,
+    audit_pack,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}
 RESUMABLE |= {"fit", "bakeoff", "yield", "arena", "benchmarks"}
@@ -91,7 +93,7 @@ def build_app() -> Any:
     )
     app.callback()(_stillhouse)
     for command in _COMMANDS:
-        app.command(command.__name__.rstrip("_"))(command)
+        app.command(command.__name__.rstrip("_").replace("_", "-"))(command)
     return get_command(app)
 
 

@@ -12,13 +12,14 @@ from stillhouse.documents._facts import Fact, Source
 from stillhouse.documents._gather import gather
 from stillhouse.documents._graph import Graph, read_graph
 from stillhouse.documents._sheet import FactSheet
-from stillhouse.documents._write import TRACE, WrittenDocument, write_documents
+from stillhouse.documents._write import TRACE, WrittenDocument, trace_bytes, write_documents
 
 __all__ = [
     "write_documents",
     "WrittenDocument",
     "GROUPS",
     "TRACE",
+    "trace_bytes",
     "read_graph",
     "Graph",
     "gather",

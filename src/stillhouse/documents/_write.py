@@ -64,7 +64,7 @@ def write_documents(
     staged = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         written = [_write_one(document, staged) for document in documents]
-        atomic_write_bytes(staged / TRACE, _trace(documents))
+        atomic_write_bytes(staged / TRACE, trace_bytes(documents))
         staged.chmod(0o755)
         _check_free(out)
         if out.is_dir():
@@ -103,8 +103,8 @@ def _write_one(document: Document, folder: Path) -> WrittenDocument:
     )
 
 
-def _trace(documents: Sequence[Document]) -> bytes:
-    """Every field with its sources; a source that many fields cite stands there once."""
+def trace_bytes(documents: Sequence[Document]) -> bytes:
+    """`trace.json`: every field with its sources; one that many fields cite stands there once."""
     sources: dict[str, int] = {}
     traced: dict[str, Any] = {}
     for document in documents:

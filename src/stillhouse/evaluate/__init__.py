@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from stillhouse.evaluate._arena._arena import arena
     from stillhouse.evaluate._benchmarks._run import benchmarks
     from stillhouse.evaluate._evaluate import EvaluationRow, evaluate
+    from stillhouse.evaluate._provenance import provenance_of
     from stillhouse.evaluate._service import service_summary
     from stillhouse.evaluate._task._evaluate_task import evaluate_task
     from stillhouse.evaluate._task._predictions import PredictionRow
@@ -76,6 +77,7 @@ __all__ = [
     "read_task_results",
     "render_task_report",
     "TaskScorer",
+    "provenance_of",
     "service_summary",
     "ServiceSummary",
     "VersionService",
@@ -107,6 +109,7 @@ _ON_DEMAND = {
     "evaluate_task": "_task._evaluate_task",
     "PredictionRow": "_task._predictions",
     "TaskScorer": "_task._scorer",
+    "provenance_of": "_provenance",
     "service_summary": "_service",
     "arena": "_arena._arena",
     "benchmarks": "_benchmarks._run",

@@ -23,6 +23,7 @@ from stillhouse.pipeline._terms import terms_of_config
 
 if TYPE_CHECKING:
     from stillhouse.pipeline._asking import ledger_asking
+    from stillhouse.pipeline._audit_pack import AuditPack, audit_pack
     from stillhouse.pipeline._bakeoff import BakeoffOutcome, bakeoff
     from stillhouse.pipeline._bakeoff_config import BakeoffConfig
     from stillhouse.pipeline._economics import economics_of
@@ -63,6 +64,8 @@ __all__ = [
     "PartResult",
     "read_scan",
     "economics_of",
+    "audit_pack",
+    "AuditPack",
     "yield_curve",
     "YieldConfig",
     "YieldResults",
@@ -82,6 +85,8 @@ _LOADED_LATER = {
     "BakeoffOutcome": "_bakeoff",
     "BakeoffConfig": "_bakeoff_config",
     "economics_of": "_economics",
+    "audit_pack": "_audit_pack",
+    "AuditPack": "_audit_pack",
     "next_round": "_round",
     "RoundConfig": "_round_config",
     "read_round": "_round_config",
