@@ -223,6 +223,16 @@ def test_the_time_of_an_answer_may_be_given_measured_or_missing(student: Path) -
     assert unknown_cores.student_usd.value == pytest.approx(0.5 * 0.0002, rel=EXACT)
 
 
+def test_what_is_never_refreshed_costs_nothing_though_the_rest_is_unknown(tmp_path: Path) -> None:
+    unpriced = cases.student_of(tmp_path, costs=(None, None)).path
+    found = accounts(unpriced)
+    assert found.refresh_usd == exactly(0.0)
+    assert not any(one.item == "refreshing the student" for one in found.flows)
+    often = accounts(unpriced, requests_per_refresh=10.0)
+    assert often.refresh_usd is None
+    assert flow(often, "refreshing the student").basis == "unknown"
+
+
 def test_every_swing_is_the_volume_with_that_input_moved(cascade: Path) -> None:
     found = accounts(cascade)
     by_name = {one.name: one for one in found.swings}
@@ -322,6 +332,7 @@ def test_licensing_takes_the_calls_as_penalty_unless_one_is_given(student: Path)
     case = given.licensing
     assert case.ceiling_usd == case.discounted_usd == 52.0
     assert case.per_row_usd == pytest.approx(52 / 40)
+    assert case.per_request_usd == pytest.approx(52 / 10_000)
     assert given.saving_usd is not None
     assert case.share_of_saving == pytest.approx(52 / (10_000 * given.saving_usd.value))
     assert case.forgone_usd == pytest.approx(20.0)

@@ -43,6 +43,7 @@ def licensing_of(inputs: Inputs, *, saving_usd: float | None, forgone: Range | N
         ceiling_usd=ceiling,
         discounted_usd=discounted,
         per_row_usd=discounted / rows if discounted is not None and rows else None,
+        per_request_usd=None if discounted is None else discounted / given.requests,
         share_of_saving=(
             share_of(discounted, saved)
             if discounted is not None and saved is not None and saved > 0

@@ -13,7 +13,7 @@ from stillhouse.economics._chain import read_chain
 from stillhouse.economics._drivers import Drivers, swings_of
 from stillhouse.economics._flows import effects_of, flows_of, forgone_usd, parties_of
 from stillhouse.economics._inputs import Inputs, inputs_of
-from stillhouse.economics._range import Range
+from stillhouse.economics._range import ZERO, Range, exactly
 from stillhouse.economics._records import Economics, Given
 from stillhouse.economics._speed import Service, Speed
 from stillhouse.economics._words import verdict_of
@@ -47,7 +47,7 @@ def economics(
     drivers = inputs.drivers()
     even = None if drivers is None else _break_even(inputs)
     saving = None if drivers is None else _saving(inputs)
-    refresh = None if drivers is None else _refresh(inputs)
+    refresh = _refresh(inputs)
     flows = flows_of(inputs, refresh)
     calls = chain.calls
     return Economics(
@@ -122,9 +122,12 @@ def _fixed(inputs: Inputs) -> Range | None:
     return Range(value=spent, low=spent, high=spent)
 
 
-def _refresh(inputs: Inputs) -> Range:
-    value, best, worst = _ends(inputs)
-    return Range(value=value.refresh_usd, low=best.refresh_usd, high=worst.refresh_usd)
+def _refresh(inputs: Inputs) -> Range | None:
+    """By request; like what is spent again, it needs no answer's price or time."""
+    often, fixed = inputs.given.requests_per_refresh, _fixed(inputs)
+    if often is None:
+        return ZERO
+    return None if fixed is None else exactly(inputs.given.refresh_share * fixed.value / often)
 
 
 def _saving(inputs: Inputs) -> Range:
@@ -134,12 +137,10 @@ def _saving(inputs: Inputs) -> Range:
 
 def _break_even(inputs: Inputs) -> BreakEvenVolume | None:
     fixed, teacher, student = _fixed(inputs), inputs.teacher_usd, inputs.student_usd
-    share = inputs.teacher_share
-    if fixed is None or teacher is None or student is None or share is None:
+    share, refresh = inputs.teacher_share, _refresh(inputs)
+    if fixed is None or teacher is None or student is None or share is None or refresh is None:
         return None
-    return break_even_range(
-        fixed, teacher, student, teacher_share=share, refresh_usd=_refresh(inputs)
-    )
+    return break_even_range(fixed, teacher, student, teacher_share=share, refresh_usd=refresh)
 
 
 def _largest_share(drivers: Drivers | None) -> float | None:

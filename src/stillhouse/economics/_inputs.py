@@ -165,7 +165,8 @@ def _teacher(chain: Chain, given: Assumptions, missing: list[str]) -> tuple[Rang
         return exactly(given.teacher_usd_per_request), 0.0
     if calls.usd_N is None or len(calls.usd_N) < 2:
         missing.append(
-            "What one answer of the teacher costs is not known; set teacher_usd_per_request."
+            "What one answer of the teacher costs is not known: fewer than two calls, or one "
+            "without a price; set teacher_usd_per_request."
         )
         return None, 0.0
     return mean_of(calls.usd_N), calls.machine_seconds / calls.num_calls

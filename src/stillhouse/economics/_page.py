@@ -133,6 +133,9 @@ def _licensing(found: Economics) -> Iterator[SimpleNamespace]:
     )
     if case.per_row_usd is not None:
         yield fact("for one row of the dataset", money(case.per_row_usd))
+    if case.per_request_usd is not None:
+        number = f"over {found.requests:,.0f} requests"
+        yield fact("for 1,000 requests", money(1_000 * case.per_request_usd), number)
     if case.share_of_saving is not None:
         yield fact(
             "of what the student saves",

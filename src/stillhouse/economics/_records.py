@@ -91,6 +91,8 @@ class Licensing(Record):
     """The same where the penalty is due later."""
     per_row_usd: float | None
     """Discounted, for one row of the dataset."""
+    per_request_usd: float | None
+    """Discounted, for one of the requests."""
     share_of_saving: float | None
     """Discounted, of what the student saves over the requests; None where it saves nothing."""
     forgone_usd: float | None
