@@ -1,14 +1,17 @@
 """`stillhouse economics`, as a user types it."""
 
 import json
+import os
 from pathlib import Path
 
 import economics_cases as cases
 import pytest
+import report_cases
 import test_evaluate_task as task_chain
 from artifact_chains import listing
 from command_here import run_alone
 
+from stillhouse.artifacts import Counts, begin_artifact, open_artifact
 from stillhouse.cli._economics import economics
 from stillhouse.economics import Assumptions
 from stillhouse.evaluate import evaluate_task
@@ -127,3 +130,34 @@ def test_a_folder_is_needed_unless_assumptions_are_written(
     ran = run_alone(capsys, economics, run)
     assert ran.code == 2
     assert "is not an artefact" in ran.err
+
+
+def test_the_evaluation_of_a_language_model_tells_its_time_too(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    student = cases.student_of(tmp_path)
+    models = [
+        model.model_copy(update={"name": "mine", "latency_s_per_completion": 0.25})
+        if model.role == "student" and model.name == report_cases.results().models[1].name
+        else model
+        for model in report_cases.results().models
+    ]
+    results = report_cases.results(models=tuple(models), comparisons=(), samples=())
+    writer = begin_artifact(
+        tmp_path / "evaluation",
+        kind="evaluation",
+        stage="evaluate",
+        config={"students": ["mine"]},
+        parents=[open_artifact(tmp_path / "dataset"), student],
+    )
+    writer.new_file("results.json").write_bytes(results.to_bytes())
+    evaluation = writer.finish(counts=Counts(num_in=1, kept=1))
+    given = (student.path, "--evaluation", evaluation.path, "--json")
+    ran = run_alone(capsys, economics, *given)
+    assert ran.code == 0, ran.err
+    per_second = (os.cpu_count() or 1) * Assumptions().usd_per_core_hour / 3_600
+    assert json.loads(ran.out)["student_usd"]["value"] == pytest.approx(0.25 * per_second)
+    other = cases.student_of(tmp_path / "other")
+    ran = run_alone(capsys, economics, other.path, "--evaluation", evaluation.path)
+    assert ran.code == 2
+    assert "measured mine, not what" in ran.err

@@ -1,7 +1,7 @@
 """The stage: students and teacher on held-out prompts, results and a report."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -110,6 +110,8 @@ def evaluate(
             students=opened,
             held_out=HeldOut.of(parent, config.max_prompts),
             history=History.of(parents),
+            # Read before anything is measured: a damaged signature ends it here.
+            provenance={name: provenance_of(student) for name, student in opened.items()},
             config=config,
         )
         writer = begin_artifact(
@@ -157,6 +159,7 @@ class _Evaluation:
     students: dict[str, Artifact]
     held_out: HeldOut
     history: History
+    provenance: Mapping[str, Provenance]
     config: EvaluateConfig
 
     def run(
@@ -235,12 +238,12 @@ class _Evaluation:
         about = results.student
         if about is None:
             return None
-        student, speed = self.students[about.name], None
+        speed = None
         if about.latency_s_per_completion is not None:
             taken = exactly(about.latency_s_per_completion)
             speed = Speed(taken, None, 1, "this evaluation")
-        paid = economics(student.path, speed=speed)
-        return provenance_of(student, economics_tiles(paid))
+        paid = economics(self.students[about.name].path, speed=speed)
+        return replace(self.provenance[about.name], tiles=tuple(economics_tiles(paid)))
 
     def _finish(
         self,

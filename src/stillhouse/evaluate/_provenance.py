@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from stillhouse.artifacts import Artifact
-from stillhouse.pages import Provenance, TermsLine, Tile, percent
+from stillhouse.pages import Provenance, TermsLine, percent
 from stillhouse.provenance import check_attestations, lineage, recorded_terms
 from stillhouse.terms import (
     ClauseRef,
@@ -36,12 +36,11 @@ _ASKED_OR_LEARNT = ("completions", "student", "classifier")
 _SHORT_HASH = 12
 
 
-def provenance_of(student: Artifact, tiles: Sequence[Tile] = ()) -> Provenance:
+def provenance_of(student: Artifact) -> Provenance:
     """Terms and signatures of a student and all that it was made from.
 
     Args:
         student: What the report is about.
-        tiles: Figures of who pays.
 
     Raises:
         IntegrityError: the lineage is damaged, holds no terms that can be read, or what was signed
@@ -57,7 +56,7 @@ def provenance_of(student: Artifact, tiles: Sequence[Tile] = ()) -> Provenance:
     notes = []
     if silent:
         notes.append(f"No terms were recorded when {', '.join(silent)} were made.")
-    found = Provenance(signatures=tuple(_signatures(nodes)), notes=tuple(notes), tiles=tuple(tiles))
+    found = Provenance(signatures=tuple(_signatures(nodes)), notes=tuple(notes))
     # The one nearest to the student has judged all that came before it.
     return _with_terms(found, list(records.values())[-1]) if records else found
 

@@ -85,15 +85,16 @@ def _speed(root: Artifact, evaluation: Artifact) -> Speed | None:
         return None
     path = evaluation.file("results.json")
     source = f"evaluation {evaluation.path.resolve().name}"
+    name = _name_of(root, evaluation)
     if "recommended" not in evaluation.manifest.results:
-        student = read_results(path).student
-        if student is None or student.latency_s_per_completion is None:
+        measured = read_results(path)
+        model = next((one for one in measured.models if one.name == name), measured.student)
+        if model is None or model.latency_s_per_completion is None:
             return None
         # A median of texts one at a time; no interval was recorded.
-        return Speed(exactly(student.latency_s_per_completion), None, 1, source)
+        return Speed(exactly(model.latency_s_per_completion), None, 1, source)
     results = read_task_results(path)
-    name = _name_of(root, evaluation) or results.recommendation.student
-    latency = results.system(name).latency
+    latency = results.system(name or results.recommendation.student).latency
     if latency is None:
         return None
     mean = latency.mean_s
