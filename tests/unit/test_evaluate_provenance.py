@@ -58,8 +58,11 @@ def test_verdict_clause_date_and_duty_of_the_record_are_told(tmp_path: Path) -> 
     assert found.judged == "registry 2026.11, judged on 2026-11-29"
     (line,) = found.lines
     assert line.what == "teacher local:llama, llama-4"
-    told = "llama-4/1.b.i of 2025-04-05, disputed: a model that outputs improve begins with Llama"
-    assert told in line.details
+    assert line.details == (
+        "100\N{NO-BREAK SPACE}% of rows",
+        "llama-4/1.b.i of 2025-04-05, disputed",
+    )
+    assert line.clauses == ("llama-4/1.b.i: a model that outputs improve begins with Llama",)
     assert found.duties == ("Its name begins with: Llama (llama-4/1.b.i)",)
     assert found.notes == ("No terms were recorded when calls were made.",)
     assert found.signatures == ()
@@ -76,6 +79,12 @@ def test_what_does_not_allow_says_why(tmp_path: Path) -> None:
     (line,) = found.lines
     assert line.what == "teacher local:llama, terms unknown"
     assert line.details == (unknown.reason,)
+
+
+def test_a_student_without_a_base_model_is_told_so(tmp_path: Path) -> None:
+    own = finding(source="own", origin="base model no base model", role="base_model", duties=())
+    found = provenance_of(student_of(tmp_path, record(findings=(own,))))
+    assert found.lines[0].what == "no base model, own"
 
 
 def test_artefacts_without_records_say_so(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def hostile_provenance() -> Provenance:
     return Provenance(
         verdict=HOSTILE[0],
         judged=HOSTILE[1],
-        lines=tuple(TermsLine(text, text, False, (text, text)) for text in HOSTILE),
+        lines=tuple(TermsLine(text, text, False, (text, text), (text,)) for text in HOSTILE),
         duties=HOSTILE,
         signatures=HOSTILE,
         notes=HOSTILE,

@@ -33,6 +33,7 @@ DUTIES: dict[DutyKind, str] = {
     "attribution": "Credit",
 }
 _ASKED_OR_LEARNT = ("completions", "student", "classifier")
+_NO_BASE = "no base model"
 _SHORT_HASH = 12
 
 
@@ -83,19 +84,21 @@ def _with_terms(found: Provenance, record: TermsRecord) -> Provenance:
 def _line(one: SourceFinding) -> TermsLine:
     details = [f"{percent(one.share)} of rows"] if one.share is not None else []
     details += [_clause(clause) for clause in one.clauses]
+    origin = _NO_BASE if one.origin == f"base model {_NO_BASE}" else one.origin
     if not is_allowed(one.verdict) or not one.clauses:
         details.append(one.reason)
     return TermsLine(
-        what=f"{one.origin}, {one.source or 'terms unknown'}",
+        what=f"{origin}, {one.source or 'terms unknown'}",
         verdict=VERDICTS[one.verdict],
         is_allowed=is_allowed(one.verdict),
         details=tuple(details),
+        clauses=tuple(f"{clause.id}: {clause.summary}" for clause in one.clauses),
     )
 
 
 def _clause(clause: ClauseRef) -> str:
     disputed = ", disputed" if clause.disputed else ""
-    return f"{clause.id} of {clause.date or 'an unknown date'}{disputed}: {clause.summary}"
+    return f"{clause.id} of {clause.date or 'an unknown date'}{disputed}"
 
 
 def _duty(duty: Duty) -> str:

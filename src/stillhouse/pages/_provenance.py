@@ -14,12 +14,14 @@ class TermsLine:
         verdict: In words.
         is_allowed: Whether work may go on under it.
         details: Share of rows, clauses with dates, reasons.
+        clauses: What the clauses say, to be unfolded.
     """
 
     what: str
     verdict: str
     is_allowed: bool
     details: tuple[str, ...]
+    clauses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
