@@ -256,6 +256,27 @@ def test_every_swing_is_the_volume_with_that_input_moved(cascade: Path) -> None:
     assert "people's hours" not in by_name  # 0 has no half
 
 
+def test_every_swing_of_the_licence_is_the_royalty_with_that_input_moved(student: Path) -> None:
+    usual: dict[str, Any] = {"penalty_usd": 80.0, "evasion_usd": 3.0, "detection_probability": 0.6}
+    found = accounts(student, **usual)
+    by_name = {one.name: one for one in found.licence_swings}
+
+    def again(**given: Any) -> float | None:
+        return accounts(student, **{**usual, **given}).licensing.discounted_usd
+
+    assert by_name["penalty"].half == pytest.approx(again(penalty_usd=40.0), rel=EXACT)
+    assert by_name["cost of evading"].double == pytest.approx(again(evasion_usd=6.0), rel=EXACT)
+    chance = by_name["chance of detection"]
+    assert chance.half == pytest.approx(again(detection_probability=0.3), rel=EXACT)
+    assert chance.double == pytest.approx(again(detection_probability=1.0), rel=EXACT)
+    rate, years = by_name["discount rate"], by_name["time until the penalty"]
+    assert rate.double == pytest.approx(again(discount_rate_per_year=0.14), rel=EXACT)
+    assert years.half == pytest.approx(again(years_to_penalty=1.0), rel=EXACT)
+    assert found.licence_swings[0].name == "penalty"
+    without = accounts(student, evasion_usd=0.0, discount_rate_per_year=0.0)
+    assert "cost of evading" not in {one.name for one in without.licence_swings}
+
+
 def test_an_input_that_ends_all_saving_swings_widest(student: Path) -> None:
     found = accounts(student, teacher_share=0.6)
     assert found.swings[0].name == "share of requests for the teacher"

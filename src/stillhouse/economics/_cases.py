@@ -3,10 +3,19 @@
 import math
 
 from stillhouse.economics._copying import copying_ratio, harvest_usd
+from stillhouse.economics._drivers import DOUBLE, HALF, widest_first
 from stillhouse.economics._inputs import Inputs
 from stillhouse.economics._licensing import detection_needed, royalty_ceiling, share_of
 from stillhouse.economics._range import Range, exactly
-from stillhouse.economics._records import Copying, Licensing
+from stillhouse.economics._records import Copying, Licensing, Swing
+
+_LICENCE_INPUTS = (
+    ("detection_probability", "chance of detection", "probability"),
+    ("penalty_usd", "penalty", "USD"),
+    ("evasion_usd", "cost of evading", "USD"),
+    ("rate_per_year", "discount rate", "share per year"),
+    ("years", "time until the penalty", "years"),
+)
 
 
 def copying_of(inputs: Inputs) -> tuple[Copying, ...]:
@@ -51,6 +60,40 @@ def licensing_of(inputs: Inputs, *, saving_usd: float | None, forgone: Range | N
         ),
         forgone_usd=None if forgone is None else forgone.value,
         detection_needed=needed,
+    )
+
+
+def licence_swings_of(inputs: Inputs) -> tuple[Swing, ...]:
+    """The highest royalty that sells with half and with twice each input; none without a penalty.
+
+    A probability is doubled to 1 at most. Inputs of 0 have no half, and are left out.
+    """
+    given = inputs.given
+    penalty = inputs.calls_usd if given.penalty_usd is None else given.penalty_usd
+    if penalty is None:
+        return ()
+    now = {
+        "detection_probability": given.detection_probability,
+        "penalty_usd": penalty,
+        "evasion_usd": given.evasion_usd,
+        "rate_per_year": given.discount_rate_per_year,
+        "years": given.years_to_penalty,
+    }
+
+    def at(name: str, by: float) -> float:
+        most = 1.0 if name == "detection_probability" else math.inf
+        return royalty_ceiling(**{**now, name: min(by * now[name], most)})
+
+    return widest_first(
+        Swing(
+            name=words,
+            unit=unit,
+            value=now[name],
+            half=at(name, HALF),
+            double=at(name, DOUBLE),
+        )
+        for name, words, unit in _LICENCE_INPUTS
+        if now[name] > 0
     )
 
 

@@ -1,6 +1,6 @@
 """The drawings of the accounts: costs over requests, what sways the outcome, royalty over risk."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from markupsafe import Markup
 
@@ -15,6 +15,7 @@ from stillhouse.pages import (
     drawing,
     element,
     line_chart,
+    money,
     shorten,
     text_width,
 )
@@ -117,10 +118,16 @@ def swing_figure(found: Economics) -> Figure | None:
     swings = [one for one in found.swings if _moves(one)][:_MOST_SWINGS]
     if not swings:
         return None
-    return Figure(
-        wide=_tornado(swings, even.requests, _PAGE_PX),
-        narrow=_tornado(swings, even.requests, _NARROW_PX),
-    )
+    return _tornado(swings, even.requests, "Requests until it pays back", count_text)
+
+
+def licence_swing_figure(found: Economics) -> Figure | None:
+    """How half and twice each input move the royalty that sells; None where there is none."""
+    swings = [one for one in found.licence_swings if _moves(one)]
+    ceiling = found.licensing.discounted_usd
+    if not ceiling or not swings:
+        return None
+    return _tornado(swings, ceiling, "Highest royalty that sells", money)
 
 
 def _moves(swing: Swing) -> bool:
@@ -129,31 +136,50 @@ def _moves(swing: Swing) -> bool:
     return max(swing.half, swing.double) > _LEAST_MOVE * min(swing.half, swing.double)
 
 
-def _tornado(swings: Sequence[Swing], requests: float, width: float) -> Markup:
+def _tornado(
+    swings: Sequence[Swing], now: float, outcome: str, told: Callable[[float | None], str]
+) -> Figure:
+    """A bar for each input, from the outcome with half of it to that with twice.
+
+    Args:
+        swings: The widest first.
+        now: The outcome as it is, above 0.
+        outcome: What it is, for those who cannot see it.
+        told: An outcome in words.
+    """
     ends = [end for one in swings for end in (one.half, one.double) if end]
-    low, high = min(*ends, requests), max(*ends, requests)
-    # Room at the right for what never pays back.
+    low, high = min(*ends, now), max(*ends, now)
+    # Room at the right for what never comes.
     far = high * (high / low) ** 0.08 if high > low else 2 * low
-    scale = Scale(low, far, 1, width, is_log=True)
-    # In a narrow column a name and its figures have no room on one line.
-    bar_top = _LINE + 6 if width > _WIDE_PX else 2 * _LINE + 6
-    row = bar_top + _BAR_HEIGHT + _BETWEEN
-    children = [
-        part
-        for index, one in enumerate(swings)
-        for part in _swing(one, index * row, bar_top, scale, requests)
-    ]
-    label = "Requests until it pays back, with half and twice each input: " + "; ".join(
-        f"{one.name} {count_text(one.half)} and {count_text(one.double)}" for one in swings
+    label = f"{outcome}, with half and twice each input: " + "; ".join(
+        f"{one.name} {told(one.half)} and {told(one.double)}" for one in swings
     )
-    return drawing(width, len(swings) * row, *children, label=label)
+
+    def drawn(width: float) -> Markup:
+        scale = Scale(low, far, 1, width, is_log=True)
+        # In a narrow column a name and its figures have no room on one line.
+        bar_top = _LINE + 6 if width > _WIDE_PX else 2 * _LINE + 6
+        row = bar_top + _BAR_HEIGHT + _BETWEEN
+        children = [
+            part
+            for index, one in enumerate(swings)
+            for part in _swing(one, index * row, bar_top, scale, now, told)
+        ]
+        return drawing(width, len(swings) * row, *children, label=label)
+
+    return Figure(wide=drawn(_PAGE_PX), narrow=drawn(_NARROW_PX))
 
 
 def _swing(
-    swing: Swing, top: float, bar_top: float, scale: Scale, requests: float
+    swing: Swing,
+    top: float,
+    bar_top: float,
+    scale: Scale,
+    now: float,
+    told: Callable[[float | None], str],
 ) -> Iterator[Markup]:
-    width, middle, under = scale.end, scale(requests), top + bar_top
-    values = f"half: {count_text(swing.half)}, twice: {count_text(swing.double)}"
+    width, middle, under = scale.end, scale(now), top + bar_top
+    values = f"half: {told(swing.half)}, twice: {told(swing.double)}"
     is_wide = bar_top < 2 * _LINE
     room = width - text_width(values) - 12 if is_wide else width
     yield element("text", shorten(swing.name, room), x=0, y=top + 13, class_="name")

@@ -1,13 +1,13 @@
 """The numbers that decide when a student has paid for itself, so that each can be moved alone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from stillhouse.economics._break_even import break_even_volume, saving_per_request
 from stillhouse.economics._calls import machine_usd
 from stillhouse.economics._records import Swing
 
-_HALF, _DOUBLE = 0.5, 2.0
+HALF, DOUBLE = 0.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,18 @@ def swings_of(drivers: Drivers) -> tuple[Swing, ...]:
             name=name,
             unit=unit,
             value=value,
-            half=scaled(_HALF).volume,
-            double=scaled(_DOUBLE).volume,
+            half=scaled(HALF).volume,
+            double=scaled(DOUBLE).volume,
         )
         for name, unit, value, scaled in _inputs(drivers)
         if value > 0
     ]
-    found.sort(key=_width, reverse=True)
-    return tuple(found)
+    return widest_first(found)
+
+
+def widest_first(swings: Iterable[Swing]) -> tuple[Swing, ...]:
+    """In the order in which a tornado shows them."""
+    return tuple(sorted(swings, key=_width, reverse=True))
 
 
 _Scaled = Callable[[float], Drivers]

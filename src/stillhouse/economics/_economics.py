@@ -8,7 +8,7 @@ from stillhouse.economics._break_even import (
     break_even_range,
     largest_teacher_share,
 )
-from stillhouse.economics._cases import copying_of, licensing_of
+from stillhouse.economics._cases import copying_of, licence_swings_of, licensing_of
 from stillhouse.economics._chain import read_chain
 from stillhouse.economics._drivers import Drivers, swings_of
 from stillhouse.economics._flows import effects_of, flows_of, forgone_usd, parties_of
@@ -73,6 +73,7 @@ def economics(
         parties=parties_of(flows),
         effects=effects_of(inputs),
         swings=() if drivers is None else swings_of(drivers),
+        licence_swings=licence_swings_of(inputs),
         copying=copying_of(inputs),
         licensing=licensing_of(
             inputs,

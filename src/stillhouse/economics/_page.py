@@ -5,7 +5,13 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from stillhouse.economics._charts import cost_figure, even_figure, royalty_figure, swing_figure
+from stillhouse.economics._charts import (
+    cost_figure,
+    even_figure,
+    licence_swing_figure,
+    royalty_figure,
+    swing_figure,
+)
 from stillhouse.economics._range import Range
 from stillhouse.economics._records import Copying, Economics, Flow, Given
 from stillhouse.economics._words import count_text
@@ -32,6 +38,7 @@ def render_economics(found: Economics, *, command: str) -> str:
         paying=even_figure(found),
         royalty=royalty_figure(found),
         swings=swing_figure(found),
+        licence_swings=licence_swing_figure(found),
         number=f"{found.requests:,.0f}",
         flows=[_flow(one) for one in found.flows],
         parties=[

@@ -59,13 +59,13 @@ class Effect(Record):
 
 
 class Swing(Record):
-    """How the break-even volume moves with one input, all else as it is."""
+    """How an outcome moves with one input, all else as it is."""
 
     name: str
     unit: str
     value: float
     half: float | None
-    """Requests with half the input; None where it then never pays back."""
+    """The outcome with half the input; None where it then never pays back."""
     double: float | None
 
 
@@ -153,7 +153,9 @@ class Economics(Record):
     parties: tuple[Party, ...]
     effects: tuple[Effect, ...]
     swings: tuple[Swing, ...]
-    """The largest first."""
+    """Of the requests until it pays back; the widest first."""
+    licence_swings: tuple[Swing, ...]
+    """Of the highest royalty that sells, where the penalty is due later; the widest first."""
     copying: tuple[Copying, ...]
     licensing: Licensing
     assumptions: tuple[Given, ...]
