@@ -18,7 +18,7 @@ COMMANDS = ["demo", "init", "doctor", "run", "scan", "bakeoff", "estimate", "col
 COMMANDS += ["import", "curate", "capture", "preflight", "train", "fit", "evaluate", "certify"]
 COMMANDS += ["export", "yield", "arena", "benchmarks", "chat", "serve", "served"]
 COMMANDS += ["release", "terms", "keys", "sign", "verify", "lineage", "prove", "forget"]
-COMMANDS += ["documents", "economics"]
+COMMANDS += ["documents", "economics", "audit-pack"]
 NOT_FOR_HELP = ("torch", "transformers", "pyarrow", "pydantic", "aiohttp", "yaml", "rich", "numpy")
 REGENERATE = "Run: python -m stillhouse.cli._docs --write"
 
