@@ -10,10 +10,10 @@ from pathlib import Path
 from stillhouse.artifacts import open_artifact
 from stillhouse.errors import ConfigError
 from stillhouse.releases import is_deployment
-from stillhouse.watermark import Scheme, Watermark, open_watermark
+from stillhouse.watermark import Marker, Watermark, open_watermark
 
 
-def open_mark(student: str, profile: Path, schemes: Mapping[str, Scheme]) -> Watermark:
+def open_mark(student: str, profile: Path, schemes: Mapping[str, Marker]) -> Watermark:
     """What marks a student's answers.
 
     Raises:

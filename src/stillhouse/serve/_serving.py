@@ -16,7 +16,7 @@ from stillhouse.serve._config import ServeConfig
 from stillhouse.serve._files import LoadedFiles
 from stillhouse.serve._marked import open_mark
 from stillhouse.serve._teacher_config import CascadeConfig, OnBreach, TeacherConfig
-from stillhouse.watermark import SCHEMES, Scheme
+from stillhouse.watermark import MARKERS, Marker
 
 if TYPE_CHECKING:
     from stillhouse.serve._server import Server
@@ -32,7 +32,7 @@ def open_engine(
     *,
     teacher: str | TeacherConfig | None = None,
     memory: Path | None = None,
-    schemes: Mapping[str, Scheme] = SCHEMES,
+    schemes: Mapping[str, Marker] = MARKERS,
     shadow: Path | None = None,
     stands_in: bool = False,
     on_breach: OnBreach = "teacher",

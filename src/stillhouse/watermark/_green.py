@@ -1,0 +1,61 @@
+"""Green list: the key picks a share gamma of the vocabulary, whose logits gain delta.
+
+It is not unbiased: text becomes likelier green, and a little less likely under the model.
+Source: Kirchenbauer et al. 2023, arXiv:2301.10226. There a generator permutes the vocabulary for
+each token; here a token is green by its own number, so that a detector needs one hash for it.
+
+Letters: V vocabulary, N scored tokens.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from stillhouse.watermark._contexts import NewContexts
+from stillhouse.watermark._hashes import VocabularyHashes
+from stillhouse.watermark._key import WatermarkKey
+from stillhouse.watermark._keyed import scored_tokens, subkeys_of
+from stillhouse.watermark._mark import MarkedRow
+from stillhouse.watermark._prf import token_uniforms, uniforms
+from stillhouse.watermark._profile import Profile
+from stillhouse.watermark._scores import NullLaw, Scores
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class GreenMark:
+    """Adds delta to the logits of green tokens, at any temperature."""
+
+    def __init__(self, profile: Profile, key: WatermarkKey) -> None:
+        self._contexts = NewContexts(profile.context_width, profile.repeats)
+        self._hashes = VocabularyHashes(subkeys_of(profile, key, "green"))
+        self._gamma, self._delta = profile.parameters["gamma"], profile.parameters["delta"]
+
+    def __call__(
+        self, row: MarkedRow, previous_ids: Sequence[int], logits_V: "Tensor"
+    ) -> "Tensor | int":
+        """Logits at the sampling temperature, with delta on those of green tokens."""
+        context = self._contexts(row, previous_ids)
+        if context is None:
+            return logits_V
+        import torch
+
+        is_green_V = uniforms(self._hashes.of_all(context, len(logits_V))) < self._gamma
+        return logits_V + self._delta * torch.from_numpy(is_green_V).to(logits_V)
+
+
+def green_scores(profile: Profile, key: WatermarkKey, ids_T: npt.ArrayLike) -> Scores:
+    """1 for a green token, 0 for another."""
+    tokens = scored_tokens(profile, ids_T)
+    uniforms_N = token_uniforms(tokens.contexts_N, tokens.ids_N, subkeys_of(profile, key, "green"))
+    gamma = profile.parameters["gamma"]
+    return Scores(
+        (uniforms_N < gamma).astype(np.float64),
+        NullLaw("bernoulli", (gamma,)),
+        tokens.contexts_N,
+        tokens.positions_N,
+        tokens.ids_N,
+    )
