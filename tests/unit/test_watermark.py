@@ -118,7 +118,7 @@ def test_rows_without_a_mark_keep_their_bits() -> None:
     options = options_of(4, 1.0)
     wanted = draw(logits_AV, **options)
     only_7_V = torch.full((400,), -torch.inf).index_fill(0, torch.tensor([7]), 0.0)
-    drawn = draw_within(logits_AV, [None] * 4, marked={2: only_7_V}, **options)
+    drawn = draw_within(logits_AV, [None] * 4, marks={2: lambda _: only_7_V}, **options)
     rest = torch.tensor([0, 1, 3])
     for one, other in zip(drawn, wanted, strict=True):
         assert torch.equal(one[rest], other[rest])
@@ -133,20 +133,20 @@ def test_a_grammar_is_kept_whatever_a_mark_prefers() -> None:
     likes_9_V = torch.zeros(400).index_fill(0, torch.tensor([9]), 5.0)
     only_3_V = torch.full((400,), -torch.inf).index_fill(0, torch.tensor([3]), 0.0)
     held = [Only([8, 9]), Only([8])]
-    drawn = draw_within(logits_AV, held, marked={0: likes_9_V, 1: only_3_V}, **options)
+    drawn = draw_within(logits_AV, held, marks={0: lambda _: likes_9_V, 1: lambda _: 8}, **options)
     assert drawn.ids_A.tolist() == [9, 8]  # the second mark leaves nothing that is allowed
 
 
 @pytest.mark.parametrize("given_V", [torch.zeros(399), torch.full((400,), torch.nan)])
 def test_a_mark_that_gives_no_logits_is_refused(given_V: torch.Tensor) -> None:
     with pytest.raises(ConfigError, match="A mark gave"):
-        draw_within(torch.zeros(1, 400), [None], marked={0: given_V}, **options_of(1, 1.0))
+        draw_within(torch.zeros(1, 400), [None], marks={0: lambda _: given_V}, **options_of(1, 1.0))
 
 
 def test_a_mark_that_leaves_nothing_is_refused() -> None:
     nothing_V = torch.full((400,), -torch.inf)
     with pytest.raises(ConfigError, match="leaves no token"):
-        draw_within(torch.zeros(1, 400), [None], marked={0: nothing_V}, **options_of(1, 1.0))
+        draw_within(torch.zeros(1, 400), [None], marks={0: lambda _: nothing_V}, **options_of(1, 1.0))
 
 
 def test_a_profile_names_a_scheme_that_there_is(profile: Path) -> None:

@@ -1,13 +1,26 @@
-"""Draw the tokens of a step, some of them from what a grammar allows or a mark prefers."""
+"""Draw the tokens of a step, some of them from what a grammar allows or as a mark chooses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from stillhouse.errors import ConfigError
 from stillhouse.models._constrained import Constraint
-from stillhouse.models._sampling import Drawn, draw
+from stillhouse.models._sampling import Drawn, draw, sampling_law
+
+RowMark = Callable[[Tensor], Tensor | int]
+"""What marks the next token of one row, by the logits that it would be drawn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a row's token is drawn from."""
+
+    logits_V: Tensor
+    temperature: float
+    top_p: float
 
 
 def draw_within(
@@ -18,12 +31,13 @@ def draw_within(
     top_p_A: Tensor,
     uniform_A: Tensor,
     top_k: int,
-    marked: Mapping[int, Tensor] | None = None,
+    marks: Mapping[int, RowMark] | None = None,
 ) -> Drawn:
     """`draw`, with the ids of some rows drawn from what their constraints allow.
 
     All log-probabilities are those of the model over the whole vocabulary. Rows without a
-    constraint or mark get the bits that `draw` gives them.
+    constraint or mark get the bits that `draw` gives them, and so do rows that their mark leaves
+    alone.
 
     Args:
         logits_AV: As in `draw`.
@@ -32,20 +46,25 @@ def draw_within(
         top_p_A: As in `draw`.
         uniform_A: As in `draw`.
         top_k: As in `draw`.
-        marked: By row, the (V,) logits that it is drawn from in place of the model's. Where they
-            and the constraint leave nothing together, the constraint decides.
+        marks: By row, what marks its token after constraint, temperature and nucleus.
 
     Raises:
-        ConfigError: a constraint allows no id that the model has, or marked logits are of another
-            shape or leave nothing.
+        ConfigError: a constraint allows no id that the model has, or a mark gives an id that may
+            not be drawn, or logits of another shape or that leave nothing.
     """
-    marked = marked or {}
-    held = [
-        row
-        for row, constraint in enumerate(constraints_A)
-        if constraint is not None or row in marked
-    ]
-    if not held:
+    held: dict[int, _Held] = {}
+    chosen: dict[int, int] = {}
+    for row, constraint in enumerate(constraints_A):
+        mark = marks.get(row) if marks else None
+        if constraint is None and mark is None:
+            continue
+        whole = _Held(logits_AV[row], float(temperature_A[row]), float(top_p_A[row]))
+        given = _held(whole, constraint, mark)
+        if isinstance(given, int):
+            chosen[row] = given
+        elif given is not whole:
+            held[row] = given
+    if not held and not chosen:
         return draw(
             logits_AV,
             temperature_A=temperature_A,
@@ -53,64 +72,77 @@ def draw_within(
             uniform_A=uniform_A,
             top_k=top_k,
         )
-    rows_H = torch.tensor(held)
+    # What these rows would say freely is not used: the cheapest draw will do.
     drawn = draw(
         logits_AV,
-        # What these rows would say freely is not used: the cheapest draw will do.
-        temperature_A=temperature_A.index_fill(0, rows_H, 0.0),
+        temperature_A=temperature_A.index_fill(0, torch.tensor([*held, *chosen]), 0.0),
         top_p_A=top_p_A,
         uniform_A=uniform_A,
         top_k=top_k,
     )
-    logits_HV = logits_AV[rows_H]
-    choice_H = draw(
-        _restricted(
-            logits_HV,
-            [constraints_A[row] for row in held],
-            [marked.get(row) for row in held],
-        ),
-        temperature_A=temperature_A[rows_H],
-        top_p_A=top_p_A[rows_H],
-        uniform_A=uniform_A[rows_H],
-        top_k=0,
-    ).ids_A
-    chosen_H1 = logits_HV.gather(1, choice_H.unsqueeze(1))
-    drawn.ids_A[rows_H] = choice_H
-    drawn.logprobs_A[rows_H] = chosen_H1.squeeze(1) - torch.logsumexp(logits_HV, dim=1)
+    if held:
+        rows_H = torch.tensor([*held])
+        drawn.ids_A[rows_H] = draw(
+            torch.stack([one.logits_V for one in held.values()]),
+            temperature_A=torch.tensor([one.temperature for one in held.values()]),
+            top_p_A=torch.tensor([one.top_p for one in held.values()], dtype=top_p_A.dtype),
+            uniform_A=uniform_A[rows_H],
+            top_k=0,
+        ).ids_A
+    for row, token_id in chosen.items():
+        drawn.ids_A[row] = token_id
+    for row in [*held, *chosen]:
+        logits_V = logits_AV[row]
+        drawn.logprobs_A[row] = logits_V[drawn.ids_A[row]] - torch.logsumexp(logits_V, dim=0)
     return drawn
 
 
-def _restricted(
-    logits_HV: Tensor,
-    constraints_H: Sequence[Constraint | None],
-    marked_H: Sequence[Tensor | None],
-) -> Tensor:
-    width = logits_HV.shape[1]
-    is_allowed_HV = torch.zeros(logits_HV.shape, dtype=torch.bool)
-    for row, constraint in enumerate(constraints_H):
-        if constraint is None:
-            is_allowed_HV[row] = True
-            continue
-        # A head may have more rows than there are tokens, or be cut to those that are no padding.
-        allowed_V = constraint.allowed_V()[:width]
-        is_allowed_HV[row, : len(allowed_V)] = torch.from_numpy(allowed_V)
-    if not bool(is_allowed_HV.any(dim=1).all()):
+def _held(whole: _Held, constraint: Constraint | None, mark: RowMark | None) -> _Held | int:
+    """What the token of a row is drawn from, or the token; `whole` where nothing holds it."""
+    held = whole
+    if constraint is not None:
+        held = replace(whole, logits_V=_allowed(whole.logits_V, constraint))
+    if mark is None:
+        return held
+    law_V = sampling_law(held.logits_V, temperature=held.temperature, top_p=held.top_p)
+    given = mark(law_V)
+    if isinstance(given, int):
+        return _checked_choice(given, law_V)
+    if given is law_V:
+        return held
+    # Temperature and nucleus are in the law already.
+    return _Held(_checked_logits(given, law_V), 1.0 if held.temperature else 0.0, 1.0)
+
+
+def _allowed(logits_V: Tensor, constraint: Constraint) -> Tensor:
+    # A head may have more rows than there are tokens, or be cut to those that are no padding.
+    allowed_V = torch.from_numpy(constraint.allowed_V()[: len(logits_V)])
+    if not bool(allowed_V.any()):
         raise ConfigError(
             "A grammar allows no token with which a completion could go on. Make it with the "
             "tokenizer of the model that generates, or use a simpler schema."
         )
-    held_HV = logits_HV.masked_fill(~is_allowed_HV, -torch.inf)
-    for row, marked_V in enumerate(marked_H):
-        if marked_V is None:
-            continue
-        if marked_V.shape != (width,) or bool(marked_V.isnan().any()):
-            raise ConfigError(
-                f"A mark gave logits of shape {tuple(marked_V.shape)}, some of them maybe no "
-                f"numbers; give ({width},) numbers."
-            )
-        both_V = marked_V.to(held_HV.dtype).masked_fill(~is_allowed_HV[row], -torch.inf)
-        if bool((both_V > -torch.inf).any()):
-            held_HV[row] = both_V
-        elif constraints_H[row] is None:
-            raise ConfigError("A mark leaves no token to go on with. Use another scheme.")
-    return held_HV
+    is_allowed_V = torch.zeros(len(logits_V), dtype=torch.bool)
+    is_allowed_V[: len(allowed_V)] = allowed_V
+    return logits_V.masked_fill(~is_allowed_V, -torch.inf)
+
+
+def _checked_choice(token_id: int, law_V: Tensor) -> int:
+    if not 0 <= token_id < len(law_V) or float(law_V[token_id]) == -torch.inf:
+        raise ConfigError(
+            f"A mark chose the id {token_id}, which may not be drawn here. Choose among those "
+            "whose logits are finite."
+        )
+    return token_id
+
+
+def _checked_logits(given_V: Tensor, law_V: Tensor) -> Tensor:
+    if given_V.shape != law_V.shape or bool(given_V.isnan().any()):
+        raise ConfigError(
+            f"A mark gave logits of shape {tuple(given_V.shape)}, some of them maybe no numbers; "
+            f"give ({len(law_V)},) numbers."
+        )
+    marked_V = given_V.to(law_V.dtype).masked_fill(law_V == -torch.inf, -torch.inf)
+    if not bool((marked_V > -torch.inf).any()):
+        raise ConfigError("A mark leaves no token to go on with. Use another scheme.")
+    return marked_V

@@ -8,6 +8,7 @@ on its own seed and not on its neighbours.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 
 import numpy as np
@@ -50,7 +51,7 @@ class GenerationJob:
         top_logprobs: How many log-probabilities to keep per token.
         grammar: What the completion must be; None for any text. It is kept to whatever the
             temperature is, and cut by `max_tokens` like any completion.
-        mark: Changes what each token is drawn from, before the grammar does; None leaves it alone.
+        mark: Chooses each token, or changes what it is drawn from, after all else; None does not.
     """
 
     key: str
@@ -293,8 +294,8 @@ class Engine:
         drawn = draw_within(
             logits_AV,
             [row.constraint for row in rows],
-            marked={
-                place: row.job.mark(row.job, row.ids, logits_AV[place])
+            marks={
+                place: partial(row.job.mark, row.job, row.ids)
                 for place, row in enumerate(rows)
                 if row.job.mark is not None
             },

@@ -67,6 +67,32 @@ def draw(
     )
 
 
+def sampling_law(logits_V: Tensor, *, temperature: float, top_p: float) -> Tensor:
+    """The logits whose softmax a token of one row is drawn from: -inf outside the nucleus.
+
+    Args:
+        logits_V: Float32, not modified; given back as they are where there is nothing to do.
+        temperature: At 0 there is no law, and the logits are given back.
+        top_p: As in `draw`.
+    """
+    if temperature == 0.0:
+        return logits_V
+    scaled_V = logits_V if temperature == 1.0 else (logits_V - logits_V.max()) / temperature
+    if top_p == 1.0:
+        return scaled_V
+    top_1M, ids_1M = exact_topk(scaled_V.unsqueeze(0), min(_MIN_CANDIDATES, len(scaled_V)))
+    sorted_M, ids_M = top_1M[0], ids_1M[0]
+    log_normaliser = torch.logsumexp(scaled_V, dim=0)
+    cumulative_M = (sorted_M - log_normaliser).double().exp().cumsum(dim=0)
+    if float(cumulative_M[-1]) < top_p:
+        sorted_M, ids_M = scaled_V.sort(descending=True, stable=True)
+        cumulative_M = (sorted_M - log_normaliser).double().exp().cumsum(dim=0)
+    size = min(int(torch.searchsorted(cumulative_M, top_p)) + 1, len(ids_M))
+    law_V = torch.full_like(scaled_V, -torch.inf)
+    law_V[ids_M[:size]] = sorted_M[:size]
+    return law_V
+
+
 def exact_topk(values_AV: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """`torch.topk` over the last dimension, several times faster for k far below V."""
     vocabulary = values_AV.shape[1]

@@ -55,7 +55,7 @@ class GumbelMark:
 
 
 def gumbel_choice(logits_V: npt.NDArray[np.float32], hashes: VocabularyHashes, context: int) -> int:
-    """argmax of logit - log(-log u), exactly, with few logarithms.
+    """The token with the largest logit - log(-log u), exactly, with few logarithms.
 
     With E = -log u the winner has the least E / exp(logit). E is at least 1 - u, so that a token
     with a larger (1 - u) / exp(logit) than the E / exp(logit) of the likeliest cannot win.
