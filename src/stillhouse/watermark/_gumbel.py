@@ -16,8 +16,8 @@ import numpy.typing as npt
 from stillhouse.watermark._contexts import NewContexts
 from stillhouse.watermark._hashes import VocabularyHashes
 from stillhouse.watermark._key import WatermarkKey
-from stillhouse.watermark._mark import MarkedRow
 from stillhouse.watermark._keyed import scored_tokens, subkeys_of
+from stillhouse.watermark._mark import MarkedRow
 from stillhouse.watermark._prf import mix_one, token_uniforms, uniforms
 from stillhouse.watermark._profile import Profile
 from stillhouse.watermark._scores import NullLaw, Scores
