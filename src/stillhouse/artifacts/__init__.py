@@ -22,6 +22,7 @@ from stillhouse.artifacts._manifest import (
     TeacherRef,
     TermsRef,
     TokenizerInfo,
+    WatermarkRef,
     read_manifest,
 )
 from stillhouse.artifacts._merkle import MerkleTree, leaf_hash, merkle_root
@@ -49,6 +50,7 @@ __all__ = [
     "CodeInfo",
     "TeacherRef",
     "TermsRef",
+    "WatermarkRef",
     "StudentInfo",
     "weights_revision",
     "TokenizerInfo",

@@ -26,6 +26,7 @@ from stillhouse.artifacts._manifest import (
     StudentInfo,
     TeacherRef,
     TokenizerInfo,
+    WatermarkRef,
 )
 from stillhouse.artifacts._merkle import MerkleTree
 from stillhouse.artifacts._paths import (
@@ -43,6 +44,7 @@ R = TypeVar("R", bound=Record)
 
 _INPUTS_NAME = "inputs.sha256"
 _FILES_NAME = "files"
+_CARRIES_MARKS = ("completions", "dataset", "signal", "student", "classifier", "export")
 _SHARD_ROWS = 100_000  # not tuned; a shard of short completions is then a few tens of MB
 
 
@@ -115,6 +117,7 @@ class ArtifactWriter:
         tokenizer_sha256: str | None = None,
         chat_template_sha256: str | None = None,
         sampling: Sampling | None = None,
+        watermark: WatermarkRef | None = None,
         seeds: dict[str, int] | None = None,
         device: str | None = None,
         results: dict[str, Any] | None = None,
@@ -122,7 +125,8 @@ class ArtifactWriter:
         """Hash the files, move them into place, write the manifest and open the artefact.
 
         `usage.seconds` is replaced by the time since `begin_artifact` unless it is larger (a
-        resumed stage adds what it spent before).
+        resumed stage adds what it spent before). Without a `watermark` of its own, an artefact
+        with texts or weights has that of its parents, where it is one.
 
         Raises:
             ConfigError: somebody put a file of the same name into the folder meanwhile.
@@ -147,7 +151,7 @@ class ArtifactWriter:
             tokenizer=TokenizerInfo(sha256=tokenizer_sha256) if tokenizer_sha256 else None,
             chat_template_sha256=chat_template_sha256,
             sampling=sampling,
-            watermark=None,
+            watermark=watermark or _inherited(self._kind, self._parents),
             seeds=seeds or {},
             environment=environment_info(device),
             usage=usage.model_copy(update={"seconds": max(usage.seconds, elapsed_s)}),
@@ -295,6 +299,12 @@ def is_up_to_date(
 
 def _inputs_hash(stage: str, config: dict[str, Any], parents: Sequence[Artifact]) -> str:
     return content_hash([stage, config, [parent.manifest_sha256 for parent in parents]])
+
+
+def _inherited(kind: Kind, parents: Sequence[Artifact]) -> WatermarkRef | None:
+    """The one profile that marked what an artefact was made from."""
+    marks = {one.manifest.watermark for one in parents if one.manifest.watermark is not None}
+    return marks.pop() if kind in _CARRIES_MARKS and len(marks) == 1 else None
 
 
 def _parent_refs(path: Path, parents: Sequence[Artifact]) -> tuple[ParentRef, ...]:

@@ -115,7 +115,13 @@ def serve(
     ] = False,
     watermark: Annotated[
         Path | None,
-        typer.Option(metavar="PROFILE", help="YAML profile that marks what is generated."),
+        typer.Option(metavar="PROFILE", help="Signed profile that marks what is generated."),
+    ] = None,
+    watermark_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Its key.  [default: the one in the folder of keys that fits]"
+        ),
     ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -150,6 +156,7 @@ def serve(
         spans=spans,
         span_content=span_content,
         watermark=watermark,
+        watermark_key=watermark_key,
     )
     check_listening(config)  # loading may take minutes
     output.say(f"loading {student}")

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import TypeVar
 
 from stillhouse.artifacts import Artifact, ArtifactWriter, Counts, TeacherRef
 from stillhouse.collect._config import CollectConfig
@@ -20,6 +21,8 @@ _REPEATED = "duplicate_prompt"
 _UNREADABLE = "unreadable_answer"
 _ERASED = "erased"  # from the ledger, by who asked for it: `stillhouse forget --erase`
 _READ_AT_ONCE = 256
+T = TypeVar("T")
+
 _OWN = frozenset({"fake", "replay", "local", "gguf"})
 
 
@@ -89,6 +92,7 @@ class Harvest:
             tokenizer_sha256=_only(info.tokenizer_sha256 for info in infos),
             chat_template_sha256=_only(info.chat_template_sha256 for info in infos),
             sampling=config.sampling,
+            watermark=_only({info.watermark for info in infos} - {None}),
             seeds={"sampling": config.sampling.seed},
             results={
                 **terms_result(self._terms),
@@ -155,7 +159,7 @@ def _teacher_ref(infos: Sequence[TeacherInfo], models: set[str], terms: TermsRec
     )
 
 
-def _only(values: Iterable[str | None]) -> str | None:
+def _only(values: Iterable[T | None]) -> T | None:
     """What all agree on, else None."""
     distinct = set(values)
     return distinct.pop() if len(distinct) == 1 else None

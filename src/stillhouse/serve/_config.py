@@ -29,7 +29,8 @@ class ServeConfig:
         log: Where and how requests are logged; None for not at all.
         spans: Whether OpenTelemetry spans are made of requests.
         span_content: Whether they hold what was asked and answered.
-        watermark: File of the profile that marks what is generated.
+        watermark: File of the signed profile that marks what is generated.
+        watermark_key: File of its key; None looks for it in the folder of keys.
 
     Raises:
         ConfigError: a value is out of its range, or others could reach the server without a key.
@@ -50,6 +51,7 @@ class ServeConfig:
     spans: bool = False
     span_content: bool = False
     watermark: Path | None = None
+    watermark_key: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -63,6 +65,11 @@ class ServeConfig:
                 raise ConfigError(f"{name} is {seconds:g}; give seconds, 86400 at most.")
         if self.span_content and not self.spans:
             raise ConfigError("Spans are to hold content, and none are made. Ask for both.")
+        if self.watermark_key is not None and self.watermark is None:
+            raise ConfigError(
+                "--watermark-key is of a profile, and none is given. Give --watermark PROFILE, or "
+                "leave it out."
+            )
         if any(not key.strip() for key in self.keys):
             raise ConfigError("A key is empty. Give keys of at least one character.")
         if not (self.keys or self.host in LOOPBACK):

@@ -4,20 +4,20 @@ No field of a request has a say in it. What cannot be marked is not served under
 an answer without the mark would pass for one of somebody else.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from stillhouse.artifacts import open_artifact
 from stillhouse.errors import ConfigError
 from stillhouse.releases import is_deployment
-from stillhouse.watermark import Marker, Watermark, open_watermark
+from stillhouse.watermark import Watermark, open_watermark
 
 
-def open_mark(student: str, profile: Path, schemes: Mapping[str, Marker]) -> Watermark:
+def open_mark(student: str, profile: Path, key: Path | None) -> Watermark:
     """What marks a student's answers.
 
     Raises:
-        ConfigError: the profile is wrong, or answers of this student cannot be marked.
+        ConfigError: the profile or its key is wrong, or answers of this student cannot be marked.
+        SignatureError: the profile was changed.
     """
     obstacle = _obstacle(student)
     if obstacle is not None:
@@ -25,7 +25,7 @@ def open_mark(student: str, profile: Path, schemes: Mapping[str, Marker]) -> Wat
             f"--watermark marks what a language model generates in this process, and {obstacle}. "
             "Serve the folder that train wrote, or leave --watermark out."
         )
-    return open_watermark(profile, schemes)
+    return open_watermark(profile, key=key)
 
 
 def _obstacle(student: str) -> str | None:

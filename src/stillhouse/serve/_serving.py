@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,6 @@ from stillhouse.serve._config import ServeConfig
 from stillhouse.serve._files import LoadedFiles
 from stillhouse.serve._marked import open_mark
 from stillhouse.serve._teacher_config import CascadeConfig, OnBreach, TeacherConfig
-from stillhouse.watermark import MARKERS, Marker
 
 if TYPE_CHECKING:
     from stillhouse.serve._server import Server
@@ -32,7 +31,6 @@ def open_engine(
     *,
     teacher: str | TeacherConfig | None = None,
     memory: Path | None = None,
-    schemes: Mapping[str, Marker] = MARKERS,
     shadow: Path | None = None,
     stands_in: bool = False,
     on_breach: OnBreach = "teacher",
@@ -48,7 +46,6 @@ def open_engine(
         config: How it is served.
         teacher: Of a cascade: who answers what the student may not, as `teachers` names it.
         memory: Of a cascade: where its watch is kept; None for a file beside its folder.
-        schemes: What can mark answers, where the config has a watermark.
         shadow: Of a cascade: folder of another student or cascade that reads along.
         stands_in: Of a cascade: whether the student answers where the teacher cannot, which no
             certificate covers.
@@ -58,12 +55,12 @@ def open_engine(
         ConfigError: nothing is there that can be served, a cascade and its teacher do not come
             together, or answers are to be marked and cannot be.
         TermsError: the terms of the teacher are not known to allow it.
-        IntegrityError: the files are damaged.
+        IntegrityError: the files are damaged, or the profile of the marks was changed.
         MissingDependencyError: torch or an encoder's packages are not installed.
     """
     watermark = None
     if config.watermark is not None:
-        watermark = open_mark(student, config.watermark, schemes)
+        watermark = open_mark(student, config.watermark, config.watermark_key)
     folder = Path(student)
     how = None
     if teacher is not None:
@@ -123,6 +120,8 @@ def open_engine(
 
     files = LoadedFiles.of(folder) if student else None  # before anything is read
     model = load_owned_model(student)
+    if watermark is not None:
+        watermark.check_tokenizer(model.chat.vocabulary_sha256)
     engine = LocalEngine(
         model, slots=config.slots, max_tokens=config.max_tokens, watermark=watermark
     )

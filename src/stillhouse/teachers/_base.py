@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
+from stillhouse.artifacts import WatermarkRef
 from stillhouse.records import Request
 from stillhouse.runlog import Answer
 from stillhouse.teachers._costs import FREE, Price
@@ -39,6 +40,7 @@ class TeacherInfo:
             to any other they are no part of what it is asked.
         needs_labels: Whether it answers no other prompts.
         labels: The only ones that it chooses among, in any order; empty where any will do.
+        watermark: The profile that marks what it writes, where one does.
     """
 
     id: str
@@ -50,6 +52,7 @@ class TeacherInfo:
     reads_labels: bool = False
     needs_labels: bool = False
     labels: tuple[str, ...] = ()
+    watermark: WatermarkRef | None = None
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
+from stillhouse.artifacts import WatermarkRef
 from stillhouse.chat import ChatTokenizer
 from stillhouse.errors import RecordError
 from stillhouse.models import (
@@ -23,6 +25,7 @@ from stillhouse.teachers._answers import answer_of, failed
 from stillhouse.teachers._base import Pull, Teacher, TeacherInfo
 from stillhouse.teachers._local_labels import LabelChooser, is_choice
 from stillhouse.teachers._options import Options, split_options
+from stillhouse.watermark import LogitsMark, Watermark, open_watermark
 
 _REVISION_DIGITS = 12
 _CHOICES_AT_ONCE = 64  # as many answers are recorded together; not tuned
@@ -34,6 +37,9 @@ class LocalOptions(Options):
     answers: Literal["labels", "text"] = "labels"
     """What a prompt with labels is answered with: one of them, and the probability of each; or
     what the model writes, as any other prompt is."""
+    watermark: Path | None = None
+    """File of the signed profile that marks what the model writes; all prompts are then answered
+    with what it writes."""
 
 
 class LocalTeacher(Teacher):
@@ -47,11 +53,19 @@ class LocalTeacher(Teacher):
         source: `""` for the embedded SmolLM2-135M-Instruct, a model folder, a `.gguf` file or a
             hub name.
         options: How it answers.
+
+    Raises:
+        ConfigError: there is no such model, or its answers cannot be marked.
+        SignatureError: the profile of the marks was changed.
     """
 
     def __init__(self, source: str, options: LocalOptions | None = None) -> None:
         self._folder = locate_model(source)
         self._options = options or LocalOptions()
+        self._watermark: Watermark | None = None
+        if self._options.watermark is not None:
+            self._watermark = open_watermark(self._options.watermark)
+            self._watermark.check_tokenizer(self.chat.vocabulary_sha256)
         self._model: LanguageModel | None = None
 
     @cached_property
@@ -65,14 +79,29 @@ class LocalTeacher(Teacher):
         revision = self._folder.revision
         suffix = f"@{revision[:_REVISION_DIGITS]}" if revision else ""
         return TeacherInfo(
-            id=f"local:{self._folder.name}{suffix}",
+            id=f"local:{self._folder.name}{suffix}{self._marked_by}",
             provider="local",
             revision=revision,
             max_top_logprobs=len(self.chat.tokenizer),
             tokenizer_sha256=self.chat.vocabulary_sha256,
             chat_template_sha256=self.chat.template_sha256,
-            reads_labels=self._options.answers == "labels",
+            reads_labels=self._options.answers == "labels" and self._watermark is None,
+            watermark=self._watermark_ref,
         )
+
+    @property
+    def _marked_by(self) -> str:
+        # Part of each request's identity: an answer with another mark is another answer.
+        if self._watermark is None:
+            return ""
+        return f"+watermark:{self._watermark.profile_id[:_REVISION_DIGITS]}"
+
+    @property
+    def _watermark_ref(self) -> WatermarkRef | None:
+        if self._watermark is None:
+            return None
+        profile = self._watermark.profile
+        return WatermarkRef(scheme=profile.scheme, profile_id=profile.profile_id)
 
     @property
     def model(self) -> LanguageModel:
@@ -91,7 +120,8 @@ class LocalTeacher(Teacher):
                 yield from self._written(queue.pull)
 
     def _written(self, pull: Pull) -> Iterator[list[Answer]]:
-        feed = _Feed(self.model, pull)
+        mark = None if self._watermark is None else self._watermark.mark
+        feed = _Feed(self.model, pull, mark)
         for group in generate(self.model, feed.pull):
             yield feed.take_failed() + [feed.answer(generated) for generated in group]
         if failed := feed.take_failed():
@@ -103,7 +133,7 @@ class LocalTeacher(Teacher):
 
 
 def open_local_teacher(rest: str) -> LocalTeacher:
-    """The teacher of `local:[PATH][?answers=text]`; see `LocalTeacher`.
+    """The teacher of `local:[PATH][?answers=text&watermark=FILE]`; see `LocalTeacher`.
 
     Raises:
         ConfigError: an option is wrong, or there is no such model.
@@ -154,8 +184,9 @@ class _Asked:
 class _Feed:
     """Turns requests into jobs, and finished jobs into answers."""
 
-    def __init__(self, model: LanguageModel, pull: Pull) -> None:
+    def __init__(self, model: LanguageModel, pull: Pull, mark: LogitsMark | None) -> None:
         self._model = model
+        self._mark = mark
         self._pull = pull
         self._asked: dict[str, _Asked] = {}
         self._failed: list[Answer] = []
@@ -220,6 +251,7 @@ class _Feed:
             top_p=sampling.top_p,
             seed=request.seed,
             top_logprobs=sampling.top_logprobs,
+            mark=self._mark,
         )
 
     def _reject(self, request: Request, kind: str, message: str) -> None:

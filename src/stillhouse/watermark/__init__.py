@@ -12,10 +12,11 @@ from stillhouse.watermark._key import (
 )
 from stillhouse.watermark._mark import LogitsMark, MarkedRow
 from stillhouse.watermark._open import (
-    MARKERS,
-    Marker,
     Watermark,
-    WatermarkProfile,
+    check_tokenizer,
+    find_key,
+    key_path,
+    make_key,
     open_watermark,
 )
 from stillhouse.watermark._prf import (
@@ -28,6 +29,12 @@ from stillhouse.watermark._prf import (
 from stillhouse.watermark._profile import MarkSampling, Profile, SchemeName
 from stillhouse.watermark._schemes import SCHEMES, Scheme, make_mark, score_tokens
 from stillhouse.watermark._scores import NullLaw, Scores
+from stillhouse.watermark._signed import (
+    PROFILE_TYPE,
+    SignedProfile,
+    read_profile,
+    write_profile,
+)
 from stillhouse.watermark._synthid import synthid_bits
 from stillhouse.watermark._synthid_prf import synthid_keys
 
@@ -35,9 +42,16 @@ __all__ = [
     "WatermarkKey",
     "create_watermark_key",
     "load_watermark_key",
+    "make_key",
+    "find_key",
+    "key_path",
     "Profile",
     "MarkSampling",
     "SchemeName",
+    "SignedProfile",
+    "PROFILE_TYPE",
+    "read_profile",
+    "write_profile",
     "Subkeys",
     "context_hash",
     "context_hashes",
@@ -53,9 +67,7 @@ __all__ = [
     "synthid_keys",
     "LogitsMark",
     "MarkedRow",
-    "MARKERS",
-    "Marker",
     "Watermark",
-    "WatermarkProfile",
     "open_watermark",
+    "check_tokenizer",
 ]

@@ -1,38 +1,18 @@
-"""The profile of a deployment: which scheme marks it, under which name, and with what settings."""
+"""What marks a deployment: a signed profile, and the key that it commits to."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from pydantic import ConfigDict, Field
 
 from stillhouse.errors import ConfigError
-from stillhouse.records import Record
-from stillhouse.settings import check_settings, read_yaml
+from stillhouse.signing import Trust, default_key_folder
+from stillhouse.watermark._key import WatermarkKey, create_watermark_key, load_watermark_key
 from stillhouse.watermark._mark import LogitsMark
+from stillhouse.watermark._profile import Profile
+from stillhouse.watermark._schemes import make_mark
+from stillhouse.watermark._signed import read_profile
 
-_HINT = "A profile has 'scheme', 'id' and the 'settings' of the scheme."
-
-
-class WatermarkProfile(Record):
-    """How one deployment marks what it generates."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    scheme: str = Field(min_length=1)
-    """What marks."""
-    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    """What headers, logs and manifests call the profile; it says nothing of the key."""
-    settings: dict[str, Any] = Field(default_factory=dict, repr=False)
-    """Of the scheme; a key may be among them."""
-
-
-Marker = Callable[[WatermarkProfile], LogitsMark]
-"""Makes what marks; raises ConfigError where the settings are none of its."""
-
-MARKERS: Mapping[str, Marker] = {}
-"""What can mark, by the name that profiles use."""
+_SUFFIX = ".watermark-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +20,123 @@ class Watermark:
     """A profile that is in use.
 
     Attributes:
-        profile_id: Its public name.
-        mark: Changes the logits.
+        profile: What it says.
+        mark: Marks by it, in one thread.
     """
 
-    profile_id: str
+    profile: Profile
     mark: LogitsMark
 
+    @property
+    def profile_id(self) -> str:
+        """Its public name."""
+        return self.profile.profile_id
 
-def open_watermark(path: Path, schemes: Mapping[str, Marker] = MARKERS) -> Watermark:
-    """What the profile in a YAML file marks with.
+    def check_tokenizer(self, vocabulary_sha256: str) -> None:
+        """Refuse a model with another tokenizer than the profile is for.
+
+        Args:
+            vocabulary_sha256: Fingerprint of the model's id-to-bytes map.
+
+        Raises:
+            ConfigError: it is another.
+        """
+        check_tokenizer(self.profile, vocabulary_sha256)
+
+
+def check_tokenizer(profile: Profile, vocabulary_sha256: str) -> None:
+    """Refuse another tokenizer than the profile is for: its ids would mean other texts.
 
     Args:
-        path: The file.
-        schemes: What can mark.
+        profile: Of the marks.
+        vocabulary_sha256: Fingerprint of an id-to-bytes map.
 
     Raises:
-        ConfigError: the file or a setting is wrong, or nothing marks by that scheme.
+        ConfigError: it is another.
     """
-    profile = check_settings(WatermarkProfile, read_yaml(path, hint=_HINT), where=str(path))
-    if profile.scheme not in schemes:
-        known = ", ".join(sorted(schemes)) or "none: this version brings no scheme"
+    if vocabulary_sha256 != profile.tokenizer_sha256:
         raise ConfigError(
-            f"{path} asks for the scheme {profile.scheme!r:.60}, and there is {known}. Correct "
-            "it, or serve without --watermark."
+            f"The profile {profile.profile_id[:12]} is for the tokenizer "
+            f"{profile.tokenizer_sha256[:12]}, and this one is {vocabulary_sha256[:12]}. Take the "
+            "model's own tokenizer, or make a profile for it: stillhouse watermark profile"
         )
-    return Watermark(profile.id, schemes[profile.scheme](profile))
+
+
+def key_path(name: str, folder: Path | None = None) -> Path:
+    """Where the watermark key of that name is kept.
+
+    Args:
+        name: Letters, digits, dots, dashes and underscores.
+        folder: None for the folder of signing keys.
+
+    Raises:
+        ConfigError: the name will not do.
+    """
+    if not name or len(name) > 64 or not all(char.isalnum() or char in "._-" for char in name):
+        raise ConfigError(
+            f"A key cannot be called {name!r:.80}. Take letters, digits, dots, dashes and "
+            "underscores, at most 64."
+        )
+    return (folder or default_key_folder()) / f"{name}{_SUFFIX}"
+
+
+def make_key(name: str, folder: Path | None = None) -> WatermarkKey:
+    """Make a watermark key in a folder, which is made for its owner alone where there is none.
+
+    Raises:
+        ConfigError: the name will not do or is taken, or the folder cannot be written.
+    """
+    path = key_path(name, folder)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as err:
+        raise ConfigError(f"{path.parent} cannot be made ({err.strerror}).") from err
+    return create_watermark_key(path)
+
+
+def find_key(key_id: str, folder: Path | None = None) -> WatermarkKey:
+    """The key with that commitment.
+
+    Args:
+        key_id: Of a profile.
+        folder: None for the folder of signing keys.
+
+    Raises:
+        ConfigError: it is not there, or the file cannot be used.
+    """
+    place = folder or default_key_folder()
+    paths = sorted(place.glob(f"*{_SUFFIX}"))
+    problem: ConfigError | None = None
+    for path in paths:
+        try:
+            key = load_watermark_key(path)
+        except ConfigError as err:
+            problem = err  # of another key, it does not matter
+            continue
+        if key.key_id == key_id:
+            return key
+    known = f"{len(paths)} other watermark keys are" if paths else "no watermark key is"
+    reason = f" ({problem})" if problem else ""
+    raise ConfigError(
+        f"The profile is of the key {key_id[:12]}, and {known} in {place}{reason}. Put the key "
+        "there, or say where it is."
+    ) from problem
+
+
+def open_watermark(
+    profile: Path, *, key: Path | None = None, trust: Trust | None = None
+) -> Watermark:
+    """What marks by the profile in a file.
+
+    Args:
+        profile: What `write_profile` wrote.
+        key: File of the key; None looks for it in the folder of keys.
+        trust: Whom the profile must be signed by; None for anybody.
+
+    Raises:
+        ConfigError: a file cannot be read, the key is open to others, or it is another key.
+        SignatureError: the profile was changed, or its signature does not count.
+    """
+    found = read_profile(profile, trust=trust, now=datetime.now(UTC)).profile
+    secret = find_key(found.key_id) if key is None else load_watermark_key(key)
+    return Watermark(found, make_mark(found, secret))
