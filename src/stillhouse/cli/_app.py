@@ -38,6 +38,7 @@ from stillhouse.cli._signing_keys import keys
 from stillhouse.cli._stages import capture, collect, curate, evaluate, train
 from stillhouse.cli._terms import terms
 from stillhouse.cli._verify import verify
+from stillhouse.cli._watermark import watermark
 from stillhouse.cli._yield import yield_
 
 _COMMANDS = (
@@ -67,6 +68,7 @@ _COMMANDS = (
     served,
     release,
     terms,
+    watermark,
     keys,
     sign,
     verify,

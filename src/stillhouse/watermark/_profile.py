@@ -105,4 +105,4 @@ def _is_within(name: str, value: float) -> bool:
         return 0.0 < value < 1.0
     if name == "delta":
         return 0.0 < value <= 50.0
-    return value == int(value) and 1 <= value <= UNIFORM_BITS
+    return value.is_integer() and 1 <= value <= UNIFORM_BITS

@@ -108,4 +108,4 @@ def _first(err: ValueError) -> str:
         return str(err)
     first = err.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
-    return f"{place + ': ' if place else ''}{first['msg']}"
+    return f"{place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}"
