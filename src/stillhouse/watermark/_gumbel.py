@@ -18,14 +18,14 @@ from stillhouse.watermark._hashes import VocabularyHashes
 from stillhouse.watermark._key import WatermarkKey
 from stillhouse.watermark._keyed import scored_tokens, subkeys_of
 from stillhouse.watermark._mark import MarkedRow
-from stillhouse.watermark._prf import mix_one, token_uniforms, uniforms
+from stillhouse.watermark._own_random import WHICH_KEY, own_uniform
+from stillhouse.watermark._prf import token_uniforms, uniforms
 from stillhouse.watermark._profile import Profile
 from stillhouse.watermark._scores import NullLaw, Scores
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_CHOICE = 0x5F1E4B7A93D2C608  # any constant: it parts the choice of the key from other uses
 # Float32 exponentials are right to 2e-7 of their value, and what is let through is compared in
 # float64. Where they underflow nothing can win: 1 - u is at least 2**-53, and `bound` below 37.
 _SLACK = 1.0 + 1e-5
@@ -86,8 +86,7 @@ def is_second_key(seed: int, place: int, alpha: float) -> bool:
         place: Of the token in it.
         alpha: Share of the second key.
     """
-    drawn = mix_one(mix_one((seed ^ _CHOICE) % 2**64) ^ (place + 1))
-    return drawn < alpha * 2.0**64
+    return own_uniform(seed, WHICH_KEY, place) < alpha
 
 
 def gumbel_scores(profile: Profile, key: WatermarkKey, ids_T: npt.ArrayLike) -> Scores:
