@@ -86,9 +86,10 @@ def spread(ids: npt.ArrayLike) -> U64:
     if given.size == 0:
         return np.zeros(given.shape, dtype=np.uint64)
     if given.dtype.kind not in "iu" or (given.dtype.kind == "i" and int(given.min()) < 0):
+        least = f" from {given.min()} on" if given.dtype.kind == "i" else ""
         raise DataError(
-            f"Token ids are whole numbers from 0 on; these are {given.dtype} from "
-            f"{given.min()} on. Give the ids of a tokenizer."
+            f"Token ids are whole numbers from 0 on, and these are {given.dtype}{least}. Give the "
+            "ids that a tokenizer gave."
         )
     return (given.astype(np.uint64) + _ONE) * _GOLDEN
 

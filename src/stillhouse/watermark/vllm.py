@@ -1,6 +1,6 @@
-"""Marks for vLLM, as a logits processor of its engine v1.
+r"""Marks for vLLM, as a logits processor of its engine v1.
 
-    STILLHOUSE_WATERMARK=profile.json vllm serve MODEL --no-async-scheduling \\
+    STILLHOUSE_WATERMARK=profile.json vllm serve MODEL --no-async-scheduling \
         --logits-processors stillhouse.watermark.vllm:WatermarkLogitsProcessor
 
 It marks every request, and none can switch it off. It was written after vLLM's published interface
@@ -103,7 +103,7 @@ class WatermarkLogitsProcessor(_Base):
     def apply(self, logits: Tensor) -> Tensor:
         """(B, V) logits at their temperatures, changed in place."""
         for index, request in self._requests.items():
-            # An id below 0 stands for one that is still being drawn: without it there is no context.
+            # An id below 0 stands for one that is not there yet: without it there is no context.
             if request.temperature < _GREEDY or (request.output_ids and request.output_ids[-1] < 0):
                 continue
             law_V = nucleus(logits[index].float(), top_k=request.top_k, top_p=request.top_p)
