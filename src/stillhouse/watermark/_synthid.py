@@ -80,7 +80,10 @@ def tournament(logits_V: "Tensor", bits: LayerBits, num_layers: int) -> "Tensor"
     probs_V = torch.softmax(logits_V, dim=0)
     for layer in range(num_layers):
         bits_V = torch.from_numpy(bits(layer)).to(probs_V)
-        probs_V = probs_V * (1 + bits_V - torch.dot(bits_V, probs_V))
+        # As 1 + bit - mass of the ones, but never below 0 where that mass rounds to more than 1,
+        # and with a sum that does not drift: each layer would double its error.
+        zeros, ones = torch.dot(1.0 - bits_V, probs_V), torch.dot(bits_V, probs_V)
+        probs_V = probs_V * (bits_V + zeros / (zeros + ones))
     return torch.log(probs_V)
 
 
