@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from watermark_cases import Row
 
@@ -25,6 +25,7 @@ def plain(
     return None if context in earlier else context_hash(context)
 
 
+@settings(deadline=None)
 @given(
     IDS,
     IDS,

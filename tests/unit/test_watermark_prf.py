@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 from watermark_cases import KEY
@@ -62,6 +62,7 @@ def test_the_published_vectors_hold() -> None:
     assert KEY.key_id in page
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=70),
     st.integers(1, 8),
