@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from watermark_cases import KEY, Row, profile_of
 
 from stillhouse.watermark import context_hash, make_mark, score_tokens, token_uniforms
+from stillhouse.watermark._green import _first_red
+from stillhouse.watermark._prf import uniforms
 
 CONTEXT = [5, 6, 7, 8]
 
@@ -16,12 +20,12 @@ def test_green_tokens_gain_delta_and_no_others(gamma: float, temperature: float)
     profile = profile_of("kgw", parameters={"gamma": gamma, "delta": 3.0})
     logits = torch.randn(20_000, generator=torch.Generator().manual_seed(1))
     logits[100:200] = -torch.inf
-    given = make_mark(profile, KEY)(Row(temperature=temperature), CONTEXT, logits)
-    assert isinstance(given, torch.Tensor)
+    marked = make_mark(profile, KEY)(Row(temperature=temperature), CONTEXT, logits)
+    assert isinstance(marked, torch.Tensor)
     contexts = np.array([context_hash(CONTEXT)], dtype=np.uint64)
     u = token_uniforms(contexts, np.arange(20_000), KEY.subkeys("green"))
     expected = logits + torch.from_numpy(np.where(u < gamma, np.float32(3.0), np.float32(0.0)))
-    assert torch.equal(given, expected)
+    assert torch.equal(marked, expected)
     assert abs(float((u < gamma).mean()) - gamma) < 0.015
 
 
@@ -39,3 +43,12 @@ def test_marked_text_is_green_and_other_text_is_not() -> None:
     found = score_tokens(profile, KEY, plain)
     assert abs(found.scores_N.mean() - found.null.mean) < 0.03
     assert set(found.scores_N.tolist()) == {0.0, 1.0}
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.floats(0, 1, exclude_min=True, exclude_max=True), st.integers(-3, 3))
+def test_green_is_what_the_detector_calls_green_to_the_last_bit(gamma: float, step: int) -> None:
+    first_red = int(_first_red(gamma))
+    near = [one for one in (first_red + (step << 12), first_red - 1) if 0 <= one < 1 << 64]
+    hashes = np.array(near, dtype=np.uint64)
+    assert ((hashes < np.uint64(first_red)) == (uniforms(hashes) < gamma)).all()

@@ -148,31 +148,40 @@ def test_rows_that_a_mark_leaves_alone_keep_their_bits() -> None:
 def test_a_grammar_is_kept_whatever_a_mark_prefers() -> None:
     logits_AV = torch.zeros(3, 400)
     options = options_of(3, 1.0)
-    likes_3_and_9_V = torch.zeros(400).index_fill(0, torch.tensor([3, 9]), 50.0)
     seen: list[torch.Tensor] = []
 
     def first_allowed(law_V: torch.Tensor) -> int:
         seen.append(law_V)
         return int(law_V.argmax())
 
-    marks = {0: lambda _: likes_3_and_9_V, 1: first_allowed, 2: lambda law_V: law_V}
+    def likes_9(law_V: torch.Tensor) -> torch.Tensor:
+        return law_V.index_add(0, torch.tensor([3, 9]), torch.tensor([50.0, 50.0]))
+
+    marks = {0: likes_9, 1: first_allowed, 2: lambda law_V: law_V}
     held = [Only([8, 9]), Only([8, 11]), Only([7])]
     drawn = draw_within(logits_AV, held, marks=marks, **options)
     assert drawn.ids_A.tolist() == [9, 8, 7]
     assert torch.nonzero(seen[0] > -torch.inf).flatten().tolist() == [8, 11]
 
 
-@pytest.mark.parametrize("given_V", [torch.zeros(399), torch.full((400,), torch.nan)])
-def test_a_mark_that_gives_no_logits_is_refused(given_V: torch.Tensor) -> None:
-    with pytest.raises(ConfigError, match="A mark gave"):
+@pytest.mark.parametrize("given_V", [torch.zeros(399), torch.zeros(1, 400)])
+def test_a_mark_that_gives_another_vocabulary_is_refused(given_V: torch.Tensor) -> None:
+    with pytest.raises(ConfigError, match=r"A mark gave logits of shape .*; give \(400,\)"):
         draw_within(torch.zeros(1, 400), [None], marks={0: lambda _: given_V}, **options_of(1, 1.0))
 
 
-def test_a_mark_that_leaves_nothing_is_refused() -> None:
-    nothing_V = torch.full((400,), -torch.inf)
-    marks = {0: lambda _: nothing_V}
-    with pytest.raises(ConfigError, match="leaves no token"):
-        draw_within(torch.zeros(1, 400), [None], marks=marks, **options_of(1, 1.0))
+@pytest.mark.parametrize("value", [-torch.inf, torch.inf, torch.nan])
+def test_a_mark_that_leaves_nothing_or_no_numbers_is_refused(value: float) -> None:
+    given_V = torch.full((400,), value)
+    with pytest.raises(ConfigError, match="leave no token to go on with or are no numbers"):
+        draw_within(torch.zeros(1, 400), [None], marks={0: lambda _: given_V}, **options_of(1, 1.0))
+
+
+def test_logits_of_a_mark_that_point_outside_the_law_are_refused() -> None:
+    only_9_V = torch.full((400,), -torch.inf).index_fill(0, torch.tensor([9]), 0.0)
+    marks = {0: lambda _: only_9_V}
+    with pytest.raises(ConfigError, match="chose the id 9, which may not be drawn"):
+        draw_within(torch.zeros(1, 400), [Only([8])], marks=marks, **options_of(1, 1.0))
 
 
 @pytest.mark.parametrize("token_id", [-1, 400, 7])
@@ -284,7 +293,9 @@ def test_what_a_local_teacher_writes_is_marked_and_manifests_tell_the_profile(
     key = next(profile_path.parent.glob("*.watermark-key"))
     means = {name: mean_score(found, profile, key) for name, found in texts.items()}
     assert means["marked"] > 1.5 > means["plain"]
-    dataset = curate(tmp_path / "marked", tmp_path / "dataset", config=CurateConfig())
+    dataset = curate(
+        tmp_path / "marked", tmp_path / "dataset", config=CurateConfig(drop_truncated=False)
+    )
     assert dataset.manifest.watermark == open_artifact(tmp_path / "marked").manifest.watermark
 
 

@@ -19,6 +19,7 @@ class _Held:
     """What a row's token is drawn from."""
 
     logits_V: Tensor
+    law_V: Tensor  # finite where a mark may choose
     temperature: float
     top_p: float
 
@@ -58,7 +59,9 @@ def draw_within(
         mark = marks.get(row) if marks else None
         if constraint is None and mark is None:
             continue
-        whole = _Held(logits_AV[row], float(temperature_A[row]), float(top_p_A[row]))
+        whole = _Held(
+            logits_AV[row], logits_AV[row], float(temperature_A[row]), float(top_p_A[row])
+        )
         given = _held(whole, constraint, mark)
         if isinstance(given, int):
             chosen[row] = given
@@ -72,36 +75,53 @@ def draw_within(
             uniform_A=uniform_A,
             top_k=top_k,
         )
-    # What these rows would say freely is not used: the cheapest draw will do.
-    drawn = draw(
-        logits_AV,
-        temperature_A=temperature_A.index_fill(0, torch.tensor([*held, *chosen]), 0.0),
-        top_p_A=top_p_A,
-        uniform_A=uniform_A,
-        top_k=top_k,
-    )
+    rows_H = torch.tensor([*held, *chosen])
+    if len(rows_H) == len(logits_AV) and top_k == 0:
+        drawn = _nothing_drawn(logits_AV)
+    else:
+        # What these rows would say freely is not used: the cheapest draw will do.
+        drawn = draw(
+            logits_AV,
+            temperature_A=temperature_A.index_fill(0, rows_H, 0.0),
+            top_p_A=top_p_A,
+            uniform_A=uniform_A,
+            top_k=top_k,
+        )
     if held:
-        rows_H = torch.tensor([*held])
-        drawn.ids_A[rows_H] = draw(
+        drawn.ids_A[rows_H[: len(held)]] = draw(
             torch.stack([one.logits_V for one in held.values()]),
             temperature_A=torch.tensor([one.temperature for one in held.values()]),
             top_p_A=torch.tensor([one.top_p for one in held.values()], dtype=top_p_A.dtype),
-            uniform_A=uniform_A[rows_H],
+            uniform_A=uniform_A[rows_H[: len(held)]],
             top_k=0,
         ).ids_A
+        for row, one in held.items():
+            _checked_choice(int(drawn.ids_A[row]), one.law_V)
     for row, token_id in chosen.items():
         drawn.ids_A[row] = token_id
-    for row in [*held, *chosen]:
+    for row in (*held, *chosen):
         logits_V = logits_AV[row]
         drawn.logprobs_A[row] = logits_V[drawn.ids_A[row]] - torch.logsumexp(logits_V, dim=0)
     return drawn
+
+
+def _nothing_drawn(logits_AV: Tensor) -> Drawn:
+    """Room for what other draws give; no log-probabilities of other tokens were asked for."""
+    num_rows = len(logits_AV)
+    return Drawn(
+        ids_A=torch.zeros(num_rows, dtype=torch.long),
+        logprobs_A=logits_AV.new_zeros(num_rows),
+        top_ids_AK=torch.zeros((num_rows, 0), dtype=torch.long),
+        top_logprobs_AK=logits_AV.new_zeros((num_rows, 0)),
+    )
 
 
 def _held(whole: _Held, constraint: Constraint | None, mark: RowMark | None) -> _Held | int:
     """What the token of a row is drawn from, or the token; `whole` where nothing holds it."""
     held = whole
     if constraint is not None:
-        held = replace(whole, logits_V=_allowed(whole.logits_V, constraint))
+        allowed_V = _allowed(whole.logits_V, constraint)
+        held = replace(whole, logits_V=allowed_V, law_V=allowed_V)
     if mark is None:
         return held
     law_V = sampling_law(held.logits_V, temperature=held.temperature, top_p=held.top_p)
@@ -111,7 +131,7 @@ def _held(whole: _Held, constraint: Constraint | None, mark: RowMark | None) -> 
     if given is law_V:
         return held
     # Temperature and nucleus are in the law already.
-    return _Held(_checked_logits(given, law_V), 1.0 if held.temperature else 0.0, 1.0)
+    return _Held(_checked_logits(given, law_V), law_V, 1.0 if held.temperature else 0.0, 1.0)
 
 
 def _allowed(logits_V: Tensor, constraint: Constraint) -> Tensor:
@@ -137,12 +157,14 @@ def _checked_choice(token_id: int, law_V: Tensor) -> int:
 
 
 def _checked_logits(given_V: Tensor, law_V: Tensor) -> Tensor:
-    if given_V.shape != law_V.shape or bool(given_V.isnan().any()):
+    if given_V.shape != law_V.shape:
         raise ConfigError(
-            f"A mark gave logits of shape {tuple(given_V.shape)}, some of them maybe no numbers; "
-            f"give ({len(law_V)},) numbers."
+            f"A mark gave logits of shape {tuple(given_V.shape)}; give ({len(law_V)},) of them."
         )
-    marked_V = given_V.to(law_V.dtype).masked_fill(law_V == -torch.inf, -torch.inf)
-    if not bool((marked_V > -torch.inf).any()):
-        raise ConfigError("A mark leaves no token to go on with. Use another scheme.")
-    return marked_V
+    total = float(torch.logsumexp(given_V, dim=0))  # one pass finds all that is no law
+    if not -torch.inf < total < torch.inf:
+        raise ConfigError(
+            f"A mark gave logits that leave no token to go on with or are no numbers (log of their "
+            f"sum: {total}). Use another scheme."
+        )
+    return given_V

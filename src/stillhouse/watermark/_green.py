@@ -7,6 +7,7 @@ each token; here a token is green by its own number, so that a detector needs on
 Letters: V vocabulary, N scored tokens.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from stillhouse.watermark._hashes import VocabularyHashes
 from stillhouse.watermark._key import WatermarkKey
 from stillhouse.watermark._keyed import scored_tokens, subkeys_of
 from stillhouse.watermark._mark import MarkedRow
-from stillhouse.watermark._prf import token_uniforms, uniforms
+from stillhouse.watermark._prf import UNIFORM_BITS, token_uniforms
 from stillhouse.watermark._profile import Profile
 from stillhouse.watermark._scores import NullLaw, Scores
 
@@ -32,7 +33,8 @@ class GreenMark:
     def __init__(self, profile: Profile, key: WatermarkKey) -> None:
         self._contexts = NewContexts(profile.context_width, profile.repeats)
         self._hashes = VocabularyHashes(subkeys_of(profile, key, "green"))
-        self._gamma, self._delta = profile.parameters["gamma"], profile.parameters["delta"]
+        self._first_red = _first_red(profile.parameters["gamma"])
+        self._delta = profile.parameters["delta"]
 
     def __call__(
         self, row: MarkedRow, previous_ids: Sequence[int], logits_V: "Tensor"
@@ -43,8 +45,14 @@ class GreenMark:
             return logits_V
         import torch
 
-        is_green_V = uniforms(self._hashes.of_all(context, len(logits_V))) < self._gamma
-        return logits_V + self._delta * torch.from_numpy(is_green_V).to(logits_V)
+        is_green_V = self._hashes.of_all(context, len(logits_V)) < self._first_red
+        return torch.add(logits_V, torch.from_numpy(is_green_V).to(logits_V), alpha=self._delta)
+
+
+def _first_red(gamma: float) -> np.uint64:
+    """The least hash whose uniform is not below gamma; exact, as no step here rounds."""
+    num_green = math.ceil(gamma * 2.0**UNIFORM_BITS - 0.5)
+    return np.uint64(num_green << (64 - UNIFORM_BITS))
 
 
 def green_scores(profile: Profile, key: WatermarkKey, ids_T: npt.ArrayLike) -> Scores:

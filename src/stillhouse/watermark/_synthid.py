@@ -35,6 +35,28 @@ if TYPE_CHECKING:
 LayerBits = Callable[[int], U8]
 
 
+class HashBits:
+    """The bits of hashes from the highest down; quick where layers are asked in order.
+
+    Args:
+        hashes: Any number of them; they must not change meanwhile.
+    """
+
+    def __init__(self, hashes: U64) -> None:
+        self._hashes = hashes
+        self._group = -1
+        self._bytes = np.empty(0, dtype=np.uint8)
+
+    def __call__(self, layer: int) -> U8:
+        """The bit of each hash in that layer."""
+        group, place = divmod(layer, 8)
+        if group != self._group:
+            # An eighth of the memory for the next eight layers.
+            self._bytes = (self._hashes >> np.uint64(56 - 8 * group)).astype(np.uint8)
+            self._group = group
+        return (self._bytes >> np.uint8(7 - place)) & np.uint8(1)
+
+
 class SynthIdMark:
     """Lets each layer of the tournament change the law of the next token."""
 
@@ -60,8 +82,7 @@ class SynthIdMark:
 
     def _bits(self, context: int, context_ids: Sequence[int], width: int) -> LayerBits:
         if self._layer_keys is None:
-            hashes_V = self._hashes.of_all(context, width)
-            return lambda layer: _bit(hashes_V, layer)
+            return HashBits(self._hashes.of_all(context, width))
         state = context_states(np.array([*context_ids, 0]), self._width)
         states_V, keys = accumulate(state, np.arange(width)), self._layer_keys
         return lambda layer: layer_bits(states_V, keys[layer])
@@ -80,10 +101,10 @@ def tournament(logits_V: "Tensor", bits: LayerBits, num_layers: int) -> "Tensor"
     probs_V = torch.softmax(logits_V, dim=0)
     for layer in range(num_layers):
         bits_V = torch.from_numpy(bits(layer)).to(probs_V)
-        # As 1 + bit - mass of the ones, but never below 0 where that mass rounds to more than 1,
-        # and with a sum that does not drift: each layer would double its error.
-        zeros, ones = torch.dot(1.0 - bits_V, probs_V), torch.dot(bits_V, probs_V)
-        probs_V = probs_V * (bits_V + zeros / (zeros + ones))
+        # 1 + bit - mass of the ones: with 1 for the whole, errors of the sum shrink by each layer.
+        # That mass may round to more than 1, and a probability would fall below 0.
+        mass_of_zeros = max(0.0, 1.0 - float(torch.dot(bits_V, probs_V)))
+        probs_V.mul_(bits_V.add_(mass_of_zeros))
     return torch.log(probs_V)
 
 
@@ -117,11 +138,7 @@ def _bits_of_text(
     if profile.prf != "synthid-v1":
         subkeys = subkeys_of(profile, key, "synthid")
         hashes_N = token_hashes(tokens.contexts_N, tokens.ids_N, subkeys)
-        return lambda layer: _bit(hashes_N, layer)
+        return HashBits(hashes_N)
     states_N = accumulate(context_states(ids_T, profile.context_width), tokens.ids_N)
     keys = synthid_keys(key, int(profile.parameters["layers"]))
     return lambda layer: layer_bits(states_N, keys[layer])
-
-
-def _bit(hashes: U64, layer: int) -> U8:
-    return ((hashes >> np.uint64(63 - layer)) & np.uint64(1)).astype(np.uint8)

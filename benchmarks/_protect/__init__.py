@@ -1,0 +1,1 @@
+"""What protection costs and finds, on real models."""
