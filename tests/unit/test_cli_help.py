@@ -17,8 +17,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = ["demo", "init", "doctor", "run", "scan", "bakeoff", "estimate", "collect", "proxy"]
 COMMANDS += ["import", "curate", "capture", "preflight", "train", "fit", "evaluate", "certify"]
 COMMANDS += ["export", "yield", "arena", "benchmarks", "chat", "serve", "served"]
-COMMANDS += ["release", "terms", "watermark", "keys", "sign", "verify", "lineage", "prove", "forget"]
-COMMANDS += ["documents", "economics", "audit-pack"]
+COMMANDS += ["release", "terms", "watermark", "keys", "sign", "verify", "lineage", "prove"]
+COMMANDS += ["forget", "documents", "economics", "audit-pack"]
 NOT_FOR_HELP = ("torch", "transformers", "pyarrow", "pydantic", "aiohttp", "yaml", "rich", "numpy")
 REGENERATE = "Run: python -m stillhouse.cli._docs --write"
 
