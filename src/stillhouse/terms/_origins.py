@@ -40,7 +40,9 @@ def teacher_origin(spec: str, declaration: Declaration, registry: Registry) -> O
     if scheme == "fake":
         return _teacher(spec, (OWN,), "a script of yours")
     if scheme in ("local", "gguf"):
-        return _teacher(spec, *model_sources(rest, registry, is_embedded=not rest))
+        return _teacher(
+            spec, *model_sources(rest, registry, is_embedded=not rest.partition("?")[0])
+        )
     if scheme == "replay":
         return _teacher(spec, (), f"The recording behind {spec} is not at hand to tell its terms.")
     if scheme in _URLS:
