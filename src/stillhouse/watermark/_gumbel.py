@@ -19,7 +19,7 @@ from stillhouse.watermark._key import WatermarkKey
 from stillhouse.watermark._keyed import scored_tokens, subkeys_of
 from stillhouse.watermark._mark import MarkedRow
 from stillhouse.watermark._own_random import WHICH_KEY, own_uniform
-from stillhouse.watermark._prf import token_uniforms, uniforms
+from stillhouse.watermark._prf import U64, token_uniforms, uniforms
 from stillhouse.watermark._profile import Profile
 from stillhouse.watermark._scores import NullLaw, Scores
 
@@ -62,16 +62,18 @@ def gumbel_choice(logits_V: npt.NDArray[np.float32], hashes: VocabularyHashes, c
     """
     ids_S = np.flatnonzero(logits_V > -np.inf)
     if 4 * len(ids_S) < len(logits_V):
-        logits_S, hashes_S = logits_V[ids_S], hashes.of_some(context, ids_S)
-    else:
-        logits_S, hashes_S = logits_V, hashes.of_all(context, len(logits_V))
-        ids_S = np.arange(len(logits_V))
+        winner = _winner(logits_V[ids_S], hashes.of_some(context, ids_S))
+        return int(ids_S[winner])
+    return _winner(logits_V, hashes.of_all(context, len(logits_V)))
+
+
+def _winner(logits_S: npt.NDArray[np.float32], hashes_S: U64) -> int:
     uniforms_S = uniforms(hashes_S)
     likeliest = int(logits_S.argmax())
     bound = -np.log(uniforms_S[likeliest]) * _SLACK
     may_win = np.flatnonzero(1.0 - uniforms_S <= bound * np.exp(logits_S - logits_S[likeliest]))
-    gumbels = -np.log(-np.log(uniforms_S[may_win]))
-    return int(ids_S[may_win[(logits_S[may_win].astype(np.float64) + gumbels).argmax()]])
+    values = logits_S[may_win].astype(np.float64) - np.log(-np.log(uniforms_S[may_win]))
+    return int(may_win[values.argmax()])
 
 
 def is_second_key(seed: int, place: int, alpha: float) -> bool:
