@@ -5,7 +5,9 @@ r"""Marks for vLLM, as a logits processor of its engine v1.
 
 It marks every request, and none can switch it off. It was written after vLLM's published interface
 (vllm/v1/sample/logits_processor/interface.py) and is tested with batches of that shape; it was not
-run inside vLLM. Numbers of the key are computed on the CPU.
+run inside vLLM. That interface is of the V1 model runner: vLLM 0.32 takes another one by default
+(VLLM_USE_V2_MODEL_RUNNER=0 goes back), and with speculative decoding it takes no processors at all.
+Numbers of the key are computed on the CPU.
 
 Letters: B requests in a batch, V vocabulary.
 """
