@@ -1,6 +1,6 @@
 """What a mark costs the one who generates: time for each token, and what the text becomes.
 
-    cd benchmarks; python -m _protect.overhead [--rounds 6] [--tokens 64] [--texts 400]
+    cd benchmarks; python -m _protect.overhead [--rounds 6] [--tokens 64] [--texts 400] [--keys N]
 
 Time: SmolLM2-135M-Instruct at temperature 1, no token ends a text, marked and unmarked take turns
 in pairs and the median of the pairs' ratios counts. Processor time is told beside the clock: on a
@@ -19,7 +19,6 @@ import numpy as np
 SCHEMES = ("gumbel", "dual_gumbel", "kgw", "synthid")
 BATCHES = (1, 8)
 RESAMPLES = 2_000
-KEY = bytes(range(32))
 
 
 def main() -> None:
@@ -30,15 +29,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6, help="pairs of runs for each figure")
     parser.add_argument("--tokens", type=int, default=64, help="of each text that is timed")
     parser.add_argument("--texts", type=int, default=400, help="for quality; 0 leaves it out")
+    parser.add_argument("--keys", type=int, help="for quality; one for each text unless given")
     parser.add_argument("--schemes", nargs="+", default=list(SCHEMES))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    found = run(rounds=given.rounds, tokens=given.tokens, texts=given.texts, schemes=given.schemes)
+    found = run(
+        rounds=given.rounds,
+        tokens=given.tokens,
+        texts=given.texts,
+        keys=given.keys,
+        schemes=given.schemes,
+    )
     publish({"machine": machine(), **found}, given.json)
 
 
 def run(
-    *, rounds: int, tokens: int, texts: int, schemes: Sequence[str] = SCHEMES
+    *,
+    rounds: int,
+    tokens: int,
+    texts: int,
+    keys: int | None = None,
+    schemes: Sequence[str] = SCHEMES,
 ) -> dict[str, Any]:
     """All figures of this file.
 
@@ -46,6 +57,7 @@ def run(
         rounds: Pairs of runs for each scheme and batch.
         tokens: Of each text that is timed.
         texts: For quality; 0 leaves it out.
+        keys: For quality; None takes one for each text.
         schemes: Which are measured.
     """
     from stillhouse.models import load_model
@@ -61,14 +73,14 @@ def run(
         }
     }
     if texts:
-        result["quality"] = quality(model, marks, texts)
+        result["quality"] = quality(model, schemes, texts, keys)
     return result
 
 
-def mark_of(scheme: str, tokenizer_sha256: str) -> Any:
+def mark_of(scheme: str, tokenizer_sha256: str, number: int = 0) -> Any:
     from stillhouse.watermark import Profile, WatermarkKey, make_mark
 
-    key = WatermarkKey(KEY)
+    key = WatermarkKey(bytes(24) + number.to_bytes(8, "big"))
     given = {"scheme": scheme, "tokenizer_sha256": tokenizer_sha256, "key_id": key.key_id}
     return make_mark(Profile.model_validate(given), key)
 
@@ -119,15 +131,31 @@ def timed(model: Any, mark: Any, batch: int, tokens: int, seed: int) -> tuple[fl
     return time.perf_counter() - clock_s, time.process_time() - processor_s
 
 
-def quality(model: Any, marks: dict[str, Any], num_texts: int) -> dict[str, Any]:
+def quality(
+    model: Any, schemes: Sequence[str], num_texts: int, num_keys: int | None = None
+) -> dict[str, Any]:
     """How likely texts are under the unmarked model and how long, against the same seeds unmarked.
 
-    Intervals are of paired texts (same prompt and seed), 95 %, by bootstrap.
+    Intervals are of paired texts (same prompt and seed), 95 %, by bootstrap. With a key for each
+    text they tell what the scheme does to a text. With fewer keys, texts share what a key prefers
+    in common contexts: the intervals are then too narrow, and tell of those keys alone.
+
+    Args:
+        model: What writes.
+        schemes: Which are measured.
+        num_texts: How many.
+        num_keys: None for as many.
     """
-    plain = texts_of(model, None, num_texts)
-    found: dict[str, Any] = {"texts": num_texts, "unmarked_nll_nats": float(per_token(plain))}
-    for scheme, mark in marks.items():
-        marked = texts_of(model, mark, num_texts)
+    plain = texts_of(model, [None], num_texts)
+    num_keys = num_keys or num_texts
+    found: dict[str, Any] = {
+        "texts": num_texts,
+        "keys": num_keys,
+        "unmarked_nll_nats": float(per_token(plain)),
+    }
+    for scheme in schemes:
+        marks = [mark_of(scheme, model.chat.vocabulary_sha256, n) for n in range(num_keys)]
+        marked = texts_of(model, marks, num_texts)
         changes = resampled(plain, marked)
         found[scheme] = {
             "nll_change": float(per_token(marked) / per_token(plain) - 1.0),
@@ -150,7 +178,7 @@ def resampled(plain_P2: np.ndarray, marked_P2: np.ndarray) -> np.ndarray:
     return np.stack([nll, other[:, 1] / sums[:, 1] - 1.0], axis=1)
 
 
-def texts_of(model: Any, mark: Any, num_texts: int) -> np.ndarray:
+def texts_of(model: Any, marks: Sequence[Any], num_texts: int) -> np.ndarray:
     """(texts, 2): summed negative log-probability at temperature 1 in nats, and tokens."""
     from generate import FINDS, HEROES
     from stillhouse.models import GenerationJob, generate
@@ -169,7 +197,7 @@ def texts_of(model: Any, mark: Any, num_texts: int) -> np.ndarray:
             max_tokens=96,
             temperature=1.0,
             seed=number,
-            mark=mark,
+            mark=marks[number % len(marks)],
         )
         for number, text in enumerate(prompts[:num_texts])
     ]

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import chi2, kstest
+from scipy.stats import chi2, ks_2samp, kstest
 from watermark_cases import KEY, Row, key_of, profile_of
 
 from stillhouse.watermark import context_hash, make_mark, score_tokens, token_uniforms
@@ -158,3 +158,32 @@ def test_a_token_that_is_certain_stays_what_it_is() -> None:
     certain = torch.full((100,), -torch.inf)
     certain[42] = 3.0
     assert mark(Row(), [1, 2, 3, 4, 5], certain) == 42
+
+
+def test_whole_texts_have_the_lengths_and_likelihoods_that_they_have_without_a_mark() -> None:
+    """Contexts that come again, unmarked beginnings and an end that is drawn, all together."""
+    rng = np.random.default_rng(11)
+    table = torch.from_numpy(rng.normal(0, 1.5, (12, 12)).astype(np.float32))
+    table[:, 0] = -0.5  # the end of a text
+    logprobs = torch.log_softmax(table, dim=1).double().numpy()
+    cumulative = np.exp(logprobs).cumsum(axis=1)
+    found: dict[bool, list[tuple[int, float]]] = {True: [], False: []}
+    for is_marked in (True, False):
+        for number in range(1200):
+            key = key_of(number)
+            profile = profile_of(context_width=1, key_id=key.key_id)
+            mark = make_mark(profile, key) if is_marked else None
+            row, ids, nll = Row(seed=number), [1], 0.0
+            while ids[-1] != 0 and len(ids) < 60:
+                law = table[ids[-1]]
+                given = mark(row, ids, law) if mark else law
+                if not isinstance(given, int):
+                    given = min(int((cumulative[ids[-1]] < rng.random()).sum()), 11)
+                nll -= float(logprobs[ids[-1], given])
+                ids.append(given)
+            found[is_marked].append((len(ids), nll))
+    marked, plain = (np.array(found[one]) for one in (True, False))
+    for column in (0, 1):
+        error = math.sqrt((marked[:, column].var() + plain[:, column].var()) / 1200)
+        assert abs(marked[:, column].mean() - plain[:, column].mean()) < 3.3 * error
+    assert ks_2samp(marked[:, 0], plain[:, 0]).pvalue > 1e-3
