@@ -78,7 +78,9 @@ from stillhouse.statistics._power import (
     rows_for_difference,
     rows_for_non_inferiority,
 )
+from stillhouse.statistics._saddlepoint import log_bernoulli_sum_tail, log_exponential_sum_tail
 from stillhouse.statistics._selective import RiskCoverage, auroc, risk_coverage
+from stillhouse.statistics._tails import log_binomial_tail, log_gamma_tail
 from stillhouse.statistics._text import is_looping
 from stillhouse.statistics._verdict import PairedComparison, Verdict, verdict_of
 
@@ -109,6 +111,11 @@ __all__ = [
     "tango_interval",
     # Several tests
     "holm",
+    # Tails of sums
+    "log_bernoulli_sum_tail",
+    "log_binomial_tail",
+    "log_exponential_sum_tail",
+    "log_gamma_tail",
     # Fractions, and what is certified about them
     "fixed_sequence",
     "fixed_sequence_graded",
