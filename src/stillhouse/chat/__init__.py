@@ -7,6 +7,7 @@ template.
 from stillhouse.chat._alignment import NO_CHUNK, Alignment, align, unaligned
 from stillhouse.chat._boundary_bias import BoundaryBias
 from stillhouse.chat._chat import ChatTokenizer, EncodedExample
+from stillhouse.chat._plain_text import PlainTextTokenizer
 from stillhouse.chat._spans import TokenSpans, token_spans
 from stillhouse.chat._tools import with_tools
 from stillhouse.chat._vocabulary import token_bytes, vocabulary_sha256
@@ -16,6 +17,7 @@ __all__ = [
     "ChatTokenizer",
     "EncodedExample",
     "with_tools",
+    "PlainTextTokenizer",
     "token_bytes",
     "vocabulary_sha256",
     "TokenSpans",

@@ -5,12 +5,20 @@ a text say of the mark. A profile holds all that a detector must know but the ke
 keyed function and its test vectors: docs/watermark.md. Importing it loads no torch.
 """
 
+from stillhouse.watermark._calibrate import Calibration, FalseAlarms, calibrate, decoy_key
+from stillhouse.watermark._detect import Detection, detect, detect_many, locate_marks
+from stillhouse.watermark._forecast import Forecast, forecast
+from stillhouse.watermark._identify import Candidate, Identification, identify
 from stillhouse.watermark._key import (
     WatermarkKey,
     create_watermark_key,
     load_watermark_key,
 )
+from stillhouse.watermark._locate import Span, locate
 from stillhouse.watermark._mark import LogitsMark, MarkedRow
+from stillhouse.watermark._marked_scores import drawn_scores, zipf_law
+from stillhouse.watermark._ngrams import NgramFilter
+from stillhouse.watermark._null_tail import critical_sums, log10_tail
 from stillhouse.watermark._open import (
     Watermark,
     check_tokenizer,
@@ -37,6 +45,8 @@ from stillhouse.watermark._signed import (
 )
 from stillhouse.watermark._synthid import synthid_bits
 from stillhouse.watermark._synthid_prf import synthid_keys
+from stillhouse.watermark._window_scores import null_law, window_scores
+from stillhouse.watermark._windows import Windows, ngram_hashes, windows
 
 __all__ = [
     "WatermarkKey",
@@ -70,4 +80,31 @@ __all__ = [
     "Watermark",
     "open_watermark",
     "check_tokenizer",
+    # Detection
+    "Detection",
+    "detect",
+    "detect_many",
+    "Span",
+    "locate",
+    "locate_marks",
+    "Candidate",
+    "Identification",
+    "identify",
+    "Calibration",
+    "FalseAlarms",
+    "calibrate",
+    "decoy_key",
+    "Forecast",
+    "forecast",
+    # What detection is made of
+    "NgramFilter",
+    "ngram_hashes",
+    "Windows",
+    "windows",
+    "window_scores",
+    "null_law",
+    "log10_tail",
+    "critical_sums",
+    "drawn_scores",
+    "zipf_law",
 ]
