@@ -61,7 +61,7 @@ def new_profile(
         "scheme": choice.scheme,
         "prf": choice.prf,
         "context_width": choice.context_width,
-        "parameters": _numbers(choice.parameters),
+        "parameters": numbers(choice.parameters),
         "repeats": choice.repeats,
         "tokenizer_sha256": _tokenizer_sha256(choice.model),
         "key_id": secret.key_id,
@@ -82,7 +82,8 @@ def _tokenizer_sha256(model: str) -> str:
     return load_chat(locate_model(model)).vocabulary_sha256
 
 
-def _numbers(given: tuple[str, ...]) -> dict[str, float]:
+def numbers(given: tuple[str, ...]) -> dict[str, float]:
+    """Parameters that are given as NAME=NUMBER; raises ConfigError for anything else."""
     from stillhouse.errors import ConfigError
 
     found: dict[str, float] = {}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from stillhouse.errors import ConfigError, DataError
 from stillhouse.statistics import Interval, fraction_interval
-from stillhouse.watermark._detect import together
+from stillhouse.watermark._detect import text_sums, together
 from stillhouse.watermark._key import WatermarkKey
 from stillhouse.watermark._ngrams import NgramFilter
 from stillhouse.watermark._null_tail import log10_tail
@@ -213,7 +213,6 @@ def _log10_p(
     """(D,) of the texts of all parts."""
     found = []
     for part in parts:
-        scores_N = window_scores(profile, key, part)
-        sums_D = np.bincount(part.texts_N, weights=scores_N, minlength=len(part.num_tokens_D))
+        sums_D = text_sums(part, window_scores(profile, key, part))
         found.append(log10_tail(null_law(profile), sums_D, part.num_scored_D))
     return np.concatenate(found)

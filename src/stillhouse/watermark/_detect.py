@@ -19,7 +19,7 @@ from stillhouse.watermark._ngrams import NgramFilter
 from stillhouse.watermark._null_tail import log10_tail
 from stillhouse.watermark._profile import Profile
 from stillhouse.watermark._window_scores import null_law, window_scores
-from stillhouse.watermark._windows import Once, windows
+from stillhouse.watermark._windows import Once, Windows, windows
 
 # Texts are taken together up to so many tokens: long enough that the cost of a call is none, short
 # enough that their arrays stay in the cache. Half and twice as many are slower by a tenth.
@@ -127,11 +127,11 @@ def detect_many(
             once=once,
         )
         scores_N = window_scores(profile, key, found)
-        sums_D = np.bincount(found.texts_N, weights=scores_N, minlength=end - begin)
+        sums_D = text_sums(found, scores_N)
         counts_D = found.num_scored_D
         lacking_D = np.minimum(found.num_tokens_D, profile.context_width)
         columns = (
-            log10_tail(null, sums_D, counts_D),
+            log10_tail(null, sums_D, counts_D) + 0.0,  # and not -0.0
             found.num_tokens_D,
             counts_D,
             lacking_D,
@@ -174,6 +174,12 @@ def locate_marks(
     found = windows([ids], width=profile.context_width, prompts=prompts, common=common)
     scores_N = window_scores(profile, key, found)
     return locate(scores_N, found.positions_N, null_law(profile), level=level)
+
+
+def text_sums(found: Windows, scores_N: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(D,) the sum of the scores of each text; 0.0 where nothing is scored."""
+    sums_D = np.bincount(found.texts_N, weights=scores_N, minlength=len(found.num_tokens_D))
+    return sums_D.astype(np.float64)
 
 
 def together(texts: Sequence[npt.ArrayLike]) -> Iterator[tuple[int, int]]:

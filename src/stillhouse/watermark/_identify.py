@@ -104,6 +104,7 @@ def identify(
     steps_C = np.log10(np.arange(len(order_C), 0, -1))
     # Holm's step-down in logarithms: p-values may be too small for a float.
     adjusted_C = np.minimum(np.maximum.accumulate(log10_p_C[order_C] + steps_C), 0.0)
+    adjusted_C += 0.0  # and not -0.0
     ranked = [
         Candidate(customers[place], float(log10_p_C[place]), float(adjusted))
         for place, adjusted in zip(order_C, adjusted_C, strict=True)
