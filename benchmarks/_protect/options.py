@@ -1,0 +1,33 @@
+"""How much is measured."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks._parts import BENCHMARKS
+from benchmarks._parts.command import PartOptions
+
+RESULTS = BENCHMARKS / "results" / "protect.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(PartOptions):
+    """The defaults are the sizes that the goals speak of.
+
+    Attributes:
+        data: Folder of real data sets.
+        keys: That unmarked texts are scored with.
+        most_documents: Unmarked texts that are tested.
+        texts: Marked texts for each figure.
+        fast_tokens: For our detector's speed.
+        peer_tokens: For that of others, which take minutes for more.
+        rounds: Times that a speed is measured.
+    """
+
+    data: Path = BENCHMARKS.parents[1] / "shared" / "data"
+    keys: int = 40
+    most_documents: int = 40_000
+    texts: int = 1_000
+    fast_tokens: int = 2_400_000
+    peer_tokens: int = 1_200
+    rounds: int = 3
+    json: Path = RESULTS

@@ -1,0 +1,183 @@
+"""The tables of `docs/benchmarks.md` on protection, out of the results alone."""
+
+from typing import Any
+
+from benchmarks._parts.goals import Goal, goals_table, markdown_table
+from benchmarks._parts.pages import circumstances
+
+_ALARMS = ("alarms", "width 4, without common ones", "0.001")
+_DOCUMENTS = {"size_path": ("alarms", "documents"), "least_size": 20_000}
+_OURS = ("speed", "tokens_per_s")
+_TAILS = ("two keys, alpha 0.1", "70 % of the tokens at weight 0.1", "SynthID, weighted layers")
+_TEXTS = {"size_path": ("power", "texts"), "least_size": 500}
+
+GOALS = (
+    Goal("tokens/s from ids", (*_OURS, "gumbel", "median"), 2e6, is_least=True),
+    Goal("tokens/s from text", (*_OURS, "gumbel, from text", "median"), 3e5, is_least=True),
+    Goal(
+        "times transformers' KGW detector",
+        ("speed", "times_as_fast", "transformers KGW"),
+        1_000,
+        is_least=True,
+    ),
+    Goal(
+        "false alarms at 1e-3, of 1,000 texts",
+        (*_ALARMS, "mean"),
+        0.8,
+        is_least=True,
+        scale=1e3,
+        **_DOCUMENTS,
+    ),
+    Goal("false alarms at 1e-3, of 1,000 texts", (*_ALARMS, "mean"), 1.2, scale=1e3, **_DOCUMENTS),
+    Goal("spread over keys by that of chance", (*_ALARMS, "spread_ratio"), 1.5, **_DOCUMENTS),
+    *(
+        Goal(f"error of log10 p down to 1e-10: {case}", ("tails", case, "worst"), 0.05)
+        for case in _TAILS
+    ),
+    Goal(
+        "found of 50 marked tokens, 2 nats",
+        ("power", "by_length", "2", "50", "found"),
+        95,
+        "%",
+        is_least=True,
+        scale=100,
+        **_TEXTS,
+    ),
+    Goal(
+        "found of 100 marked tokens, 2 nats",
+        ("power", "by_length", "2", "100", "found"),
+        99,
+        "%",
+        is_least=True,
+        scale=100,
+        **_TEXTS,
+    ),
+    Goal(
+        "found of 200 marked tokens, 0.5 nats",
+        ("power", "by_length", "0.5", "200", "found"),
+        95,
+        "%",
+        is_least=True,
+        scale=100,
+        **_TEXTS,
+    ),
+    Goal(
+        "forecast less what was found, at most",
+        ("power", "by_length", "worst_forecast_error"),
+        3,
+        "points",
+        scale=100,
+        **_TEXTS,
+    ),
+    *(
+        Goal(
+            f"found of 200 tokens, {share} % replaced, width 2",
+            ("power", "edits", f"width 2, {share}% replaced"),
+            limit,
+            "%",
+            is_least=True,
+            scale=100,
+            **_TEXTS,
+        )
+        for share, limit in ((20, 95), (40, 80))
+    ),
+    Goal(
+        "100 marked of 1,000 tokens found within 25",
+        ("power", "mixed", "found_within_25_tokens"),
+        90,
+        "%",
+        is_least=True,
+        scale=100,
+        **_TEXTS,
+    ),
+    Goal(
+        "1 of 1,000 customers named, 200 tokens of 1 nat",
+        ("power", "customers", "1 nats", "right"),
+        95,
+        "%",
+        is_least=True,
+        scale=100,
+        **_TEXTS,
+    ),
+    Goal("seconds for that", ("power", "customers", "1 nats", "median_s"), 1, "s"),
+)
+
+
+def tables(document: dict[str, Any]) -> dict[str, str]:
+    """Each generated table by its name."""
+    return {
+        "goals": goals_table(document, GOALS),
+        "speed": _speed(document.get("speed")),
+        "alarms": _alarms(document.get("alarms")),
+        "tails": _tails(document.get("tails")),
+        "power": _power(document.get("power")),
+        "circumstances": circumstances(document),
+    }
+
+
+def _speed(entry: dict[str, Any] | None) -> str:
+    header = ("", "tokens/s", "ours, gumbel, by that")
+    if entry is None:
+        return markdown_table(header, ())
+    ours = [
+        (f"stillhouse, {name}", f"{speed['median']:,.0f}", "")
+        for name, speed in entry["tokens_per_s"].items()
+    ]
+    peers = [
+        (
+            f"{name} ({peer['version']})",
+            f"{peer['tokens_per_s']:,.0f}",
+            f"{entry['times_as_fast'][name]:,.0f}",
+        )
+        for name, peer in entry["peers"].items()
+    ]
+    return markdown_table(header, [*ours, *peers])
+
+
+def _alarms(entry: dict[str, Any] | None) -> str:
+    header = ("", "level", "mean over keys", "worst key", "spread by chance's", "tokens counted")
+    rows = []
+    for name, found in (entry or {}).items():
+        if not name.startswith("width"):
+            continue
+        for level in ("0.01", "0.001", "0.0001"):
+            cell = found[level]
+            rows.append(
+                (
+                    name,
+                    level,
+                    f"{cell['mean']:.2g} ± {cell['standard_error']:.1g}",
+                    f"{cell['worst_key']:.2g}",
+                    f"{cell['spread_ratio']:.2f}",
+                    f"{found['scored_fraction']:.0%}",
+                )
+            )
+    return markdown_table(header, rows)
+
+
+def _tails(entry: dict[str, Any] | None) -> str:
+    header = ("largest error of log10 p", "ours", "a Gamma law of the same variance")
+    rows = [
+        (
+            name,
+            f"{found['worst']:.4f}",
+            "" if (peer := found["worst_moment_matched"]) is None else f"{peer:.4f}",
+        )
+        for name, found in (entry or {}).items()
+        if name != "circumstances"
+    ]
+    return markdown_table(header, rows)
+
+
+def _power(entry: dict[str, Any] | None) -> str:
+    lengths = ("25", "50", "100", "200")
+    header = ("found at 1e-3, forecast", *(f"{length} tokens" for length in lengths))
+    rows = [
+        (
+            f"{entropy} nats",
+            *(f"{row[length]['found']:.1%}, {row[length]['forecast']:.1%}" for length in lengths),
+        )
+        for entropy, row in (entry or {"by_length": {}})["by_length"].items()
+        if isinstance(row, dict)
+    ]
+    return markdown_table(header, rows)

@@ -1,0 +1,34 @@
+"""Detection of watermarks: speed beside other detectors, false alarms, tails, and what is found.
+
+    python benchmarks/protect.py [--only PART ...] [--peers-python PYTHON ...] [--table]
+
+The parts are `speed`, `alarms`, `tails` and `power`; each one's module in `_protect` says what it
+measures. Every part writes its own entry of `results/protect.json`. `--table` only writes the
+tables of `docs/benchmarks.md` anew. Real texts are read from `--data`.
+
+transformers is a peer where this Python has it. MarkLLM pins an old openai, and textseal brings
+sentence-transformers: detectors need neither, and another Python can have them without:
+
+    python -m venv peers && peers/bin/pip install torch transformers scipy
+    peers/bin/pip install --no-deps markllm==0.1.5 textseal==0.0.5
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks._parts.command import Benchmark, run
+from benchmarks._protect import alarms, power, speed, tables, tails
+from benchmarks._protect.options import Options
+
+PROTECT = Benchmark(
+    section="protect",
+    parts={"speed": speed.run, "alarms": alarms.run, "tails": tails.run, "power": power.run},
+    options_type=Options,
+    packages=("stillhouse", "numpy", "scipy", "tokenizers"),
+    goals=tables.GOALS,
+    tables=tables.tables,
+)
+
+if __name__ == "__main__":
+    run(PROTECT, __doc__)
