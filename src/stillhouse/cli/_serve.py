@@ -123,6 +123,14 @@ def serve(
             metavar="FILE", help="Its key.  [default: the one in the folder of keys that fits]"
         ),
     ] = None,
+    detect: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PER_MINUTE",
+            help="With --watermark: test texts for the mark at /v1/watermark/detect, so many a "
+            "minute for a key.",
+        ),
+    ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -156,6 +164,7 @@ def serve(
         spans=spans,
         span_content=span_content,
         watermark=watermark,
+        detections_per_minute=detect,
         watermark_key=watermark_key,
     )
     check_listening(config)  # loading may take minutes

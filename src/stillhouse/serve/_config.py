@@ -29,6 +29,8 @@ class ServeConfig:
         log: Where and how requests are logged; None for not at all.
         spans: Whether OpenTelemetry spans are made of requests.
         span_content: Whether they hold what was asked and answered.
+        detections_per_minute: Texts that one key may have tested for the mark in a minute; None
+            tests none.
         watermark: File of the signed profile that marks what is generated.
         watermark_key: File of its key; None looks for it in the folder of keys.
 
@@ -50,6 +52,7 @@ class ServeConfig:
     log: LogConfig | None = None
     spans: bool = False
     span_content: bool = False
+    detections_per_minute: int | None = None
     watermark: Path | None = None
     watermark_key: Path | None = None
 
@@ -70,6 +73,13 @@ class ServeConfig:
                 "--watermark-key is of a profile, and none is given. Give --watermark PROFILE, or "
                 "leave it out."
             )
+        if self.detections_per_minute is not None:
+            if self.detections_per_minute < 1:
+                raise ConfigError(
+                    f"--detect is {self.detections_per_minute} texts a minute; give at least 1."
+                )
+            if self.watermark is None:
+                raise ConfigError("--detect tests texts for a mark. Give --watermark PROFILE too.")
         if any(not key.strip() for key in self.keys):
             raise ConfigError("A key is empty. Give keys of at least one character.")
         if not (self.keys or self.host in LOOPBACK):

@@ -20,6 +20,7 @@ import orjson
 from stillhouse.chat import with_tools
 from stillhouse.errors import ConfigError, RecordError, StillhouseError
 from stillhouse.serve._ask import Answering, Ask, Piece, RefusedError, TokenScore
+from stillhouse.serve._detection import Detector
 from stillhouse.serve._files import LoadedFiles
 from stillhouse.serve._headers import UNKNOWN_VERSION
 from stillhouse.serve._held import HeldGrammar
@@ -78,6 +79,7 @@ class LocalEngine:
     Attributes:
         version: Which student it is.
         watermark: The profile that marks its answers.
+        detector: Tests texts for its mark; None tests none.
 
     Raises:
         ConfigError: the model cannot generate in batches.
@@ -96,6 +98,7 @@ class LocalEngine:
         self.name = model.name
         self.files: LoadedFiles | None = None
         self.version = UNKNOWN_VERSION
+        self.detector: Detector | None = None
         self.watermark = None if watermark is None else watermark.profile_id
         self.mark = None if watermark is None else watermark.mark
         self.end_of_turn_ids = model.chat.end_of_turn_ids

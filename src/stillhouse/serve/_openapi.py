@@ -11,6 +11,7 @@ from typing import Any
 from stillhouse import __version__
 from stillhouse.serve._ask import Engine
 from stillhouse.serve._counting import TokenCounter
+from stillhouse.serve._detection import detector_of
 from stillhouse.serve._embeddings import Embedder
 from stillhouse.serve._figures import reports_of
 from stillhouse.serve._labels import LabelEngine
@@ -84,6 +85,7 @@ _TEXTS = {
 }
 _COUNT = _Post(name="count", request="CountRequest", answer="Count", error="MessageError")
 _DECISIONS = _Post(name="decide", request="DecisionRequest", answer="Decision")
+_DETECTION = _Post(name="detect", request="DetectionRequest", answer="Detection")
 _EMBEDDINGS = _Post(name="embed", request="EmbeddingRequest", answer="Embeddings", refused=(404,))
 
 
@@ -122,6 +124,8 @@ def _posts(engine: Engine) -> list[tuple[str, _Post]]:
         posts.append(("/v1/decisions", _DECISIONS))
     if isinstance(engine, Embedder) and engine.has_embeddings:
         posts.append(("/v1/embeddings", _EMBEDDINGS))
+    if detector_of(engine) is not None:
+        posts.append(("/v1/watermark/detect", _DETECTION))
     return posts
 
 

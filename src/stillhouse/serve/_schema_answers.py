@@ -251,6 +251,13 @@ ANSWERS: dict[str, Schema] = {
             "usage": _USAGE,
         },
     ),
+    "Detection": told(
+        {
+            "object": const("watermark.detection"),
+            "profile_id": TEXT,
+            "p_value_at_most": number(0, 1),
+        }
+    ),
     "Embeddings": told(
         {
             "object": const("list"),

@@ -196,6 +196,7 @@ REQUESTS: dict[str, Schema] = {
         {"input": either(TEXT, given({"messages": listed(ref("ChatMessage"), least=1)}, {}))},
         {"model": _MODEL, "options": either(TEXT, listed(TEXT, most=MAX_OPTIONS))},
     ),
+    "DetectionRequest": given({"text": TEXT}, {"model": _MODEL}),
     "EmbeddingRequest": given(
         {"input": either(SOME_TEXT, _IDS, listed(either(SOME_TEXT, _IDS), 1, MAX_INPUTS))},
         {

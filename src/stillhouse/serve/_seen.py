@@ -42,6 +42,7 @@ class Seen:
         at_s: When it came, since 1970.
         started_s: The same, by the clock of `monotonic`.
         is_allowed: Whether its caller may ask.
+        caller: Who that is: a digest of their key; empty where there are no keys.
         is_question: Whether it asks for an answer.
         model: As the caller names it.
         is_streamed: Whether the answer comes piece by piece.
@@ -65,6 +66,7 @@ class Seen:
     at_s: float
     started_s: float
     is_allowed: bool = False
+    caller: str = ""
     is_question: bool = False
     model: str = ""
     is_streamed: bool = False

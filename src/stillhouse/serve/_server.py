@@ -20,6 +20,7 @@ from stillhouse.serve._ask import Answering, Ask, Engine, RefusedError
 from stillhouse.serve._config import LOOPBACK, ServeConfig
 from stillhouse.serve._counting import counted
 from stillhouse.serve._decisions import decided
+from stillhouse.serve._detection import detected
 from stillhouse.serve._embeddings import embedded
 from stillhouse.serve._fields import flag, model_name, read_object
 from stillhouse.serve._figures import figures_of, figures_page, reports_of
@@ -86,6 +87,7 @@ class _Whole:
 _WHOLES = {
     "/v1/decisions": _Whole(decided, is_question=True),
     "/v1/embeddings": _Whole(embedded),
+    "/v1/watermark/detect": _Whole(detected),
     "/v1/messages/count_tokens": _Whole(counted, _messages.error_body),
 }
 
@@ -226,7 +228,7 @@ class Server:
     async def _take(self, request: web.BaseRequest, path: str, seen: Seen) -> web.StreamResponse:
         methods = _methods(path)
         if path != "/health":  # who only asks whether it lives has no key
-            self._check_key(request)
+            seen.caller = self._check_key(request)
             seen.is_allowed = True
         if not methods:
             raise RefusedError(404, f"There is no {path[:100]} here.")
@@ -345,10 +347,11 @@ class Server:
             raise RefusedError(400, f"The body cannot be read ({err}).") from err
         return bytes(body)
 
-    def _check_key(self, request: web.BaseRequest) -> None:
+    def _check_key(self, request: web.BaseRequest) -> str:
+        """Who asks: a digest of their key."""
         if not self._keys:
             _check_origin(request)
-            return
+            return ""
         given = request.headers.get("x-api-key", "")
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
@@ -362,6 +365,7 @@ class Server:
                 "The API key is wrong or missing. Send it as 'Authorization: Bearer KEY'.",
                 code="invalid_api_key",
             )
+        return digest.hex()
 
     def _models(self, raw_path: str) -> dict[str, Any]:
         model = {

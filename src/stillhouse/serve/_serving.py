@@ -13,6 +13,7 @@ from stillhouse.provenance import asking_terms, terms_given
 from stillhouse.releases import is_deployment
 from stillhouse.serve._ask import Engine
 from stillhouse.serve._config import ServeConfig
+from stillhouse.serve._detection import open_detector
 from stillhouse.serve._files import LoadedFiles
 from stillhouse.serve._marked import open_mark
 from stillhouse.serve._teacher_config import CascadeConfig, OnBreach, TeacherConfig
@@ -115,7 +116,7 @@ def open_engine(
         return upstream_at(student, config)
     if folder.suffix == ".gguf":
         return _llamacpp(folder, config)
-    from stillhouse.models import load_owned_model
+    from stillhouse.models import load_owned_model, locate_model
     from stillhouse.serve._local import LocalEngine
 
     files = LoadedFiles.of(folder) if student else None  # before anything is read
@@ -126,6 +127,13 @@ def open_engine(
         model, slots=config.slots, max_tokens=config.max_tokens, watermark=watermark
     )
     engine.files = files
+    if config.watermark is not None and config.detections_per_minute is not None:
+        engine.detector = open_detector(
+            config.watermark,
+            config.watermark_key,
+            Path(locate_model(student).path),
+            per_minute=config.detections_per_minute,
+        )
     if artifact is not None:
         engine.version = _version(artifact.manifest_sha256)
     elif model.revision is not None:
