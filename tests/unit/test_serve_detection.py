@@ -20,23 +20,8 @@ from stillhouse.signing import create_key, load_private_key
 from stillhouse.watermark import Profile, detect, make_key, write_profile
 
 DETECT = "/v1/watermark/detect"
-WORDS = [
-    "ferry",
-    "bridge",
-    "council",
-    "river",
-    "harbour",
-    "winter",
-    "market",
-    "the",
-    "of",
-    "a",
-    "was",
-    "opened",
-    "in",
-    "new",
-    "old",
-]
+WORDS = ("ferry", "bridge", "council", "river", "harbour", "winter", "market", "the", "of", "a")
+WORDS += ("was", "opened", "in", "new", "old")
 
 
 class Marked(NamedTuple):

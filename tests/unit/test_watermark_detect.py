@@ -26,6 +26,7 @@ from stillhouse.watermark import (
     windows,
     zipf_law,
 )
+from stillhouse.watermark._windows import _first_places
 
 LAW = zipf_law(4.0, 4000)
 texts_of_few_tokens = st.lists(st.lists(st.integers(0, 5), max_size=40), min_size=1, max_size=6)
@@ -213,3 +214,17 @@ def test_critical_sums_are_the_least_that_are_rare_enough(scheme: str, prf: str)
         assert (log10_tail(null, below, counts[can]) > log10_level - 1e-6).all()
     # No number of green tokens among three is as rare as 1e-3.
     assert (critical_sums(null_law(profile_of("kgw")), [3], -3.0) == np.inf).all()
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=60), st.integers(0, 2**32 - 1))
+@settings(deadline=None)
+def test_first_places_are_right_where_hashes_share_their_first_bits(
+    keys: list[int], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    # Many of them differ in their last bits alone, and some are the same.
+    near = [(key & ~0xFF) | int(rng.integers(4)) for key in keys for _ in range(3)]
+    array = np.array(near, dtype=np.uint64)
+    first, is_first = _first_places(array)
+    assert first.tolist() == [near.index(key) for key in near]
+    assert is_first.tolist() == [near.index(key) == place for place, key in enumerate(near)]

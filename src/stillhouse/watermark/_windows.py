@@ -135,6 +135,9 @@ def ngram_hashes(ids_T: npt.ArrayLike, width: int) -> U64:
 
 
 _EMPTY = np.zeros(0, dtype=np.int64)
+# 8 to 16 slots for each key: with fewer more keys are sorted, with more the cache holds fewer.
+_SPARE_BITS = 3
+_MOST_SLOT_BITS = 26
 
 
 def _ngrams(contexts_N: U64, ids_N: Integers) -> U64:
@@ -142,14 +145,32 @@ def _ngrams(contexts_N: U64, ids_N: Integers) -> U64:
 
 
 def _first_places(keys_N: U64) -> tuple[Integers, npt.NDArray[np.bool_]]:
-    """(N,) where each key stood first, and whether that is here."""
+    """(N,) where each key stood first, and whether that is here.
+
+    Keys are hashes. Each is put into a slot of a table by its first bits, in falling order of
+    places, so that a slot holds the first place of all keys that share it. Where another key stands
+    there, which is rare, sorting tells; it takes twenty times as long.
+    """
+    bits = min(max(int(len(keys_N)).bit_length() + _SPARE_BITS, 8), _MOST_SLOT_BITS)
+    slots_N = (keys_N >> np.uint64(64 - bits)).astype(np.int64)
+    places_N = np.arange(len(keys_N))
+    table = np.empty(1 << bits, dtype=np.int32 if len(keys_N) < 2**31 else np.int64)
+    table[slots_N[::-1]] = places_N[::-1]  # of the same slot the last one written stays
+    first_N = table[slots_N].astype(np.int64)
+    others = np.flatnonzero(keys_N[first_N] != keys_N)
+    if len(others):
+        first_N[others] = others[_first_by_sorting(keys_N[others])]
+    return first_N, first_N == places_N
+
+
+def _first_by_sorting(keys_N: U64) -> Integers:
     order_N = np.argsort(keys_N, kind="stable")
     sorted_N = keys_N[order_N]
     begins_N = np.ones(len(keys_N), dtype=bool)
     np.not_equal(sorted_N[1:], sorted_N[:-1], out=begins_N[1:])
     first_N = np.empty(len(keys_N), dtype=np.int64)
     first_N[order_N] = order_N[begins_N][np.cumsum(begins_N) - 1]
-    return first_N, first_N == np.arange(len(keys_N))
+    return first_N
 
 
 def _row(ids: npt.ArrayLike) -> Integers:
