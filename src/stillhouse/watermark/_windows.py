@@ -151,7 +151,7 @@ def _first_places(keys_N: U64) -> tuple[Integers, npt.NDArray[np.bool_]]:
     places, so that a slot holds the first place of all keys that share it. Where another key stands
     there, which is rare, sorting tells; it takes twenty times as long.
     """
-    bits = min(max(int(len(keys_N)).bit_length() + _SPARE_BITS, 8), _MOST_SLOT_BITS)
+    bits = min(max(len(keys_N).bit_length() + _SPARE_BITS, 8), _MOST_SLOT_BITS)
     slots_N = (keys_N >> np.uint64(64 - bits)).astype(np.int64)
     places_N = np.arange(len(keys_N))
     table = np.empty(1 << bits, dtype=np.int32 if len(keys_N) < 2**31 else np.int64)
