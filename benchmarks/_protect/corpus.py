@@ -69,7 +69,8 @@ def read_corpus(options: Options, tokenizer: PlainTextTokenizer) -> Corpus:
 
 def _works(data: Path) -> Iterator[tuple[str, Iterator[str]]]:
     books = data / "prose_gutenberg"
-    names = [row["file"] for row in csv.DictReader((books / "index.csv").open(encoding="utf-8"))]
+    with (books / "index.csv").open(encoding="utf-8") as stream:
+        names = [row["file"] for row in csv.DictReader(stream)]
     yield "prose_gutenberg", (_book(books / "text" / name) for name in names)
     yield "digitalgov_news", _fields(data / "digitalgov_news" / "train.jsonl", "document")
     yield "gsm8k", _joined(_fields(data / "gsm8k" / "train.jsonl", "question", "answer"))
