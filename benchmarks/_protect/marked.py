@@ -1,8 +1,8 @@
 """Marked texts without a model: a random Markov chain whose laws all have one entropy.
 
-What follows a token is a Zipf-shaped law over ids that depend on it, so that contexts are as varied
-as in text and each choice is exactly as free as it is said to be. The keyed Gumbel scheme then
-chooses as `stillhouse.watermark` does, contexts that were there before without the key.
+What follows two tokens is a Zipf-shaped law over ids that depend on them, so that contexts are as
+varied as in text and each choice is exactly as free as it is said to be. The keyed Gumbel scheme
+then chooses as `stillhouse.watermark` does, contexts that were there before without the key.
 
 Letters: R texts, V ids, T tokens.
 """
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from stillhouse.watermark import Profile, WatermarkKey, context_hashes, token_uniforms, zipf_law
 
 VOCABULARY = 4_096
-_STRIDE = 1_664_525  # any odd number: it scatters the likely ids of one token over all ids
+_ORDER = 2
+_STRIDE = 1_664_525  # any odd number: it scatters the likely ids over all ids
 
 Ids = npt.NDArray[np.int64]
 
@@ -37,18 +38,17 @@ def marked_texts(
     profile: Profile,
     rng: np.random.Generator,
 ) -> Ids:
-    """(R, T) ids; the first `context_width` have no mark."""
+    """(R, T) ids; the first `context_width` or two have no mark."""
     width = profile.context_width
     log_law_V = np.log(zipf_law(entropy_nats, VOCABULARY))
     ranks_V = np.arange(VOCABULARY)
     subkeys = key.subkeys("gumbel", profile.customer_bytes)
     ids_RT = rng.integers(0, VOCABULARY, size=(num_texts, num_tokens))
     seen: list[set[int]] = [set() for _ in range(num_texts)]
-    for at in range(width, num_tokens):
-        contexts_R = np.array(
-            [context_hashes(row[at - width : at + 1], width)[0] for row in ids_RT], dtype=np.uint64
-        )
-        candidates_RV = (ranks_V * _STRIDE + _offset(ids_RT[:, at - 1])[:, None]) % VOCABULARY
+    for at in range(max(width, _ORDER), num_tokens):
+        contexts_R = _hashes(ids_RT, at, width)
+        offsets_R = (_hashes(ids_RT, at, _ORDER) % np.uint64(VOCABULARY)).astype(np.int64)
+        candidates_RV = (ranks_V * _STRIDE + offsets_R[:, None]) % VOCABULARY
         uniforms_RV = token_uniforms(contexts_R[:, None], candidates_RV, subkeys)
         for row, context in enumerate(contexts_R.tolist()):
             if context in seen[row]:
@@ -59,8 +59,10 @@ def marked_texts(
     return ids_RT
 
 
-def _offset(previous_R: Ids) -> Ids:
-    return (previous_R * 40_503 + 12_289) % VOCABULARY
+def _hashes(ids_RT: Ids, at: int, width: int) -> npt.NDArray[np.uint64]:
+    """(R,) of the tokens before a place."""
+    found = [context_hashes(row[at - width : at + 1], width)[0] for row in ids_RT]
+    return np.array(found, dtype=np.uint64)
 
 
 def edited(ids_RT: Ids, share: float, rng: np.random.Generator) -> Ids:
