@@ -1,6 +1,7 @@
 """Profiles of all schemes, and texts that are marked by drawing from a law without a model."""
 
 import numpy as np
+from watermark_cases import KEY, TOKENIZER
 
 from stillhouse.watermark import (
     Profile,
@@ -10,8 +11,6 @@ from stillhouse.watermark import (
     token_uniforms,
 )
 
-KEY = WatermarkKey(b"k" * 32)
-TOKENIZER = "0" * 64
 SCHEMES = (
     ("gumbel", "splitmix64-v1"),
     ("gumbel", "hmac-sha256-v1"),

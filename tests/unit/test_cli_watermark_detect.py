@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import pytest
 from cli_process import run_here
-from watermark_cases import KEY, marked_text
+from detection_cases import KEY, marked_text
 
 from stillhouse.chat import PlainTextTokenizer
 from stillhouse.signing import create_key, load_private_key

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pytest
 import small_models
+from detection_cases import KEY
 from serve_cases import RunningServer
-from watermark_cases import KEY
 
 from stillhouse.chat import PlainTextTokenizer
 from stillhouse.errors import ConfigError

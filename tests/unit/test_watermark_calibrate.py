@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from watermark_cases import KEY, profile_of
+from detection_cases import KEY, profile_of
 
 from stillhouse.errors import ConfigError, DataError
 from stillhouse.watermark import calibrate, decoy_key

@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from watermark_cases import (
+from detection_cases import (
     KEY,
     SCHEMES,
     TOKENIZER,
@@ -10,6 +8,8 @@ from watermark_cases import (
     profile_of,
     text_with_high_scores,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stillhouse.errors import ConfigError, DataError, ShapeError
 from stillhouse.watermark import (

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from watermark_cases import marked_text, profile_of
+from detection_cases import marked_text, profile_of
 
 from stillhouse.errors import ConfigError
 from stillhouse.watermark import (

@@ -2,9 +2,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from detection_cases import KEY, SCHEMES, marked_text, profile_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from watermark_cases import KEY, SCHEMES, marked_text, profile_of
 
 from stillhouse.watermark import (
     NullLaw,

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from detection_cases import TOKENIZER
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
-from watermark_cases import TOKENIZER
 
 from stillhouse.errors import ConfigError, IntegrityError
 from stillhouse.watermark import NgramFilter, ngram_hashes
