@@ -2,9 +2,9 @@
 
     python benchmarks/protect.py [--only PART ...] [--peers-python PYTHON ...] [--table]
 
-The parts are `speed`, `alarms`, `tails` and `power`; each one's module in `_protect` says what it
-measures. Every part writes its own entry of `results/protect.json`. `--table` only writes the
-tables of `docs/benchmarks.md` anew. Real texts are read from `--data`.
+The parts are `speed`, `alarms`, `tails`, `power`, `real` and `overhead`; each one's module in
+`_protect` says what it measures. Every part writes its own entry of `results/protect.json`.
+`--table` only writes the tables of `docs/benchmarks.md` anew. Real texts are read from `--data`.
 
 transformers is a peer where this Python has it. MarkLLM pins an old openai, and textseal brings
 sentence-transformers: detectors need neither, and another Python can have them without:
@@ -15,15 +15,30 @@ sentence-transformers: detectors need neither, and another Python can have them 
 
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks._parts.command import Benchmark, run
-from benchmarks._protect import alarms, power, speed, tables, tails
+from benchmarks._protect import alarms, overhead, power, real, speed, tables, tails
 from benchmarks._protect.options import Options
+
+PAIRS, TOKENS = 6, 64  # of the times with and without a mark
+
+
+def marking(options: Options) -> dict[str, Any]:
+    return overhead.run(rounds=PAIRS, tokens=TOKENS, texts=options.quality_texts)
+
 
 PROTECT = Benchmark(
     section="protect",
-    parts={"speed": speed.run, "alarms": alarms.run, "tails": tails.run, "power": power.run},
+    parts={
+        "speed": speed.run,
+        "alarms": alarms.run,
+        "tails": tails.run,
+        "power": power.run,
+        "real": real.run,
+        "overhead": marking,
+    },
     options_type=Options,
     packages=("stillhouse", "numpy", "scipy", "tokenizers"),
     goals=tables.GOALS,

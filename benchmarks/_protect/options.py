@@ -18,6 +18,8 @@ class Options(PartOptions):
         keys: That unmarked texts are scored with.
         most_documents: Unmarked texts that are tested.
         texts: Marked texts for each figure.
+        real_texts: That SmolLM2 writes with each scheme.
+        quality_texts: The same, for what a mark does to texts.
         fast_tokens: For our detector's speed.
         peer_tokens: For that of others, which take minutes for more.
         rounds: Times that a speed is measured.
@@ -27,6 +29,8 @@ class Options(PartOptions):
     keys: int = 40
     most_documents: int = 40_000
     texts: int = 1_000
+    real_texts: int = 200
+    quality_texts: int = 400
     fast_tokens: int = 2_400_000
     peer_tokens: int = 1_200
     rounds: int = 3

@@ -11,6 +11,7 @@ _OURS = ("speed", "tokens_per_s")
 _TAILS = ("two keys, alpha 0.1", "70 % of the tokens at weight 0.1", "SynthID, weighted layers")
 _TEXTS = {"size_path": ("power", "texts"), "least_size": 500}
 
+SCHEMES = ("gumbel", "dual_gumbel", "kgw", "synthid")
 GOALS = (
     Goal("tokens/s from ids", (*_OURS, "gumbel", "median"), 2e6, is_least=True),
     Goal("tokens/s from text", (*_OURS, "gumbel, from text", "median"), 3e5, is_least=True),
@@ -100,6 +101,15 @@ GOALS = (
         **_TEXTS,
     ),
     Goal("seconds for that", ("power", "customers", "1 nats", "median_s"), 1, "s"),
+    *(
+        Goal(
+            f"time with {scheme}, batch of {batch}, by that without",
+            ("overhead", "overhead", scheme, f"batch_{batch}", "processor_ratio"),
+            1.05,
+        )
+        for scheme in SCHEMES
+        for batch in (1, 8)
+    ),
 )
 
 
@@ -111,6 +121,7 @@ def tables(document: dict[str, Any]) -> dict[str, str]:
         "alarms": _alarms(document.get("alarms")),
         "tails": _tails(document.get("tails")),
         "power": _power(document.get("power")),
+        "real": _real(document.get("real")),
         "circumstances": circumstances(document),
     }
 
@@ -179,5 +190,23 @@ def _power(entry: dict[str, Any] | None) -> str:
         )
         for entropy, row in (entry or {"by_length": {}})["by_length"].items()
         if isinstance(row, dict)
+    ]
+    return markdown_table(header, rows)
+
+
+def _real(entry: dict[str, Any] | None) -> str:
+    header = ("", "tokens", "texts", "found from ids", "from text", "forecast", "false alarms")
+    rows = [
+        (
+            scheme,
+            length,
+            str(row["texts"]),
+            f"{row['from_ids']:.0%}",
+            f"{row['from_text']:.0%}",
+            f"{row['forecast']:.0%}" if "forecast" in row else "",
+            f"{row['false_alarms']:.1%}",
+        )
+        for scheme in SCHEMES
+        for length, row in (entry or {}).get(scheme, {}).items()
     ]
     return markdown_table(header, rows)

@@ -10,6 +10,8 @@ from stillhouse.cli._options import JsonOption, QuietOption
 from stillhouse.cli._output import Output
 from stillhouse.cli._signing_keys import KeyFolderOption
 from stillhouse.cli._watermark_detect import (
+    CALIBRATED,
+    FORECAST,
     Tested,
     forecast_profile,
     opened_profile,
@@ -196,7 +198,7 @@ def watermark(
             else forecast_profile(scheme.value, numbers(tuple(parameter or ()))),
             entropies_nats=entropy or [],
             logprobs=logprobs,
-            lengths=length or [25, 50, 100, 200, 400, 800],
+            lengths=length or list(FORECAST),
             level=level,
             target=power,
             scored_fraction=counted,
@@ -205,11 +207,9 @@ def watermark(
     if what is None:
         raise ConfigError(f"watermark {action.value} takes a NAME or FILE. Give it.")
     if action in (Action.detect, Action.identify, Action.calibrate):
-        if profile is None:
-            raise ConfigError(f"watermark {action.value} takes --profile FILE. Give it.")
         tested = Tested(
             source=what,
-            profile=profile,
+            profile=_given(profile, action, "--profile"),
             key=key,
             folder=folder,
             trust=trust,
@@ -220,17 +220,14 @@ def watermark(
         if action is Action.detect:
             run_detect(output, tested, prompt=prompt, is_located=parts)
         elif action is Action.identify:
-            if customers is None:
-                raise ConfigError("watermark identify takes --customers FILE. Give it.")
-            run_identify(output, tested, prompt=prompt, customers=customers)
+            names = _given(customers, action, "--customers")
+            run_identify(output, tested, prompt=prompt, customers=names)
         else:
-            if out is None:
-                raise ConfigError("watermark calibrate takes --out FILE. Give it.")
             run_calibrate(
                 output,
                 tested,
-                out=out,
-                lengths=length or [50, 100, 200, 400],
+                out=_given(out, action, "--out"),
+                lengths=length or list(CALIBRATED),
                 num_decoys=decoys,
                 min_documents=min_documents,
             )
@@ -268,6 +265,14 @@ def watermark(
         f"{what} is the profile {made_profile.profile_id[:12]}: {made_profile.scheme} with the key "
         f"{made_profile.key_id[:12]}. Serve with it: stillhouse serve STUDENT --watermark {what}",
     )
+
+
+def _given(path: Path | None, action: Action, option: str) -> Path:
+    from stillhouse.errors import ConfigError
+
+    if path is None:
+        raise ConfigError(f"watermark {action.value} takes {option} FILE. Give it.")
+    return path
 
 
 def _level(level: float) -> float:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
         WatermarkKey,
     )
 
+CALIBRATED = (50, 100, 200, 400)
+FORECAST = (25, 50, 100, 200, 400, 800)
+"""Lengths in tokens that are told of, unless others are asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tested:
