@@ -18,6 +18,7 @@ from stillhouse.watermark import (
     critical_sums,
     detect,
     detect_many,
+    locate_marks,
     log10_tail,
     ngram_hashes,
     null_law,
@@ -170,6 +171,16 @@ def test_evidence_below_the_smallest_float_is_told() -> None:
     assert found.log10_p < -330
     assert found.p_value == 0.0
     assert found.document()["log10_p"] == found.log10_p
+
+
+@pytest.mark.slow
+def test_ten_million_tokens_are_one_text() -> None:
+    half = np.random.default_rng(0).integers(0, 3000, 5_000_000)
+    found = detect(np.tile(half, 2), profile_of(), KEY)
+    assert found.num_scored + found.num_repeated == 10_000_000 - 4
+    assert found.num_repeated >= 4_999_990
+    assert -4 < found.log10_p <= 0
+    assert locate_marks(half, profile_of(), KEY) == []
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from stillhouse.watermark._prf import U64
 
 _KIND = "stillhouse/watermark/ngrams/1"
 _COMPACT_AT = 8_000_000
-_MASK_BITS_PER_HASH = 16
+_FLAGS_PER_HASH = 16
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class NgramFilter:
     _shift: np.uint64 = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # A table of bits, by the first bits of a hash, answers most questions from the cache.
-        bits = int(np.ceil(np.log2(max(1, len(self.hashes_N)) * _MASK_BITS_PER_HASH)))
+        # A table of flags, by the first bits of a hash, answers most questions by itself.
+        bits = int(np.ceil(np.log2(max(1, len(self.hashes_N)) * _FLAGS_PER_HASH)))
         bits = min(max(bits, 8), 28)
         shift = np.uint64(64 - bits)
         mask = np.zeros(1 << bits, dtype=bool)
