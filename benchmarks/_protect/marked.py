@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from stillhouse.watermark import Profile, WatermarkKey, context_hashes, token_uniforms, zipf_law
 
-VOCABULARY = 4_096
+VOCABULARY = 1_024
 _ORDER = 2
 _STRIDE = 1_664_525  # any odd number: it scatters the likely ids over all ids
 

@@ -10,7 +10,7 @@ from benchmarks._parts.pages import PAGE, with_tables
 from benchmarks._parts.results import read
 from benchmarks._protect import tails
 from benchmarks._protect.corpus import LENGTH, read_corpus
-from benchmarks._protect.marked import edited, marked_texts, profile_of
+from benchmarks._protect.marked import VOCABULARY, edited, marked_texts, profile_of
 from benchmarks._protect.options import RESULTS, Options
 from benchmarks._protect.tables import GOALS, tables
 
@@ -31,7 +31,7 @@ def test_texts_are_marked_as_the_scheme_marks_them() -> None:
     profile = profile_of(key, 2)
     ids = marked_texts(40, 60, 1.5, key, profile, np.random.default_rng(0))
     scores = np.concatenate([score_tokens(profile, key, row).scores_N for row in ids])
-    law = drawn_scores(profile, zipf_law(1.5, 4096), 50_000, np.random.default_rng(1))
+    law = drawn_scores(profile, zipf_law(1.5, VOCABULARY), 50_000, np.random.default_rng(1))
     # 2,300 scores, some of contexts that came before and are not marked.
     assert scores.mean() == pytest.approx(law.mean(), rel=0.08)
     assert all(one.is_marked(1e-3) for one in detect_many(list(ids), profile, key))
@@ -42,7 +42,7 @@ def test_texts_are_marked_as_the_scheme_marks_them() -> None:
 
 def test_the_share_of_tokens_that_is_asked_for_is_replaced() -> None:
     rng = np.random.default_rng(0)
-    ids = rng.integers(0, 4096, size=(50, 200))
+    ids = rng.integers(0, VOCABULARY, size=(50, 200))
     assert (edited(ids, 0.2, rng) != ids).mean() == pytest.approx(0.2, abs=0.02)
     assert (edited(ids, 0.0, rng) == ids).all()
 
