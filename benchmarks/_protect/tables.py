@@ -105,7 +105,9 @@ GOALS = (
         Goal(
             f"time with {scheme}, batch of {batch}, by that without",
             ("overhead", "overhead", scheme, f"batch_{batch}", "processor_ratio"),
-            1.05,
+            105,
+            "%",
+            scale=100,
         )
         for scheme in SCHEMES
         for batch in (1, 8)
