@@ -18,7 +18,7 @@ COMMANDS = ["demo", "init", "doctor", "run", "scan", "bakeoff", "estimate", "col
 COMMANDS += ["import", "curate", "capture", "preflight", "train", "fit", "evaluate", "certify"]
 COMMANDS += ["export", "yield", "arena", "benchmarks", "chat", "serve", "served"]
 COMMANDS += ["release", "terms", "watermark", "keys", "sign", "verify", "lineage", "prove"]
-COMMANDS += ["forget", "documents", "economics", "audit-pack"]
+COMMANDS += ["forget", "documents", "economics", "audit-pack", "watch"]
 NOT_FOR_HELP = ("torch", "transformers", "pyarrow", "pydantic", "aiohttp", "yaml", "rich", "numpy")
 REGENERATE = "Run: python -m stillhouse.cli._docs --write"
 

@@ -38,6 +38,7 @@ from stillhouse.cli._signing_keys import keys
 from stillhouse.cli._stages import capture, collect, curate, evaluate, train
 from stillhouse.cli._terms import terms
 from stillhouse.cli._verify import verify
+from stillhouse.cli._watch import watch
 from stillhouse.cli._watermark import watermark
 from stillhouse.cli._yield import yield_
 
@@ -78,6 +79,7 @@ _COMMANDS = (
     documents,
     economics,
     audit_pack,
+    watch,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}
 RESUMABLE |= {"fit", "bakeoff", "yield", "arena", "benchmarks"}

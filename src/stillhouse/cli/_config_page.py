@@ -127,6 +127,7 @@ def _commands() -> list[tuple[str, type]]:
     from stillhouse.fit import FitConfig
     from stillhouse.pipeline import BakeoffConfig, RoundConfig, ScanConfig, YieldConfig
     from stillhouse.serve import ServeConfig, TeacherConfig
+    from stillhouse.traffic import TrafficConfig
 
     return [
         ("the next round (`run --from-serve-log`)", RoundConfig),
@@ -144,6 +145,7 @@ def _commands() -> list[tuple[str, type]]:
         ("`stillhouse benchmarks`", BenchmarksConfig),
         ("`stillhouse serve` (flags)", ServeConfig),
         ("The teacher of a cascade (flags)", TeacherConfig),
+        ("`stillhouse watch`", TrafficConfig),
     ]
 
 

@@ -48,6 +48,12 @@ from stillhouse.statistics._change import (
 from stillhouse.statistics._compare import bounded_mean, compare_paired, compare_paired_binary
 from stillhouse.statistics._curve import CallsFor, YieldCurve, fit_yield_curve
 from stillhouse.statistics._drift import DriftDetector, DriftState
+from stillhouse.statistics._false_discovery import (
+    benjamini_hochberg,
+    benjamini_yekutieli,
+    e_benjamini_hochberg,
+    e_value,
+)
 from stillhouse.statistics._fractions import (
     fraction_interval,
     fraction_lower_bound,
@@ -111,6 +117,10 @@ __all__ = [
     "tango_interval",
     # Several tests
     "holm",
+    "benjamini_hochberg",
+    "benjamini_yekutieli",
+    "e_benjamini_hochberg",
+    "e_value",
     # Tails of sums
     "log_bernoulli_sum_tail",
     "log_binomial_tail",

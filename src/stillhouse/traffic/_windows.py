@@ -1,0 +1,133 @@
+"""What a window of requests is like: the figures that are compared with those of benign accounts.
+
+Letters: M requests of a window, D dimensions, F figures.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from stillhouse.traffic._map import ContentMap, Directions, Regions, effective_number, likeness
+from stillhouse.traffic._table import Table
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+FIGURES = (
+    "cue_share",
+    "cued",
+    "cued_breadth",
+    "cued_likeness",
+    "cue_kinds",
+    "pressed",
+    "pressed_breadth",
+    "breadth",
+    "likeness",
+    "frame_breadth",
+    "frame_likeness",
+    "broad_frames",
+    "logprob_share",
+    "answer_length",
+    "burstiness",
+    "early_share",
+)
+_LEAST_IN_FRAME = 4
+_PRESSED = 2  # kinds of cues
+_BROAD = 5.0  # effective regions
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Requests, and where their contents are.
+
+    Attributes:
+        table: Of a log.
+        direction_ND: Of contents.
+        region_N: Of contents.
+    """
+
+    table: Table
+    direction_ND: Directions
+    region_N: Regions
+
+    @classmethod
+    def on(cls, content_map: ContentMap, table: Table) -> Self:
+        """The requests of a table on a map."""
+        direction_ND = content_map.directions(table.content_NC)
+        return cls(table, direction_ND, content_map.regions(direction_ND))
+
+
+def window_figures(placed: Placed, window_M: Indices) -> Floats:
+    """(F,) figures of the requests `window_M`, which are in the order of time, in `FIGURES`.
+
+    - `cue_share`: log-odds of requests with a cue; `cued`: log of one more than their number.
+    - `cue_kinds`: mean number of kinds of cues where there are any; `pressed`: log of one more than
+      the number of requests with several.
+    - `breadth`: log of the effective number of regions that contents spread over; `likeness`: mean
+      cosine of two contents; `cued_` and `pressed_`: of those; `frame_`: of requests in one frame,
+      the largest breadth and the least likeness of frames that have enough.
+    - `broad_frames`: log of one more than the requests in frames that spread over many regions.
+    - `logprob_share`: log-odds of requests that ask for log-probabilities.
+    - `answer_length`: mean log of one more than the tokens of answers.
+    - `burstiness`: log of the variation of the time between requests; 0 for a random clock.
+    - `early_share`: log-odds of requests that go to a model within a day of its first request.
+    """
+    table = placed.table
+    region_M, direction_MD = placed.region_N[window_M], placed.direction_ND[window_M]
+    cued_M, num = table.cues_N[window_M] > 0, len(window_M)
+    num_cued = int(cued_M.sum())
+    kinds_M = np.bitwise_count(table.cues_N[window_M])
+    pressed_M = kinds_M >= _PRESSED
+    frame_breadth, frame_likeness, num_broad = _frames(
+        table.frame_NB[window_M, 0], region_M, direction_MD
+    )
+    return np.array(
+        [
+            log_odds(num_cued, num),
+            math.log1p(num_cued),
+            math.log(effective_number(region_M[cued_M])),
+            likeness(direction_MD[cued_M]),
+            float(kinds_M[cued_M].mean()) if num_cued else 1.0,
+            math.log1p(int(pressed_M.sum())),
+            math.log(effective_number(region_M[pressed_M])),
+            math.log(effective_number(region_M)),
+            likeness(direction_MD),
+            frame_breadth,
+            frame_likeness,
+            math.log1p(num_broad),
+            log_odds(int(table.logprobs_N[window_M].sum()), num),
+            float(np.log1p(table.completion_tokens_N[window_M]).mean()),
+            _burstiness(table.time_N[window_M]),
+            log_odds(int(table.early_N[window_M].sum()), num),
+        ]
+    )
+
+
+def _frames(
+    frame_M: npt.NDArray[np.uint32], region_M: Regions, direction_MD: Directions
+) -> tuple[float, float, int]:
+    """Log of the largest breadth of a frame, the least likeness, and requests in broad frames."""
+    order = np.argsort(frame_M, kind="stable")
+    values, starts, counts = np.unique(frame_M[order], return_index=True, return_counts=True)
+    largest, least, num_broad = 1.0, 1.0, 0
+    for value, start, count in zip(values, starts, counts, strict=True):
+        if value and count >= _LEAST_IN_FRAME:
+            of_frame = order[start : start + count]
+            breadth = effective_number(region_M[of_frame])
+            largest = max(largest, breadth)
+            least = min(least, likeness(direction_MD[of_frame]))
+            num_broad += int(count) if breadth > _BROAD else 0
+    return math.log(largest), least, num_broad
+
+
+def log_odds(num_of: int, num: int) -> float:
+    """Log-odds of a share, shrunk so that none and all are finite."""
+    return math.log((num_of + 0.5) / (num - num_of + 0.5))
+
+
+def _burstiness(time_M: Floats) -> float:
+    gaps = np.maximum(np.diff(time_M), 0.1)  # clocks tell no more, and may go back
+    return float(math.log(gaps.std() / gaps.mean() + 0.05)) if len(gaps) > 1 else 0.0
