@@ -40,5 +40,6 @@ def made(simulated: Simulator, accounts: Sequence[Account]) -> Made:
     sent = simulated.sent(accounts)
     kinds = labels(accounts)
     table = read_table((one.row for one in sent), Featuriser(KEY))
-    kind_A = np.array([kinds[name] for name in table.accounts])
+    kind_by_name = {KEY.account(name): kind for name, kind in kinds.items()}
+    kind_A = np.array([kind_by_name[name] for name in table.accounts])
     return Made(table, kind_A, np.array([one.is_extraction for one in sent]))

@@ -12,6 +12,7 @@ from stillhouse.cli._output import Output
 
 if TYPE_CHECKING:
     from stillhouse.serve import Server
+    from stillhouse.traffic import AccessLogConfig
 
 _KEYS = "STILLHOUSE_SERVE_KEYS"
 
@@ -131,6 +132,18 @@ def serve(
             "minute for a key.",
         ),
     ] = None,
+    access_log: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Log hashed features of requests for stillhouse watch."),
+    ] = None,
+    access_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of --access-log: key of hashes; made if missing."),
+    ] = None,
+    access_reference: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of --access-log: what is usual; watches accounts."),
+    ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -163,6 +176,7 @@ def serve(
         log=LogConfig(folder=log, content=log_content.value, scrub=log_scrub) if log else None,
         spans=spans,
         span_content=span_content,
+        access_log=_access_log(access_log, access_key, access_reference),
         watermark=watermark,
         detections_per_minute=detect,
         watermark_key=watermark_key,
@@ -194,6 +208,21 @@ def serve(
         on_breach=on_breach.value,
     )
     run(engine, config, on_ready=lambda server: _greet(output, server))
+
+
+def _access_log(
+    folder: Path | None, key: Path | None, reference: Path | None
+) -> "AccessLogConfig | None":
+    from stillhouse.errors import ConfigError
+    from stillhouse.traffic import AccessLogConfig
+
+    if folder is None and key is None and reference is None:
+        return None
+    if folder is None or key is None:
+        raise ConfigError(
+            "An access log takes --access-log DIR and --access-key FILE. Give both, or neither."
+        )
+    return AccessLogConfig(folder=folder, key=key, reference=reference)
 
 
 def _greet(output: Output, server: "Server") -> None:

@@ -69,7 +69,7 @@ def watch(
     table, read = _read(log, secret, config.max_malformed_fraction)
     from stillhouse.traffic import watch_table, write_appeals
 
-    results = watch_table(table, usual, secret, config=config, log=read)
+    results = watch_table(table, usual, config=config, log=read)
     if appeals is not None:
         write_appeals(results, appeals)
     output.result(results.model_dump(mode="json"), watch_text(results))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from stillhouse.errors import ConfigError
 from stillhouse.servicelog import LogConfig
+from stillhouse.traffic import AccessLogConfig
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """Names of this machine that no other one reaches it by."""
@@ -29,6 +30,7 @@ class ServeConfig:
         log: Where and how requests are logged; None for not at all.
         spans: Whether OpenTelemetry spans are made of requests.
         span_content: Whether they hold what was asked and answered.
+        access_log: Where it is logged who asked what sort of thing, hashed; None for not at all.
         detections_per_minute: Texts that one key may have tested for the mark in a minute; None
             tests none.
         watermark: File of the signed profile that marks what is generated.
@@ -52,6 +54,7 @@ class ServeConfig:
     log: LogConfig | None = None
     spans: bool = False
     span_content: bool = False
+    access_log: AccessLogConfig | None = None
     detections_per_minute: int | None = None
     watermark: Path | None = None
     watermark_key: Path | None = None

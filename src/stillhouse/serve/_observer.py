@@ -10,6 +10,7 @@ from stillhouse.records import Message
 from stillhouse.scrubbing import scrub_texts
 from stillhouse.serve._ask import Answering, Ask, Engine
 from stillhouse.serve._config import ServeConfig
+from stillhouse.serve._guard import Guard
 from stillhouse.serve._headers import told_of, version_of, watermark_of
 from stillhouse.serve._seen import Audit, Seen, begin_seen
 from stillhouse.servicelog import LogWriter
@@ -36,11 +37,12 @@ class Observer:
         self.log: LogWriter | None = None
         self._engine = engine
         self._tracing = tracing
+        self._guard: Guard | None = None
 
     @property
     def is_on(self) -> bool:
         """Whether anybody looks on."""
-        return self.log is not None or self._tracing is not None
+        return any(one is not None for one in (self.log, self._tracing, self._guard))
 
     def open(self, config: ServeConfig) -> None:
         """Begin the log and tracing that a config asks for.
@@ -55,11 +57,15 @@ class Observer:
             self._tracing = open_tracing(has_content=config.span_content)
         if config.log is not None and self.log is None:
             self.log = LogWriter(config.log, scrub=scrub_texts)
+        if config.access_log is not None and self._guard is None:
+            self._guard = Guard(config.access_log)
 
     async def close(self) -> None:
         """Write what is still to be written; may be called twice."""
         if self.log is not None:
             await asyncio.to_thread(self.log.close)
+        if self._guard is not None:
+            await asyncio.to_thread(self._guard.close)
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.close)
 
@@ -72,8 +78,9 @@ class Observer:
 
     def metrics(self) -> str:
         """The same for Prometheus."""
+        watched = "" if self._guard is None else self._guard.metrics()
         if self.log is None:
-            return ""
+            return watched
         state = self.log.state
         return (
             "# TYPE stillhouse_log_rows_total counter\n"
@@ -83,6 +90,7 @@ class Observer:
             f'stillhouse_log_dropped_total{{reason="disk"}} {state.dropped_disk}\n'
             "# TYPE stillhouse_log_failing gauge\n"
             f"stillhouse_log_failing {int(state.state == 'failing')}\n"
+            f"{watched}"
         )
 
     def begin(self, path: str, headers: Mapping[str, str]) -> Seen:
@@ -109,6 +117,8 @@ class Observer:
         status = status if seen.refused is None else seen.refused.status
         if self._tracing is not None:
             self._tracing.end(seen, status)
+        if self._guard is not None and seen.is_question:
+            self._guard.take(seen)
         if self.log is not None and seen.is_question:
             ended_s, version = monotonic(), version_of(self._engine)
             mark = watermark_of(self._engine)

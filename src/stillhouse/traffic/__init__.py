@@ -8,7 +8,7 @@ traffic. Format and methods: `docs/traffic.md`. Importing it loads no torch.
 """
 
 from stillhouse.traffic._appeal import AppealRecord, appeal_record, write_appeals
-from stillhouse.traffic._config import TrafficConfig
+from stillhouse.traffic._config import AccessLogConfig, TrafficConfig
 from stillhouse.traffic._cues import CUES, cues_in
 from stillhouse.traffic._features import Featuriser, PromptFeatures
 from stillhouse.traffic._key import TrafficKey, open_traffic_key
@@ -24,7 +24,7 @@ from stillhouse.traffic._results import (
     WatchResults,
 )
 from stillhouse.traffic._rows import AccessRow, HashedPrompt
-from stillhouse.traffic._table import Table, packed, read_table
+from stillhouse.traffic._table import Table, packed, read_features, read_table
 from stillhouse.traffic._watch import (
     AccountEvidence,
     compare_accounts,
@@ -40,6 +40,7 @@ __all__ = [
     "AccessRow",
     "HashedPrompt",
     "AccessLog",
+    "AccessLogConfig",
     "open_access_log",
     "Featuriser",
     "PromptFeatures",
@@ -47,6 +48,7 @@ __all__ = [
     "CUES",
     "cues_in",
     "Table",
+    "read_features",
     "read_table",
     # What is usual
     "Reference",

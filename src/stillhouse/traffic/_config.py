@@ -1,5 +1,6 @@
 """How traffic is watched."""
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -7,6 +8,19 @@ from pydantic import ConfigDict, Field, model_validator
 from stillhouse.records import Record
 
 Procedure = Literal["bh", "by", "e-bh"]
+
+
+class AccessLogConfig(Record):
+    """Where a server logs who asked what sort of thing."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    folder: Path
+    """Gets the files; made if it is missing. Nobody but its owner can read them."""
+    key: Path
+    """File of the key that requests and accounts are hashed under; made if it is missing."""
+    reference: Path | None = None
+    """What is usual, as `stillhouse watch --fit` wrote it; with it, accounts are watched."""
 
 
 class TrafficConfig(Record):

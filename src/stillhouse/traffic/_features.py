@@ -59,9 +59,13 @@ class Featuriser:
     """
 
     def __init__(self, key: TrafficKey) -> None:
-        self.key_id = key.key_id
+        self.key_id, self._key = key.key_id, key
         self._hasher = WordHasher(key)
         self._shingles = RecentCounts()
+
+    def account(self, name: str) -> str:
+        """The pseudonym of an account."""
+        return self._key.account(name)
 
     def features(self, texts: Sequence[str]) -> PromptFeatures:
         """Of prompts; batches of a few hundred are quickest, and one at a time gives the same."""
@@ -77,14 +81,14 @@ class Featuriser:
         frame_words_N = np.bincount(hashed.prompt_W[in_frame_W], minlength=num)
         return PromptFeatures(
             frame_NB=_bands(shingles_S[recurring_S], prompt_S[recurring_S], num),
-            content_NC=_contents(hashed.words_W[~in_frame_W], hashed.prompt_W[~in_frame_W], num),
+            content_NC=contents(hashed.words_W[~in_frame_W], hashed.prompt_W[~in_frame_W], num),
             cues_N=np.fromiter(map(cues_in, texts), np.uint8, num),
             words_N=words_N.astype(np.uint16),
             frame_words_N=frame_words_N.astype(np.uint16),
         )
 
 
-def _contents(words_W: Hashes, prompt_W: Indices, num_prompts: int) -> npt.NDArray[np.uint16]:
+def contents(words_W: Hashes, prompt_W: Indices, num_prompts: int) -> npt.NDArray[np.uint16]:
     """Buckets of the words outside the frame, the same ones whatever their order."""
     content_NC = np.full((num_prompts, NUM_CONTENT), NO_WORD, np.uint16)
     bucket_W = words_W % np.uint64(NUM_BUCKETS)

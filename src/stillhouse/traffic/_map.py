@@ -132,15 +132,17 @@ def _axes(rows_NV: sparse.csr_array, mean_V: Directions, rng: np.random.Generato
 
     Source: Halko, Martinsson & Tropp 2011, arXiv:0909.4061, algorithm 4.4.
     """
-    axes_VE = rng.standard_normal((NUM_BUCKETS, NUM_DIMENSIONS + _EXTRA)).astype(np.float32)
+    shape = (NUM_BUCKETS, NUM_DIMENSIONS + _EXTRA)
+    axes_VE: Directions = rng.standard_normal(shape, np.float32)
     for _ in range(_POWER_STEPS):
         axes_VE, _ = np.linalg.qr(axes_VE)
         placed_NE = rows_NV @ axes_VE - mean_V @ axes_VE
         axes_VE = rows_NV.T @ placed_NE - np.outer(mean_V, placed_NE.sum(axis=0))
     axes_VE, _ = np.linalg.qr(axes_VE)
     placed_NE = rows_NV @ axes_VE - mean_V @ axes_VE
+    turn_EE: Directions
     _, _, turn_EE = np.linalg.svd(placed_NE.T @ placed_NE)
-    axes_VD: Directions = (axes_VE @ turn_EE.T)[:, :NUM_DIMENSIONS].astype(np.float32, order="C")
+    axes_VD: Directions = axes_VE @ turn_EE[:NUM_DIMENSIONS].T
     return axes_VD
 
 
@@ -161,4 +163,5 @@ def _centres(points_ND: Directions, rng: np.random.Generator) -> Directions:
 
 def _unit(rows_ND: Directions) -> Directions:
     norms_N1 = np.linalg.norm(rows_ND, axis=1, keepdims=True)
-    return (rows_ND / np.maximum(norms_N1, 1e-9)).astype(np.float32)
+    unit_ND: Directions = (rows_ND / np.maximum(norms_N1, 1e-9)).astype(np.float32)
+    return unit_ND

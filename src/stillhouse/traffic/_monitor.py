@@ -21,7 +21,7 @@ from stillhouse.traffic._key import TrafficKey
 from stillhouse.traffic._looks import LOOKS, MAX_WINDOW, is_look
 from stillhouse.traffic._reference import Comparison, Reference
 from stillhouse.traffic._rows import AccessRow
-from stillhouse.traffic._table import Columns, features_of
+from stillhouse.traffic._table import Columns, read_features
 from stillhouse.traffic._windows import Placed, window_figures
 
 _MAX_ACCOUNTS = 20_000
@@ -93,9 +93,9 @@ class Monitor:
         Returns:
             What is kept of the prompt, and the flag if the account is flagged by this request.
         """
-        features = features_of([row], self._featuriser)
+        features = read_features([row], self._featuriser)
         self.num_requests += 1
-        name = self._key.account(row.account)
+        name = row.account if row.hashed else self._key.account(row.account)
         recent = self._recent.pop(name, None) or _Recent()
         self._recent[name] = recent
         if len(self._recent) > self._max_accounts:
@@ -116,7 +116,7 @@ class Monitor:
         if ranks is None:
             return None
         columns = Columns()
-        columns.add(recent.rows, joined(recent.features))
+        columns.add(recent.rows, [name] * len(recent.rows), joined(recent.features))
         table = columns.table()
         placed = Placed.on(self._reference.content_map, table)
         comparison = ranks.compare(window_figures(placed, table.by_account()[0]))

@@ -39,7 +39,8 @@ class AccessRow(Record):
     at: datetime
     """When it came, with its offset from UTC."""
     account: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    """Who pays for it: a name, or the pseudonym that was made of it."""
+    """Who pays for it: a name, which becomes a pseudonym as it is read; in a row with `hashed`, the
+    pseudonym."""
     prompt: str | None = None
     """What was asked. It is hashed as it is read, and kept nowhere."""
     hashed: HashedPrompt | None = None

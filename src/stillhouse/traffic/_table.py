@@ -3,7 +3,7 @@
 Letters: N requests, B bands, C words of a content.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Self
@@ -24,7 +24,7 @@ class Table:
     """Requests in the order in which a log has them.
 
     Attributes:
-        accounts: Names, by number.
+        accounts: Pseudonyms, by number.
         models: Names, by number.
         account_N: Number of the account.
         model_N: Number of the model.
@@ -80,11 +80,14 @@ def read_table(rows: Iterable[AccessRow], featuriser: Featuriser) -> Table:
     columns = Columns()
     stream = iter(rows)
     while batch := list(islice(stream, _BATCH)):
-        columns.add(batch, features_of(batch, featuriser))
+        features = read_features(batch, featuriser)
+        # Rows with features have pseudonyms already.
+        names = [r.account if r.hashed else featuriser.account(r.account) for r in batch]
+        columns.add(batch, names, features)
     return columns.table()
 
 
-def features_of(batch: list[AccessRow], featuriser: Featuriser) -> PromptFeatures:
+def read_features(batch: list[AccessRow], featuriser: Featuriser) -> PromptFeatures:
     """Of rows with prompts or with what became of them, in their order.
 
     Raises:
@@ -147,18 +150,20 @@ class Columns:
         self._plain: list[tuple[int, int, float, int, bool]] = []
         self._features: list[PromptFeatures] = []
 
-    def add(self, batch: list[AccessRow], features: PromptFeatures) -> None:
-        """Take rows and their features."""
+    def add(
+        self, batch: Sequence[AccessRow], names: Sequence[str], features: PromptFeatures
+    ) -> None:
+        """Take rows, the pseudonyms of their accounts, and their features."""
         accounts, models = self._accounts, self._models
         self._plain += [
             (
-                accounts.setdefault(row.account, len(accounts)),
+                accounts.setdefault(name, len(accounts)),
                 models.setdefault(row.model, len(models)),
                 row.at.timestamp(),
                 min(row.completion_tokens, 2**31 - 1),
                 row.logprobs,
             )
-            for row in batch
+            for name, row in zip(names, batch, strict=True)
         ]
         self._features.append(features)
 

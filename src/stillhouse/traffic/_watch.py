@@ -17,7 +17,6 @@ from stillhouse.statistics import (
 )
 from stillhouse.traffic._clusters import Cluster
 from stillhouse.traffic._config import Procedure, TrafficConfig
-from stillhouse.traffic._key import TrafficKey
 from stillhouse.traffic._looks import LOOKS, looks_of
 from stillhouse.traffic._reading import AccessLog
 from stillhouse.traffic._reference import Comparison, Ranks, Reference, best_clusters, clusters_of
@@ -132,7 +131,6 @@ def compare_accounts(placed: Placed, reference: Reference) -> AccountEvidence:
 def watch_table(
     table: Table,
     reference: Reference,
-    key: TrafficKey,
     *,
     config: TrafficConfig | None = None,
     log: AccessLog | None = None,
@@ -141,7 +139,7 @@ def watch_table(
 
     Args:
         table: Its requests, at least one.
-        reference: Made under the same key.
+        reference: Made under the key that the log was hashed under.
         log: What was read, for the counts of what is no row.
     """
     config = config or TrafficConfig()
@@ -157,10 +155,9 @@ def watch_table(
     shown = {
         w: n for n, w in enumerate(dict.fromkeys(int(evidence.cluster_A[a]) for a in in_cluster))
     }
-    pseudonyms = [key.account(name) for name in table.accounts]
     accounts = tuple(
         AccountResult(
-            account=pseudonyms[a],
+            account=table.accounts[a],
             num_requests=int(sizes_A[a]),
             p_value=float(evidence.p_A[a]),
             adjusted=float(adjusted_A[a]),
@@ -180,14 +177,14 @@ def watch_table(
         num_small=int((sizes_A < LOOKS[0]).sum()),
         first=_moment(table.time_N.min()),
         last=_moment(table.time_N.max()),
-        key=key.key_id,
+        key=reference.key_id,
         reference=reference.sha256,
         num_reference_accounts=reference.num_accounts,
         least_p_value=2.0 / (1 + len(reference.clusters.score_R)),
         steps=_steps(adjusted_A, config),
         accounts=accounts,
         clusters=tuple(
-            tuple(pseudonyms[a] for a in evidence.clusters[which][0].accounts.tolist())
+            tuple(table.accounts[a] for a in evidence.clusters[which][0].accounts.tolist())
             for which in shown
         ),
         notes=_notes(table, reference, config),

@@ -54,34 +54,15 @@ class Phrases:
         return f"{opening}\n\n{{}}\n\n{asks} {ending}"
 
 
-_SUBJECTS: tuple[str, ...] = (
-    "billing",
-    "cards",
-    "travel",
-    "loans",
-    "orders",
-    "returns",
-    "news",
-    "health",
-    "garden",
+_SUBJECTS = (
+    *("billing", "cards", "travel", "loans", "orders", "returns", "news", "health", "garden"),
+    *("music", "games", "sports", "law", "tax", "mail", "calendar", "weather", "recipes"),
+    *("hotels", "flights", "stock", "fleet", "payroll", "school", "library", "museum"),
 )
-_SUBJECTS += ("music", "games", "sports", "law", "tax", "mail", "calendar", "weather", "recipes")
-_SUBJECTS += ("hotels", "flights", "stock", "fleet", "payroll", "school", "library", "museum")
-_SYLLABLES: tuple[str, ...] = (
-    "ar",
-    "bel",
-    "cor",
-    "dan",
-    "el",
-    "fin",
-    "gal",
-    "hol",
-    "in",
-    "jor",
-    "kel",
-    "lum",
+_SYLLABLES = (
+    *("ar", "bel", "cor", "dan", "el", "fin", "gal", "hol", "in", "jor", "kel", "lum"),
+    *("mar", "nor", "ol", "pri", "qua", "ros", "sil", "tor"),
 )
-_SYLLABLES += ("mar", "nor", "ol", "pri", "qua", "ros", "sil", "tor")
 
 FIT = Phrases(
     roles=(
