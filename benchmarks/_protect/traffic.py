@@ -16,11 +16,12 @@ import numpy.typing as npt
 from benchmarks._protect.traffic_made import KEY, Made, made, simulator
 from benchmarks._protect.traffic_peer import Peer, whole_contents
 
-from stillhouse.statistics import benjamini_hochberg, fraction_interval
+from stillhouse.statistics import fraction_interval
 from stillhouse.traffic import (
     Featuriser,
     Placed,
     Reference,
+    adjust,
     compare_accounts,
     open_access_log,
     read_table,
@@ -138,9 +139,9 @@ def clusters_part(sizes: TrafficSizes) -> dict[str, Any]:
             evidence = compare_accounts(placed, reference)
             is_bad_A = traffic.kind_A == "hydra"
             for name, found_A in (
-                ("clusters", evidence.cluster_p_A <= CLUSTER_LEVEL),
+                ("watch", adjust(evidence).both_A <= _RATE),
+                ("clusters", adjust(evidence).cluster_A <= _RATE),
                 ("accounts", evidence.window_p_A <= CLUSTER_LEVEL),
-                ("both_at_rate", benjamini_hochberg(evidence.p_A) <= _RATE),
             ):
                 counts.setdefault(name, []).append(_counts(found_A, is_bad_A))
         arms.append(

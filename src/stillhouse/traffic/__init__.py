@@ -13,8 +13,9 @@ from stillhouse.traffic._cues import CUES, cues_in
 from stillhouse.traffic._features import Featuriser, PromptFeatures
 from stillhouse.traffic._key import TrafficKey, open_traffic_key
 from stillhouse.traffic._monitor import Flag, Monitor, check_key
+from stillhouse.traffic._ranks import Comparison, Ranks
 from stillhouse.traffic._reading import AccessLog, open_access_log
-from stillhouse.traffic._reference import Comparison, Reference, load_reference
+from stillhouse.traffic._reference import Reference, load_reference
 from stillhouse.traffic._results import (
     AccountResult,
     EvidenceResult,
@@ -27,6 +28,8 @@ from stillhouse.traffic._rows import AccessRow, HashedPrompt
 from stillhouse.traffic._table import Table, packed, read_features, read_table
 from stillhouse.traffic._watch import (
     AccountEvidence,
+    Adjusted,
+    adjust,
     compare_accounts,
     step_of,
     watch_table,
@@ -54,12 +57,15 @@ __all__ = [
     "Reference",
     "load_reference",
     "Comparison",
+    "Ranks",
     "Placed",
     # Watching
     "TrafficConfig",
     "watch_table",
     "compare_accounts",
     "AccountEvidence",
+    "adjust",
+    "Adjusted",
     "step_of",
     "Monitor",
     "Flag",

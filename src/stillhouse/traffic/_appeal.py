@@ -20,6 +20,8 @@ ASSUMPTIONS = (
     "for chance: the same service, about the same time and number of accounts.",
     "Accounts are independent of one another but for what a cluster says they share.",
     "For procedure bh: p-values are independent or positively dependent.",
+    "For clusters: beyond the highest tenth of the reference's scores, chances fall at least as "
+    "fast as exponentially.",
 )
 LIMITS = (
     "It does not show who the account belongs to, what its answers were used for, or that anything "

@@ -149,6 +149,11 @@ def _axes(rows_NV: sparse.csr_array, mean_V: Directions, rng: np.random.Generato
 def _centres(points_ND: Directions, rng: np.random.Generator) -> Directions:
     """(K, D) by spherical k-means, begun at random contents."""
     points_ND = points_ND[points_ND.any(axis=1)]
+    if len(points_ND) < NUM_REGIONS:
+        raise DataError(
+            f"{len(points_ND)} prompts of the reference log differ from the others in content, and "
+            f"{NUM_REGIONS} are the fewest for a map. Give a log of real requests."
+        )
     centres_KD = points_ND[rng.choice(len(points_ND), NUM_REGIONS, replace=False)]
     for _ in range(_ROUNDS):
         nearest_N = (points_ND @ centres_KD.T).argmax(axis=1)

@@ -19,7 +19,8 @@ from stillhouse.traffic._config import TrafficConfig
 from stillhouse.traffic._features import Featuriser, PromptFeatures
 from stillhouse.traffic._key import TrafficKey
 from stillhouse.traffic._looks import LOOKS, MAX_WINDOW, is_look
-from stillhouse.traffic._reference import Comparison, Reference
+from stillhouse.traffic._ranks import Comparison
+from stillhouse.traffic._reference import Reference
 from stillhouse.traffic._rows import AccessRow
 from stillhouse.traffic._table import Columns, read_features
 from stillhouse.traffic._windows import Placed, window_figures

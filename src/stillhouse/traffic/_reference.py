@@ -1,16 +1,15 @@
 """What benign traffic of a service is like, learnt from a log that is taken to be benign.
 
-P-values are ranks: of a window, among the windows of the same length of reference accounts; of an
-account in a cluster, among the best clusters of reference accounts, which were found by the same
-search. So they hold whatever the scores are worth, where accounts of both logs are alike but for
-extraction. Extraction in the reference costs power, and makes no false flags.
+A window is compared with windows of the same length of reference accounts, a cluster with the
+reference's clusters, which were found by the same search. P-values hold whatever scores are worth,
+where accounts of both logs are alike but for extraction (`_ranks.py`). Extraction in the reference
+costs power, and makes no false flags.
 
-Letters: A accounts, R windows of a length, F figures.
+Letters: F figures.
 """
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +22,6 @@ from stillhouse.artifacts import atomic_write_bytes
 from stillhouse.errors import ConfigError, DataError, IntegrityError
 from stillhouse.records import canonical_json
 from stillhouse.traffic._clusters import (
-    CLUSTER_FIGURES,
     Cluster,
     account_totals,
     cluster_figures,
@@ -31,58 +29,17 @@ from stillhouse.traffic._clusters import (
 )
 from stillhouse.traffic._looks import LOOKS, looks_of
 from stillhouse.traffic._map import ContentMap
-from stillhouse.traffic._scorer import Kind, Usual, scores, weights
+from stillhouse.traffic._ranks import Ranks
+from stillhouse.traffic._scorer import Kind, Usual, weights
 from stillhouse.traffic._table import Table
 from stillhouse.traffic._windows import Floats, Placed, window_figures
 
 VERSION = 1
 LEAST_ACCOUNTS = 50
 """Reference accounts without which nothing is compared."""
-NO_CLUSTER = -1e9
-"""Score of an account that is in no cluster."""
+LEAST_CLUSTERS = 100
+"""Reference clusters without which none is compared."""
 _KIND = "stillhouse/traffic/reference"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A score beside those of a reference.
-
-    Attributes:
-        score: Of what is compared.
-        p_value: (1 + reference scores at least as high) / (1 + reference scores).
-        num_reference: Reference scores.
-    """
-
-    score: float
-    p_value: float
-    num_reference: int
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """Figures and scores of a reference, for comparing with.
-
-    Attributes:
-        kind: Which weights score them.
-        usual: What is usual of figures.
-        high_F: 99th percentile of each figure, for reports.
-        score_R: Of the reference, rising.
-    """
-
-    kind: Kind
-    usual: Usual
-    high_F: Floats
-    score_R: Floats
-
-    def compare(self, figures_F: Floats) -> Comparison:
-        """Rank figures."""
-        return self.compare_score(float(scores(self.kind, self.usual, figures_F[None])[0]))
-
-    def compare_score(self, score: float) -> Comparison:
-        """Rank a score; ties count against it."""
-        at_least = len(self.score_R) - int(np.searchsorted(self.score_R, score, side="left"))
-        num = len(self.score_R)
-        return Comparison(score, (1 + at_least) / (1 + num), num)
 
 
 @dataclass(frozen=True)
@@ -95,7 +52,7 @@ class Reference:
         num_requests: In its log.
         content_map: Of its contents.
         windows: By length; lengths that too few accounts have are missing.
-        clusters: Of its accounts' best clusters.
+        clusters: Of its clusters; None where it has too few.
     """
 
     key_id: str
@@ -103,7 +60,7 @@ class Reference:
     num_requests: int
     content_map: ContentMap
     windows: dict[int, Ranks]
-    clusters: Ranks
+    clusters: Ranks | None
 
     @classmethod
     def fit(cls, table: Table, key_id: str) -> Self:
@@ -125,17 +82,12 @@ class Reference:
             for length, window_M in list(looks_of(requests_M))[: len(LOOKS)]:
                 by_length[length].append(window_figures(placed, window_M))
         windows = {
-            length: _ranks("window", np.array(figures))
+            length: Ranks.of("window", np.array(figures))
             for length, figures in by_length.items()
             if len(figures) >= LEAST_ACCOUNTS
         }
-        found = clusters_of(placed)
-        figures_RF = np.array([figures_F for _, figures_F in found])
-        if not len(found):
-            figures_RF = np.zeros((1, len(CLUSTER_FIGURES)))
-        usual = Usual.of(figures_RF)
-        best_A, _ = best_clusters(found, usual, len(table.accounts))
-        clusters = Ranks("cluster", usual, np.quantile(figures_RF, 0.99, axis=0), np.sort(best_A))
+        found = [figures_F for _, figures_F in clusters_of(placed)]
+        clusters = Ranks.of("cluster", np.array(found)) if len(found) >= LEAST_CLUSTERS else None
         return cls(key_id, len(table.accounts), len(table), content_map, windows, clusters)
 
     def save(self, path: Path) -> str:
@@ -166,7 +118,7 @@ class Reference:
                 name: _packed(getattr(found, name)) for name in ContentMap.__dataclass_fields__
             },
             "windows": {str(length): _ranks_document(r) for length, r in self.windows.items()},
-            "clusters": _ranks_document(self.clusters),
+            "clusters": None if self.clusters is None else _ranks_document(self.clusters),
         }
 
 
@@ -211,7 +163,9 @@ def load_reference(path: Path) -> Reference:
             int(length): _read_ranks("window", ranks)
             for length, ranks in document["windows"].items()
         },
-        clusters=_read_ranks("cluster", document["clusters"]),
+        clusters=(
+            None if document["clusters"] is None else _read_ranks("cluster", document["clusters"])
+        ),
     )
 
 
@@ -225,26 +179,6 @@ def clusters_of(placed: Placed) -> list[Found]:
         (cluster, cluster_figures(placed, cluster, totals_A, first_s_A))
         for cluster in find_clusters(placed)
     ]
-
-
-def best_clusters(
-    found: Sequence[Found], usual: Usual, num_accounts: int
-) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """(A,) the best score of a cluster that each account is in, and which it is; -1 for none."""
-    best_A = np.full(num_accounts, NO_CLUSTER)
-    which_A = np.full(num_accounts, -1, np.int64)
-    if found:
-        score_R = scores("cluster", usual, np.array([figures for _, figures in found]))
-        for number in np.argsort(score_R).tolist():  # the best is written last
-            accounts = found[number][0].accounts
-            best_A[accounts], which_A[accounts] = score_R[number], number
-    return best_A, which_A
-
-
-def _ranks(kind: Kind, figures_RF: Floats) -> Ranks:
-    usual = Usual.of(figures_RF)
-    high_F = np.quantile(figures_RF, 0.99, axis=0)
-    return Ranks(kind, usual, high_F, np.sort(scores(kind, usual, figures_RF)))
 
 
 def _ranks_document(ranks: Ranks) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class EvidenceResult(Record):
     score: float
     p_value: float
     num_reference: int
-    """Reference scores that it was ranked among; no p-value is below 1 / (1 + this)."""
+    """Reference scores that it was compared with."""
     figures: tuple[FigureResult, ...]
 
 
@@ -54,7 +54,8 @@ class AccountResult(Record):
     """Its pseudonym."""
     num_requests: int
     p_value: float
-    """Over all that was looked at."""
+    """Twice the smaller one of its windows' and its best cluster's, before the number of accounts
+    and clusters is thought of."""
     adjusted: float
     """The smallest false discovery rate at which it is found."""
     step: Step
@@ -100,8 +101,8 @@ class WatchResults(Record):
     reference: str
     """SHA-256 of the reference."""
     num_reference_accounts: int
-    least_p_value: float
-    """No account can have a smaller one, for the size of the reference."""
+    num_clusters: int
+    """Groups of accounts that were compared."""
     steps: tuple[StepResult, ...]
     accounts: tuple[AccountResult, ...]
     """Those that are answered, the likeliest first."""

@@ -3,6 +3,7 @@
 Letters: A accounts, F figures.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +19,9 @@ from stillhouse.statistics import (
 from stillhouse.traffic._clusters import Cluster
 from stillhouse.traffic._config import Procedure, TrafficConfig
 from stillhouse.traffic._looks import LOOKS, looks_of
+from stillhouse.traffic._ranks import Comparison, Ranks
 from stillhouse.traffic._reading import AccessLog
-from stillhouse.traffic._reference import Comparison, Ranks, Reference, best_clusters, clusters_of
+from stillhouse.traffic._reference import Reference, clusters_of
 from stillhouse.traffic._results import (
     STEPS,
     AccountResult,
@@ -89,43 +91,73 @@ def compare_windows(
 
 @dataclass(frozen=True)
 class AccountEvidence:
-    """All comparisons of a log's accounts.
+    """All comparisons of a log.
 
     Attributes:
         window_p_A: Of each account by itself.
-        cluster_p_A: Of each account's best cluster; 1 where it is in none.
-        p_A: Of both, twice the smaller one.
         look_A: The most telling window of each, where there is one.
-        cluster_A: The best cluster of each, by number; -1 for none.
         clusters: All, with their figures.
+        cluster_p_C: Of each cluster.
+        best_A: Which cluster of each account has the smallest p-value; -1 for none.
     """
 
     window_p_A: Floats
-    cluster_p_A: Floats
-    p_A: Floats
     look_A: Sequence[Look | None]
-    cluster_A: Indices
     clusters: Sequence[tuple[Cluster, Floats]]
+    cluster_p_C: Floats
+    best_A: Indices
+
+    def of_best(self, values_C: Floats) -> Floats:
+        """(A,) the values of clusters at each account's best one; 1 where it is in none."""
+        return np.append(values_C, 1.0)[self.best_A]
 
 
 def compare_accounts(placed: Placed, reference: Reference) -> AccountEvidence:
     """Compare every account and every cluster with a reference."""
     table = placed.table
-    num = len(table.accounts)
     compared = [compare_windows(placed, some, reference) for some in table.by_account()]
     window_p_A = np.array([p_value for p_value, _ in compared], np.float64)
-    found = clusters_of(placed)
-    best_A, which_A = best_clusters(found, reference.clusters.usual, num)
-    cluster_p_A = np.array(
-        [
-            reference.clusters.compare_score(score).p_value if which >= 0 else 1.0
-            for score, which in zip(best_A.tolist(), which_A.tolist(), strict=True)
-        ],
-        np.float64,
-    )
-    p_A = np.minimum(1.0, 2.0 * np.minimum(window_p_A, cluster_p_A))
     looks = [look for _, look in compared]
-    return AccountEvidence(window_p_A, cluster_p_A, p_A, looks, which_A, found)
+    best_A = np.full(len(table.accounts), -1, np.int64)
+    ranks = reference.clusters
+    found = clusters_of(placed) if ranks is not None else []
+    p_C = np.ones(len(found))
+    if ranks is not None:
+        p_C = np.array([ranks.compare(figures_F).p_value for _, figures_F in found], np.float64)
+        for number in np.argsort(-p_C, kind="stable").tolist():  # the best is written last
+            best_A[found[number][0].accounts] = number
+    return AccountEvidence(window_p_A, looks, found, p_C, best_A)
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """False discovery rates at which each account is found.
+
+    Accounts by themselves are one family of hypotheses, clusters another; each may spend half of a
+    rate. A cluster is one hypothesis however many accounts it has.
+
+    Attributes:
+        window_A: By itself.
+        cluster_A: By the best cluster it is in.
+    """
+
+    window_A: Floats
+    cluster_A: Floats
+
+    @property
+    def both_A(self) -> Floats:
+        """By either."""
+        return np.minimum(self.window_A, self.cluster_A)
+
+
+def adjust(evidence: AccountEvidence, procedure: Procedure = "bh") -> Adjusted:
+    """Control the false discovery rate over accounts and clusters."""
+    rule = _ADJUST[procedure]
+    window_A = np.minimum(1.0, 2.0 * rule(evidence.window_p_A))
+    cluster_C = evidence.cluster_p_C
+    if len(cluster_C):
+        cluster_C = np.minimum(1.0, 2.0 * rule(cluster_C))
+    return Adjusted(window_A, evidence.of_best(cluster_C))
 
 
 def watch_table(
@@ -147,22 +179,23 @@ def watch_table(
     table = table.since(float(table.time_N.max()) - config.retention_days * _DAY_S)
     placed = Placed.on(reference.content_map, table)
     evidence = compare_accounts(placed, reference)
-    adjusted_A = _ADJUST[config.procedure](evidence.p_A)
+    adjusted = adjust(evidence, config.procedure)
+    adjusted_A = adjusted.both_A
     sizes_A = np.bincount(table.account_N, minlength=len(table.accounts))
     order = np.lexsort((-sizes_A, adjusted_A))
     answered = [int(a) for a in order if adjusted_A[a] <= config.log_rate]
-    in_cluster = [a for a in answered if _is_cluster_evidence(evidence, a)]
-    shown = {
-        w: n for n, w in enumerate(dict.fromkeys(int(evidence.cluster_A[a]) for a in in_cluster))
-    }
+    by_cluster = [a for a in answered if adjusted.cluster_A[a] <= adjusted.window_A[a]]
+    best = dict.fromkeys(int(evidence.best_A[a]) for a in by_cluster if evidence.best_A[a] >= 0)
+    shown = {which: number for number, which in enumerate(best)}
+    p_A = np.minimum(evidence.window_p_A, evidence.of_best(evidence.cluster_p_C))
     accounts = tuple(
         AccountResult(
             account=table.accounts[a],
             num_requests=int(sizes_A[a]),
-            p_value=float(evidence.p_A[a]),
+            p_value=min(1.0, 2 * float(p_A[a])),
             adjusted=float(adjusted_A[a]),
             step=step_of(float(adjusted_A[a]), config),
-            cluster=shown[int(evidence.cluster_A[a])] if a in set(in_cluster) else None,
+            cluster=shown.get(int(evidence.best_A[a])) if a in set(by_cluster) else None,
             evidence=_evidence_of(placed, evidence, a, reference),
         )
         for a in answered
@@ -180,7 +213,7 @@ def watch_table(
         key=reference.key_id,
         reference=reference.sha256,
         num_reference_accounts=reference.num_accounts,
-        least_p_value=2.0 / (1 + len(reference.clusters.score_R)),
+        num_clusters=len(evidence.clusters),
         steps=_steps(adjusted_A, config),
         accounts=accounts,
         clusters=tuple(
@@ -213,11 +246,6 @@ def _steps(adjusted_A: Floats, config: TrafficConfig) -> tuple[StepResult, ...]:
     return tuple(found)
 
 
-def _is_cluster_evidence(evidence: AccountEvidence, account: int) -> bool:
-    p_value = evidence.cluster_p_A[account]
-    return evidence.cluster_A[account] >= 0 and bool(p_value <= evidence.window_p_A[account])
-
-
 def _evidence_of(
     placed: Placed, evidence: AccountEvidence, account: int, reference: Reference
 ) -> tuple[EvidenceResult, ...]:
@@ -227,16 +255,16 @@ def _evidence_of(
         found.append(
             _evidence(placed, look.window_M, look.figures_F, look.ranks, look.comparison, 1)
         )
-    which = int(evidence.cluster_A[account])
-    if which >= 0:
+    which, ranks = int(evidence.best_A[account]), reference.clusters
+    if which >= 0 and ranks is not None:
         cluster, figures_F = evidence.clusters[which]
-        comparison = reference.clusters.compare(figures_F)
+        comparison = ranks.compare(figures_F)
         found.append(
             _evidence(
                 placed,
                 cluster.linked_M,
                 figures_F,
-                reference.clusters,
+                ranks,
                 comparison,
                 len(cluster.accounts),
             )
@@ -292,13 +320,18 @@ def _notes(table: Table, reference: Reference, config: TrafficConfig) -> tuple[s
             "accounts give more chances to be linked, so p-values of clusters may be too small. "
             "Fit a reference of about as many accounts."
         )
-    least = 2.0 / (1 + len(reference.clusters.score_R))
-    needed = int(np.ceil(least * num / config.throttle_rate))
+    if reference.clusters is None:
+        notes.append(
+            "Clusters were not compared: the reference has too few. Fit it on a log of more "
+            "accounts."
+        )
+    most = max((len(ranks.score_R) for ranks in reference.windows.values()), default=0)
+    needed = math.ceil(2 * num / (1 + most) / config.throttle_rate)
     if needed > 1:
         notes.append(
-            f"With {reference.num_accounts:,} reference accounts, fewer than {needed} accounts "
-            f"together cannot be found among {num:,} at a rate of {config.throttle_rate:g}. A "
-            "larger reference sees fewer."
+            f"A p-value of an account by itself is never below 1 in {1 + most:,}, so that fewer "
+            f"than {needed} such accounts among {num:,} are not throttled. A larger reference sees "
+            "fewer; clusters are seen whatever its size."
         )
     missing = [length for length in LOOKS if length not in reference.windows]
     if missing:

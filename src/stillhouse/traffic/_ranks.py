@@ -1,0 +1,90 @@
+"""P-values of scores beside those of a reference.
+
+Windows of accounts are ranked: a new benign account is as likely as any of the reference's to be
+the oddest of all. That does not hold for clusters, of which a log is as likely as the reference to
+have the oddest one: there must be p-values far below one over their number, and ranks have none.
+So beyond the reference's highest tenth the tail is taken to fall no slower than exponentially, at
+a rate that is estimated on the safe side. Scores are sums of many bounded figures, whose tails fall
+faster than that.
+
+Letters: R reference scores, F figures.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import gammaincinv
+
+from stillhouse.traffic._scorer import Kind, Usual, scores
+from stillhouse.traffic._windows import Floats
+
+TAIL_FRACTION = 0.1
+_CONFIDENCE = 0.95  # that the tail falls at least as fast as it is taken to
+_LEAST_IN_TAIL = 10
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A score beside those of a reference.
+
+    Attributes:
+        score: Of what is compared.
+        p_value: Chance of one at least as high where all is as in the reference.
+        num_reference: Reference scores.
+    """
+
+    score: float
+    p_value: float
+    num_reference: int
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Figures and scores of a reference, for comparing with.
+
+    Attributes:
+        kind: Which weights score them; clusters have a tail.
+        usual: What is usual of figures.
+        high_F: 99th percentile of each figure, for reports.
+        score_R: Of the reference, rising.
+    """
+
+    kind: Kind
+    usual: Usual
+    high_F: Floats
+    score_R: Floats
+
+    @classmethod
+    def of(cls, kind: Kind, figures_RF: Floats) -> "Ranks":
+        """Of the figures of a reference."""
+        usual = Usual.of(figures_RF)
+        high_F = np.quantile(figures_RF, 0.99, axis=0)
+        return cls(kind, usual, high_F, np.sort(scores(kind, usual, figures_RF)))
+
+    def compare(self, figures_F: Floats) -> Comparison:
+        """Compare figures."""
+        return self.compare_score(float(scores(self.kind, self.usual, figures_F[None])[0]))
+
+    def compare_score(self, score: float) -> Comparison:
+        """Compare a score; ties count against it."""
+        num = len(self.score_R)
+        at_least = num - int(np.searchsorted(self.score_R, score, side="left"))
+        p_value = (1 + at_least) / (1 + num)
+        if self.kind == "cluster":
+            p_value = min(p_value, self._tail(score))
+        return Comparison(score, p_value, num)
+
+    def _tail(self, score: float) -> float:
+        """The chance of a score beyond the highest tenth; 1 where that is too few to say."""
+        num_above = int(len(self.score_R) * TAIL_FRACTION)
+        if num_above < _LEAST_IN_TAIL:
+            return 1.0
+        start = float(self.score_R[-num_above - 1])
+        if score <= start:
+            return 1.0
+        mean_excess = float((self.score_R[-num_above:] - start).mean())
+        # Upper confidence bound of an exponential mean: 2 n mean / chi-squared quantile.
+        bound = mean_excess * num_above / float(gammaincinv(num_above, 1 - _CONFIDENCE))
+        share = (1 + num_above) / (1 + len(self.score_R))
+        return share * math.exp(-(score - start) / max(bound, 1e-9))

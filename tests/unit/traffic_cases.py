@@ -1,0 +1,60 @@
+"""Small worlds of traffic: made-up topics, filled into the simulator's frames."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+import numpy as np
+
+from stillhouse.traffic import AccessRow, Featuriser, Reference, Table, TrafficKey, read_table
+from stillhouse.traffic.simulate import HALVES, Account, Area, Cast, Half, Pool, Simulator
+
+KEY = TrafficKey(bytes(range(32)))
+BEGIN = datetime(2026, 6, 1, tzinfo=UTC)
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def areas(half: Half) -> dict[str, Area]:
+    """Eight topics with words of their own; those of the halves differ."""
+    rng = np.random.default_rng({"fit": 1, "test": 2}[half])
+    common = _words(rng, 40)
+    found = {}
+    for number in range(8):
+        own = _words(rng, 60)
+        texts = [
+            " ".join([*rng.choice(common, 4), *rng.choice(own, 8)][i] for i in rng.permutation(12))
+            for _ in range(400)
+        ]
+        found[f"topic{number}/all"] = Area(f"topic{number}", texts)
+    return found
+
+
+def simulator(half: Half, *, seed: int = 0) -> Simulator:
+    rng = np.random.default_rng(seed)
+    return Simulator(Cast(Pool(areas(half), rng), HALVES[half], rng))
+
+
+def rows_of(simulated: Simulator, accounts: Sequence[Account]) -> list[AccessRow]:
+    return [one.row for one in simulated.sent(accounts)]
+
+
+def table_of(rows: Sequence[AccessRow], *, key: TrafficKey = KEY) -> Table:
+    return read_table(rows, Featuriser(key))
+
+
+@cache
+def reference() -> Reference:
+    """Of 300 benign accounts of the first half."""
+    simulated = simulator("fit", seed=1)
+    return Reference.fit(table_of(rows_of(simulated, simulated.benign(300))), KEY.key_id)
+
+
+def row(
+    number: int, *, account: str = "anna", prompt: str = "what is new", seconds: float = 0.0
+) -> AccessRow:
+    at = BEGIN + timedelta(seconds=seconds or 60.0 * number)
+    return AccessRow(id=f"r{number}", at=at, account=account, prompt=prompt)
+
+
+def _words(rng: np.random.Generator, num: int) -> list[str]:
+    return ["".join(rng.choice(list(_LETTERS), 6)) for _ in range(num)]
