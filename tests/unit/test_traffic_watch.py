@@ -28,7 +28,7 @@ from stillhouse.traffic import (
 from stillhouse.traffic._config import Procedure
 from stillhouse.traffic._looks import LOOKS, looks_of
 from stillhouse.traffic._monitor import look_number, look_share
-from stillhouse.traffic._reference import Ranks
+from stillhouse.traffic._ranks import Ranks
 from stillhouse.traffic._scorer import Usual, fit_weights
 
 
@@ -55,16 +55,13 @@ def test_a_campaign_over_many_accounts_is_found(
     assert len(of_cluster & hydra) >= 27
 
 
-def test_no_account_of_the_campaign_could_be_found_by_itself() -> None:
+def test_an_account_of_the_campaign_by_itself_is_too_small_to_compare() -> None:
     simulated = simulator("test", seed=3)
-    simulated.benign(200)
-    hydra = simulated.hydra(30, num_requests=19, share=0.6)
+    hydra = simulated.hydra(30, num_requests=15, share=0.6)
     placed = Placed.on(reference().content_map, table_of(rows_of(simulated, hydra)))
     evidence = compare_accounts(placed, reference())
-    sizes = np.bincount(placed.table.account_N)
-    assert (evidence.window_p_A[sizes < LOOKS[0]] == 1.0).all()
-    assert (sizes < LOOKS[0]).sum() > 10
-    assert np.median(evidence.cluster_p_A) < 0.01
+    assert (evidence.window_p_A == 1.0).mean() > 0.9
+    assert np.median(evidence.of_best(evidence.cluster_p_C)) < 0.001
 
 
 def test_benign_logs_find_hardly_anybody() -> None:
@@ -78,10 +75,10 @@ def test_benign_logs_find_hardly_anybody() -> None:
 
 def test_p_values_of_fresh_benign_accounts_keep_their_level() -> None:
     simulated = simulator("fit", seed=21)
-    placed = Placed.on(reference().content_map, table_of(rows_of(simulated, simulated.benign(400))))
+    placed = Placed.on(reference().content_map, table_of(rows_of(simulated, simulated.benign(250))))
     evidence = compare_accounts(placed, reference())
     for level in (0.05, 0.2):
-        assert (evidence.p_A <= level).mean() < level + 0.03
+        assert (evidence.window_p_A <= level).mean() < level + 0.03
 
 
 def test_results_say_what_was_read_and_what_they_rest_on(
@@ -90,7 +87,7 @@ def test_results_say_what_was_read_and_what_they_rest_on(
     results, _, _ = attacked
     assert results.num_accounts == 230
     assert results.reference == reference().sha256
-    assert results.least_p_value == pytest.approx(2 / 301)
+    assert results.num_clusters > 5
     again = WatchResults.model_validate_json(canonical_json(results))
     assert again == results
     for step in results.steps:
@@ -163,6 +160,31 @@ def test_rates_that_rise_are_refused() -> None:
 # The reference
 
 
+def test_the_tail_of_clusters_is_no_smaller_than_an_exponential_one_is() -> None:
+    rng = np.random.default_rng(0)
+    usual, true = Usual(np.zeros(1), np.ones(1)), []
+    for _ in range(40):
+        ranks = Ranks("cluster", usual, np.zeros(1), np.sort(rng.exponential(2.0, 500)))
+        true.append(ranks.compare_score(20.0).p_value / np.exp(-10.0))
+    assert np.mean(np.array(true) >= 1.0) >= 0.85  # 95 % for the rate alone
+    assert np.median(true) < 20
+
+
+def test_p_values_never_rise_with_the_score() -> None:
+    usual = Usual(np.zeros(1), np.ones(1))
+    scores_R = np.sort(np.random.default_rng(1).normal(size=300))
+    for kind in ("window", "cluster"):
+        ranks = Ranks(kind, usual, np.zeros(1), scores_R)  # type: ignore[arg-type]
+        p_values = [ranks.compare_score(score).p_value for score in np.linspace(-4, 9, 200)]
+        assert (np.diff(p_values) <= 1e-15).all()
+        assert 0 < min(p_values) <= max(p_values) == 1.0
+
+
+def test_few_reference_clusters_have_no_tail() -> None:
+    ranks = Ranks("cluster", Usual(np.zeros(1), np.ones(1)), np.zeros(1), np.arange(90.0))
+    assert ranks.compare_score(1e9).p_value == 1 / 91
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 12), min_size=2, max_size=40), st.sampled_from([0.05, 0.1, 0.3]))
 def test_ranks_of_exchangeable_scores_keep_any_level(values: list[int], level: float) -> None:
@@ -212,9 +234,11 @@ def test_a_reference_of_few_accounts_is_refused() -> None:
     few = table_of(rows_of(simulated, simulated.benign(49)))
     with pytest.raises(DataError, match="49 accounts"):
         Reference.fit(few, KEY.key_id)
-    alike = table_of([row(n, account=f"a{n % 60}") for n in range(600)])
-    with pytest.raises(DataError, match="content of their own"):
-        Reference.fit(alike, KEY.key_id)
+    for text in ("what is new", "what is new {}"):
+        prompts = [text.replace("{}", f"x{n}") for n in range(600)]
+        rows = [row(n, account=f"a{n % 60}", prompt=prompts[n]) for n in range(600)]
+        with pytest.raises(DataError, match="of the reference log"):
+            Reference.fit(table_of(rows), KEY.key_id)
 
 
 def test_fitted_weights_separate_and_have_the_right_sign() -> None:
@@ -255,12 +279,12 @@ def test_a_pure_sweep_is_flagged_and_benign_accounts_are_not() -> None:
     simulated = simulator("test", seed=9)
     benign = simulated.benign(40, num_requests=55)
     bad = simulated.mixed(5, num_requests=55, share=1.0)
-    monitor = Monitor(reference(), KEY, config=TrafficConfig(live_level=0.05))
+    monitor = Monitor(reference(), KEY, config=TrafficConfig(live_level=0.3))
     for one in rows_of(simulated, [*benign, *bad]):
         monitor.add(one)
     flagged = set(monitor.flags)
     assert len(flagged & {KEY.account(one.name) for one in bad}) >= 4
-    assert len(flagged & {KEY.account(one.name) for one in benign}) <= 2
+    assert len(flagged & {KEY.account(one.name) for one in benign}) <= 12
 
 
 def test_the_monitor_forgets_who_was_silent_longest() -> None:

@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from stillhouse.traffic._map import effective_number, likeness
-from stillhouse.traffic._windows import Floats, Indices, Placed, log_odds
+from stillhouse.traffic._windows import PRESSED, Floats, Indices, Placed
 
 CLUSTER_FIGURES = (
     "accounts",
@@ -25,6 +25,7 @@ CLUSTER_FIGURES = (
     "frames",
     "cue_share",
     "cue_kinds",
+    "pressed",
     "breadth",
     "likeness",
     "own_topics",
@@ -111,8 +112,9 @@ def cluster_figures(
 
     - `accounts`, `requests`: logs of their numbers; `linked_share`: mean share of an account's
       requests that is in shared frames; `frames`: log of their effective number.
-    - `cue_share`, `cue_kinds`, `breadth`, `likeness`, `logprob_share`, `answer_length`,
-      `early_share`: as of windows, pooled.
+    - `cue_share`, `logprob_share`, `early_share`: logs of two hundredths more than the shares of
+      requests with a cue, with log-probabilities, and to a model within a day of its first request.
+    - `cue_kinds`, `pressed`, `breadth`, `likeness`, `answer_length`: as of windows, pooled.
     - `own_topics`: how much more alike two contents of one account are than those of two accounts.
       Users of a framework have topics of their own; slices of one sweep have none.
     - `days`: log of the days between the quartiles of time; `evenness`: log of the variation of
@@ -148,14 +150,15 @@ def cluster_figures(
             math.log(num),
             float((counts / totals_A[of_account]).mean()),
             math.log(effective_number(frame_M.astype(np.int16))),
-            log_odds(num_cued, num),
+            _log_share(num_cued, num),
             float(kinds_M[kinds_M > 0].mean()) if num_cued else 1.0,
+            math.log1p(int((kinds_M >= PRESSED).sum())),
             math.log(effective_number(region_M)),
             pooled,
             own_topics,
-            log_odds(int(table.logprobs_N[linked_M].sum()), num),
+            _log_share(int(table.logprobs_N[linked_M].sum()), num),
             float(np.log1p(table.completion_tokens_N[linked_M]).mean()),
-            log_odds(int(table.early_N[linked_M].sum()), num),
+            _log_share(int(table.early_N[linked_M].sum()), num),
             math.log((high_s - low_s) / _DAY_S + 0.1),
             math.log(counts.std() / counts.mean() + 0.1),
             float(is_new.mean()),
@@ -170,3 +173,8 @@ def account_totals(placed: Placed) -> tuple[Indices, Floats]:
     first_s_A = np.full(len(table.accounts), np.inf)
     np.minimum.at(first_s_A, table.account_N, table.time_N)
     return totals_A, first_s_A
+
+
+def _log_share(num_of: int, num: int) -> float:
+    # Log-odds would fall with the size of a cluster that has none.
+    return math.log(num_of / num + 0.02)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from stillhouse.traffic._cues import cues_in
 from stillhouse.traffic._key import TrafficKey
 from stillhouse.traffic._recurring import RecentCounts
-from stillhouse.traffic._words import SHINGLE_WORDS, Hashes, Indices, WordHasher, mix
+from stillhouse.traffic._words import SHINGLE_WORDS, Hashes, Indices, WordHasher, ends, mix
 
 NUM_BANDS = 4
 NUM_CONTENT = 48
@@ -82,7 +82,7 @@ class Featuriser:
         return PromptFeatures(
             frame_NB=_bands(shingles_S[recurring_S], prompt_S[recurring_S], num),
             content_NC=contents(hashed.words_W[~in_frame_W], hashed.prompt_W[~in_frame_W], num),
-            cues_N=np.fromiter(map(cues_in, texts), np.uint8, num),
+            cues_N=np.fromiter((cues_in(ends(text)) for text in texts), np.uint8, num),
             words_N=words_N.astype(np.uint16),
             frame_words_N=frame_words_N.astype(np.uint16),
         )

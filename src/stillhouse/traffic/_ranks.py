@@ -4,8 +4,8 @@ Windows of accounts are ranked: a new benign account is as likely as any of the 
 the oddest of all. That does not hold for clusters, of which a log is as likely as the reference to
 have the oddest one: there must be p-values far below one over their number, and ranks have none.
 So beyond the reference's highest tenth the tail is taken to fall no slower than exponentially, at
-a rate that is estimated on the safe side. Scores are sums of many bounded figures, whose tails fall
-faster than that.
+a rate that is estimated on the safe side. That is an assumption, which holds for sums of bounded
+figures far enough out, and which `benchmarks/protect.py` counts against benign populations.
 
 Letters: R reference scores, F figures.
 """

@@ -22,7 +22,7 @@ from stillhouse.traffic._windows import FIGURES, Floats
 
 Kind = Literal["window", "cluster"]
 NAMES: dict[Kind, Sequence[str]] = {"window": FIGURES, "cluster": CLUSTER_FIGURES}
-_FARTHEST = 5.0  # standard deviations; one odd figure must not decide alone
+_FARTHEST = 8.0  # standard deviations; one odd figure must not decide alone
 _LEAST_SPREAD = 1e-3
 
 
@@ -45,7 +45,7 @@ class Usual:
         return cls(figures_RF.mean(axis=0), spread_F)
 
     def distances(self, figures_RF: Floats) -> Floats:
-        """(R, F) in standard deviations, cut at five."""
+        """(R, F) in standard deviations, cut at eight."""
         return np.clip((figures_RF - self.centre_F) / self.spread_F, -_FARTHEST, _FARTHEST)
 
 

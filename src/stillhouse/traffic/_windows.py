@@ -35,7 +35,7 @@ FIGURES = (
     "early_share",
 )
 _LEAST_IN_FRAME = 4
-_PRESSED = 2  # kinds of cues
+PRESSED = 2  # kinds of cues
 _BROAD = 5.0  # effective regions
 
 
@@ -80,7 +80,7 @@ def window_figures(placed: Placed, window_M: Indices) -> Floats:
     cued_M, num = table.cues_N[window_M] > 0, len(window_M)
     num_cued = int(cued_M.sum())
     kinds_M = np.bitwise_count(table.cues_N[window_M])
-    pressed_M = kinds_M >= _PRESSED
+    pressed_M = kinds_M >= PRESSED
     frame_breadth, frame_likeness, num_broad = _frames(
         table.frame_NB[window_M, 0], region_M, direction_MD
     )

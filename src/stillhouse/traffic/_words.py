@@ -70,7 +70,7 @@ class WordHasher:
         found: list[int] = []
         for text in texts:
             before = len(found)
-            for word in _WORD.findall(_ends(text)):
+            for word in _WORD.findall(ends(text)):
                 value = cache.get(word)
                 found.append(self._miss(word) if value is None else value)
             counts.append(len(found) - before)
@@ -91,7 +91,8 @@ def mix(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(31))
 
 
-def _ends(text: str) -> str:
+def ends(text: str) -> str:
+    """The head and the tail of a prompt, all of a short one: what figures are taken from."""
     if len(text) <= _HEAD_CHARS + _TAIL_CHARS:
         return text
     return f"{text[:_HEAD_CHARS]} {text[-_TAIL_CHARS:]}"
