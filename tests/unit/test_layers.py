@@ -14,7 +14,7 @@ ROOMS = [f"stillhouse.{found.name}" for found in pkgutil.iter_modules(stillhouse
 HEAVY = {"torch", "transformers", "xllamacpp", "gguf", "peft", "tokenizers"}
 LIGHT_ROOMS = ["errors", "records", "settings", "artifacts", "runlog", "provenance", "statistics"]
 LIGHT_ROOMS += ["tasks", "pages", "graders", "cascade", "scrubbing", "servicelog", "watermark"]
-LIGHT_ROOMS += ["signing"]
+LIGHT_ROOMS += ["signing", "traffic"]
 LIGHT_STAGES = ["teachers", "collect", "curate"]
 
 

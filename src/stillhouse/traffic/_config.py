@@ -20,7 +20,7 @@ class AccessLogConfig(Record):
     key: Path
     """File of the key that requests and accounts are hashed under; made if it is missing."""
     reference: Path | None = None
-    """What is usual, as `stillhouse watch --fit` wrote it; with it, accounts are watched."""
+    """What is usual, as `watch --fit` wrote it; with it, accounts are watched."""
 
 
 class TrafficConfig(Record):
