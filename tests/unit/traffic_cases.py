@@ -16,15 +16,22 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 @cache
 def areas(half: Half) -> dict[str, Area]:
-    """Eight topics with words of their own; those of the halves differ."""
+    """Eight topics with words of their own; those of the halves differ.
+
+    Every other prompt begins with one of the phrases that all people use, which links them too.
+    """
     rng = np.random.default_rng({"fit": 1, "test": 2}[half])
     common = _words(rng, 40)
+    phrases = ["", *(f"{' '.join(_words(rng, 5))} " for _ in range(120))]
+    odds = [0.5, *[0.5 / 120] * 120]
     found = {}
     for number in range(8):
         # Two words of three are of the topic.
         words = np.array(common + _words(rng, 60))
         places = np.hstack([rng.integers(0, 40, (400, 4)), rng.integers(40, 100, (400, 8))])
-        texts = [" ".join(words[some]) for some in rng.permuted(places, axis=1)]
+        starts = rng.choice(phrases, 400, p=odds)
+        bodies = [" ".join(words[some]) for some in rng.permuted(places, axis=1)]
+        texts = [f"{start}{body}" for start, body in zip(starts, bodies, strict=True)]
         found[f"topic{number}/all"] = Area(f"topic{number}", texts)
     return found
 

@@ -36,7 +36,7 @@ CLUSTER_FIGURES = (
     "evenness",
     "newcomers",
 )
-_LEAST_ACCOUNTS, _LEAST_REQUESTS = 4, 10
+_LEAST_ACCOUNTS, _LEAST_REQUESTS = 4, 30
 _SAME_ACCOUNTS = 0.3  # Jaccard of the accounts of two buckets that are put together
 _DAY_S = 86_400.0
 
@@ -55,7 +55,7 @@ class Cluster:
 
 
 def find_clusters(placed: Placed) -> list[Cluster]:
-    """All groups of at least four accounts and ten requests.
+    """All groups of at least four accounts and thirty requests.
 
     An account may be in several, and in none.
     """

@@ -20,6 +20,8 @@ from stillhouse.traffic._scorer import Kind, Usual, scores
 from stillhouse.traffic._windows import Floats
 
 TAIL_FRACTION = 0.1
+LEAST_CLUSTERS = 40
+"""Reference clusters without which none is compared."""
 _CONFIDENCE = 0.95  # that the tail falls at least as fast as it is taken to
 _LEAST_IN_TAIL = 10
 
@@ -76,9 +78,9 @@ class Ranks:
         return Comparison(score, p_value, num)
 
     def _tail(self, score: float) -> float:
-        """The chance of a score beyond the highest tenth; 1 where that is too few to say."""
-        num_above = int(len(self.score_R) * TAIL_FRACTION)
-        if num_above < _LEAST_IN_TAIL:
+        """The chance of a score beyond the highest tenth; 1 where there are too few to say."""
+        num_above = max(_LEAST_IN_TAIL, int(len(self.score_R) * TAIL_FRACTION))
+        if len(self.score_R) < LEAST_CLUSTERS:
             return 1.0
         start = float(self.score_R[-num_above - 1])
         if score <= start:

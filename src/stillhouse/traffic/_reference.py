@@ -29,7 +29,7 @@ from stillhouse.traffic._clusters import (
 )
 from stillhouse.traffic._looks import LOOKS, looks_of
 from stillhouse.traffic._map import ContentMap
-from stillhouse.traffic._ranks import Ranks
+from stillhouse.traffic._ranks import LEAST_CLUSTERS, Ranks
 from stillhouse.traffic._scorer import Kind, Usual, weights
 from stillhouse.traffic._table import Table
 from stillhouse.traffic._windows import Floats, Placed, window_figures
@@ -37,8 +37,6 @@ from stillhouse.traffic._windows import Floats, Placed, window_figures
 VERSION = 1
 LEAST_ACCOUNTS = 50
 """Reference accounts without which nothing is compared."""
-LEAST_CLUSTERS = 100
-"""Reference clusters without which none is compared."""
 _KIND = "stillhouse/traffic/reference"
 
 
