@@ -22,7 +22,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("logs")
     benign, other = simulator("fit", seed=1), simulator("test", seed=3)
     write(folder / "usual.jsonl", rows_of(benign, benign.benign(150)))
-    accounts = other.benign(60) + other.hydra(25, num_requests=20, share=0.8)
+    accounts = other.benign(60) + other.mixed(25, num_requests=22, share=1.0)
     path = write(folder / "access.jsonl", rows_of(other, accounts))
     with path.open("a", encoding="utf-8") as stream:
         stream.write("no row\n")

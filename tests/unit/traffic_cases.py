@@ -1,12 +1,23 @@
 """Small worlds of traffic: made-up topics, filled into the simulator's frames."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import numpy as np
 
-from stillhouse.traffic import AccessRow, Featuriser, Reference, Table, TrafficKey, read_table
+from stillhouse.traffic import (
+    AccessRow,
+    Featuriser,
+    Placed,
+    Ranks,
+    Reference,
+    Table,
+    TrafficKey,
+    read_table,
+)
+from stillhouse.traffic._reference import clusters_of
 from stillhouse.traffic.simulate import HALVES, Account, Area, Cast, Half, Pool, Simulator
 
 KEY = TrafficKey(bytes(range(32)))
@@ -16,22 +27,15 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 @cache
 def areas(half: Half) -> dict[str, Area]:
-    """Eight topics with words of their own; those of the halves differ.
-
-    Every other prompt begins with one of the phrases that all people use, which links them too.
-    """
+    """Eight topics with words of their own; those of the halves differ."""
     rng = np.random.default_rng({"fit": 1, "test": 2}[half])
     common = _words(rng, 40)
-    phrases = ["", *(f"{' '.join(_words(rng, 5))} " for _ in range(120))]
-    odds = [0.5, *[0.5 / 120] * 120]
     found = {}
     for number in range(8):
         # Two words of three are of the topic.
         words = np.array(common + _words(rng, 60))
         places = np.hstack([rng.integers(0, 40, (400, 4)), rng.integers(40, 100, (400, 8))])
-        starts = rng.choice(phrases, 400, p=odds)
-        bodies = [" ".join(words[some]) for some in rng.permuted(places, axis=1)]
-        texts = [f"{start}{body}" for start, body in zip(starts, bodies, strict=True)]
+        texts = [" ".join(words[some]) for some in rng.permuted(places, axis=1)]
         found[f"topic{number}/all"] = Area(f"topic{number}", texts)
     return found
 
@@ -51,9 +55,19 @@ def table_of(rows: Sequence[AccessRow], *, key: TrafficKey = KEY) -> Table:
 
 @cache
 def reference() -> Reference:
-    """Of 300 benign accounts of the first half."""
+    """Of 300 benign accounts of the first half.
+
+    So small a world has a dozen benign clusters. The others are made of them by chance.
+    """
     simulated = simulator("fit", seed=1)
-    return Reference.fit(table_of(rows_of(simulated, simulated.benign(300))), KEY.key_id)
+    table = table_of(rows_of(simulated, simulated.benign(300)))
+    fitted = Reference.fit(table, KEY.key_id)
+    found = clusters_of(Placed.on(fitted.content_map, table))
+    figures_RF = np.array([figures_F for _, figures_F in found])
+    rng = np.random.default_rng(0)
+    drawn_RF = figures_RF[rng.integers(len(figures_RF), size=200)]
+    drawn_RF += rng.normal(size=drawn_RF.shape) * figures_RF.std(axis=0) / 2
+    return replace(fitted, clusters=Ranks.of("cluster", drawn_RF))
 
 
 def row(
