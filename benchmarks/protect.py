@@ -1,9 +1,10 @@
-"""Detection of watermarks: speed beside other detectors, false alarms, tails, and what is found.
+"""Detection of watermarks and extraction: speed, false alarms, tails, and what is found.
 
     python benchmarks/protect.py [--only PART ...] [--peers-python PYTHON ...] [--table]
 
-The parts are `speed`, `alarms`, `tails`, `power`, `real` and `overhead`; each one's module in
-`_protect` says what it measures. Every part writes its own entry of `results/protect.json`.
+The parts are `speed`, `alarms`, `tails`, `power`, `real`, `overhead` and `traffic`; each one's
+module in `_protect` says what it measures. Every part writes its own entry of
+`results/protect.json`.
 `--table` only writes the tables of `docs/benchmarks.md` anew. Real texts are read from `--data`.
 
 transformers is a peer where this Python has it. MarkLLM pins an old openai, and textseal brings
@@ -19,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks._parts.command import Benchmark, run
-from benchmarks._protect import alarms, overhead, power, real, speed, tables, tails
+from benchmarks._protect import alarms, overhead, power, real, speed, tables, tails, traffic
 from benchmarks._protect.options import Options
 
 PAIRS, TOKENS = 6, 64  # of the times with and without a mark
@@ -38,10 +39,11 @@ PROTECT = Benchmark(
         "power": power.run,
         "real": real.run,
         "overhead": marking,
+        "traffic": traffic.run,
     },
     options_type=Options,
     packages=("stillhouse", "numpy", "scipy", "tokenizers"),
-    goals=tables.GOALS,
+    goals=(*tables.GOALS, *traffic.GOALS),
     tables=tables.tables,
 )
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from benchmarks._parts.goals import Goal
+from benchmarks._protect.options import Options
 from benchmarks._protect.traffic_made import KEY, Made, made, simulator
 from benchmarks._protect.traffic_peer import Peer, whole_contents
 
@@ -59,6 +61,57 @@ class TrafficSizes:
     attackers: int = 100
     cluster_reference: int = 4_000
     populations: int = 5
+
+
+GOALS = (
+    Goal(
+        "Benign accounts found by one window (traffic)",
+        ("traffic", "windows", "ours", "false_positive_rate"),
+        0.3,
+        "%",
+        scale=100,
+    ),
+    Goal(
+        "Accounts of extraction alone that are found",
+        ("traffic", "windows", "ours", "found_of_pure"),
+        100,
+        "%",
+        is_least=True,
+        scale=100,
+    ),
+    Goal(
+        "Accounts that hide 5 to 50 % of extraction that are found",
+        ("traffic", "windows", "ours", "found_of_mixtures"),
+        90.5,
+        "%",
+        is_least=True,
+        scale=100,
+    ),
+    Goal(
+        "Accounts of campaigns of 50 x 20 requests that are found",
+        ("traffic", "clusters", "at_half_cover", "watch", "recall"),
+        90,
+        "%",
+        is_least=True,
+        scale=100,
+    ),
+    Goal(
+        "Benign accounts found among 1,000 beside a campaign",
+        ("traffic", "clusters", "at_half_cover", "watch", "false_per_1000"),
+        1,
+    ),
+    Goal(
+        "Requests watched a second",
+        ("traffic", "speed", "requests_per_s"),
+        5_000,
+        is_least=True,
+    ),
+)
+
+
+def run(options: Options) -> dict[str, Any]:
+    """At full size; about an hour on two cores."""
+    return traffic_part(TrafficSizes(data=options.data))
 
 
 def traffic_part(sizes: TrafficSizes) -> dict[str, Any]:
