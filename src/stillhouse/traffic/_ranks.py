@@ -5,7 +5,7 @@ the oddest of all. That does not hold for clusters, of which a log is as likely 
 have the oddest one: there must be p-values far below one over their number, and ranks have none.
 So beyond the reference's highest tenth the tail is taken to fall no slower than exponentially, at
 a rate that is estimated on the safe side. That is an assumption, which holds for sums of bounded
-figures far enough out, and which `benchmarks/protect.py` counts against benign populations.
+figures far enough out.
 
 Letters: R reference scores, F figures.
 """
