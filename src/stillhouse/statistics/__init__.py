@@ -85,10 +85,17 @@ from stillhouse.statistics._power import (
     rows_for_non_inferiority,
 )
 from stillhouse.statistics._saddlepoint import log_bernoulli_sum_tail, log_exponential_sum_tail
+from stillhouse.statistics._score_laws import (
+    BernoulliLaw,
+    BinomialMeanLaw,
+    ExponentialLaw,
+    ScoreLaw,
+)
 from stillhouse.statistics._selective import RiskCoverage, auroc, risk_coverage
 from stillhouse.statistics._tails import log_binomial_tail, log_gamma_tail
 from stillhouse.statistics._text import is_looping
 from stillhouse.statistics._verdict import PairedComparison, Verdict, verdict_of
+from stillhouse.statistics._weighted_sum import WeightedSum, WeightedTail
 
 __all__ = [
     "Interval",
@@ -164,6 +171,13 @@ __all__ = [
     "expected_calibration_error",
     "reliability",
     "risk_coverage",
+    # Weighted sums of keyed scores
+    "BernoulliLaw",
+    "BinomialMeanLaw",
+    "ExponentialLaw",
+    "ScoreLaw",
+    "WeightedSum",
+    "WeightedTail",
     # Rankings
     "BradleyTerry",
     "Comparison",
