@@ -27,6 +27,7 @@ from stillhouse.watermark._open import (
     make_key,
     open_watermark,
 )
+from stillhouse.watermark._pairs import score_pairs
 from stillhouse.watermark._prf import (
     Subkeys,
     context_hash,
@@ -71,6 +72,7 @@ __all__ = [
     "SCHEMES",
     "make_mark",
     "score_tokens",
+    "score_pairs",
     "Scores",
     "NullLaw",
     "synthid_bits",
