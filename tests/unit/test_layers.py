@@ -16,6 +16,8 @@ LIGHT_ROOMS = ["errors", "records", "settings", "artifacts", "runlog", "provenan
 LIGHT_ROOMS += ["tasks", "pages", "graders", "cascade", "scrubbing", "servicelog", "watermark"]
 LIGHT_ROOMS += ["signing", "traffic"]
 LIGHT_STAGES = ["teachers", "collect", "curate"]
+LIGHT_ROOMS += ["signing"]
+LIGHT_STAGES = ["teachers", "collect", "curate", "protect"]
 
 
 def loaded_by(code: str) -> set[str]:

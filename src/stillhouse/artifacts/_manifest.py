@@ -35,6 +35,7 @@ Kind = Literal[
     "evaluation",
     "export",
     "cascade",
+    "evidence",
 ]
 
 _SHA256 = r"^[0-9a-f]{64}$"

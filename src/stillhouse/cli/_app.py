@@ -12,6 +12,7 @@ from typer.main import get_command
 from stillhouse import __version__
 from stillhouse.cli._arena import arena
 from stillhouse.cli._audit_pack import audit_pack
+from stillhouse.cli._attribute import attribute
 from stillhouse.cli._bakeoff import bakeoff
 from stillhouse.cli._benchmarks import benchmarks
 from stillhouse.cli._certify import certify
@@ -27,6 +28,7 @@ from stillhouse.cli._lineage import lineage
 from stillhouse.cli._preflight import preflight
 from stillhouse.cli._prove import prove
 from stillhouse.cli._proxy import proxy
+from stillhouse.cli._radioactivity import radioactivity
 from stillhouse.cli._release import release
 from stillhouse.cli._runs import demo, run
 from stillhouse.cli._scan import scan
@@ -80,6 +82,8 @@ _COMMANDS = (
     economics,
     audit_pack,
     watch,
+    radioactivity,
+    attribute,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}
 RESUMABLE |= {"fit", "bakeoff", "yield", "arena", "benchmarks"}

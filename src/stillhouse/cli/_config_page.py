@@ -126,6 +126,7 @@ def _commands() -> list[tuple[str, type]]:
     from stillhouse.export import ExportConfig
     from stillhouse.fit import FitConfig
     from stillhouse.pipeline import BakeoffConfig, RoundConfig, ScanConfig, YieldConfig
+    from stillhouse.protect import AttributionConfig, RadioactivityConfig
     from stillhouse.serve import ServeConfig, TeacherConfig
     from stillhouse.traffic import TrafficConfig
 
@@ -146,6 +147,8 @@ def _commands() -> list[tuple[str, type]]:
         ("`stillhouse serve` (flags)", ServeConfig),
         ("The teacher of a cascade (flags)", TeacherConfig),
         ("`stillhouse watch`", TrafficConfig),
+        ("`stillhouse radioactivity`", RadioactivityConfig),
+        ("`stillhouse attribute`", AttributionConfig),
     ]
 
 
