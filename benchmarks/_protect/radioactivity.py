@@ -1,0 +1,483 @@
+"""What marked text leaves in real students: SmolLM2-135M-Instruct marks, students learn, we look.
+
+    python -m benchmarks._protect.radioactivity --work DIR [--schemes gumbel kgw] [--texts 500] ...
+
+Every text and student is kept in `--work` and is not made again: a stopped run goes on. The teacher
+answers the instructions of dolly at temperature 1, once with a mark and once without. Students are
+fine-tuned on those answers, of which a share is marked; the rest has none (`share`) or is written
+by people (`mixed`). `edited` students learn from marked answers in which a share of the tokens was
+drawn anew by a model that does not mark. Each is then tested, with the true key and with decoys, on
+texts that it learnt (`learnt`) and on marked texts that no student saw (`unseen`), against its
+exact base and against a base that was trained further on other text.
+
+With the default sizes on two quiet cores: four to five hours for each scheme.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks._parts import BENCHMARKS
+
+KEY = bytes(range(32))
+SIZES = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
+EDITED_SHARE = 0.3
+DATA = BENCHMARKS.parents[1] / "shared" / "data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How much is made and tested.
+
+    Attributes:
+        work: Folder that keeps what was made.
+        data: Folder of real data sets.
+        schemes: That mark.
+        layers: Of each student; 30 is the whole model, fewer are spread evenly.
+        shares: Of marked answers in what a student learns.
+        texts: Answers that a student learns.
+        unseen: Marked answers that none does.
+        tokens: Of an answer at most.
+        epochs: Of each student.
+        learning_rate: Of each student.
+        width: Tokens of a context.
+        contexts: That are tested at most.
+        decoys: Keys that nobody used.
+    """
+
+    work: Path
+    data: Path = DATA
+    schemes: tuple[str, ...] = ("gumbel", "kgw")
+    layers: tuple[int, ...] = (30, 12)
+    shares: tuple[float, ...] = (0.0, 0.01, 0.05, 0.2, 1.0)
+    texts: int = 500
+    unseen: int = 200
+    tokens: int = 96
+    epochs: float = 3.0
+    learning_rate: float = 1e-4
+    width: int = 2
+    contexts: int = 16_000
+    decoys: int = 200
+
+
+def run(sizes: Sizes) -> dict[str, Any]:
+    """All students of all schemes, by scheme, layers and arm."""
+    found: dict[str, Any] = {"sizes": _plain(sizes)}
+    for scheme in sizes.schemes:
+        texts = Texts(sizes, scheme)
+        found[scheme] = {"unique_contexts": texts.unique_contexts()}
+        for layers in sizes.layers:
+            students = Students(sizes, texts, layers)
+            entry = {}
+            for arm, folder in students.all():
+                entry[arm] = _tested(sizes, texts, students, arm, folder)
+                _say(scheme, layers, arm, entry[arm])
+            found[scheme][f"layers_{layers}"] = entry
+    return found
+
+
+class Texts:
+    """The teacher's answers, as dataset artefacts in the work folder."""
+
+    def __init__(self, sizes: Sizes, scheme: str) -> None:
+        self.sizes = sizes
+        self.scheme = scheme
+        self.folder = sizes.work / f"{scheme}-w{sizes.width}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        total = sizes.texts + sizes.unseen
+        self.prompts = _instructions(sizes.data, total)
+        self.marked = self._answers("marked", marked=True, seed=1)
+        self.plain = self._answers("plain", marked=False, seed=2)
+
+    @property
+    def profile(self) -> Any:
+        from stillhouse.watermark import Profile, WatermarkKey
+
+        key = WatermarkKey(KEY)
+        return Profile.model_validate(
+            {
+                "scheme": self.scheme,
+                "context_width": self.sizes.width,
+                "tokenizer_sha256": _teacher().chat.vocabulary_sha256,
+                "key_id": key.key_id,
+            }
+        )
+
+    def arm(self, name: str) -> Path:
+        """The dataset that the student of an arm learns."""
+        kind, _, given = name.partition("-")
+        share = float(given)
+        count = round(share * self.sizes.texts)
+        learnt = slice(0, self.sizes.texts)
+        marked, plain = self.marked[learnt], self.plain[learnt]
+        if kind == "edited":
+            rows = self._edited()[:count] + plain[count:]
+        elif kind == "mixed":
+            rows = marked[:count] + _human(self.sizes.data, self.sizes.texts - count)
+        else:
+            rows = marked[:count] + plain[count:]
+        return self._dataset(name, rows)
+
+    def learnt(self, name: str) -> Path:
+        """The marked texts that an arm learnt; all of them where it learnt none."""
+        kind, _, given = name.partition("-")
+        count = round(float(given) * self.sizes.texts) or self.sizes.texts
+        rows = self._edited() if kind == "edited" else self.marked
+        return self._dataset(f"learnt-{kind}-{given}", rows[:count])
+
+    def unseen(self) -> Path:
+        """Marked texts that no student learnt."""
+        return self._dataset("unseen", self.marked[self.sizes.texts :])
+
+    def others(self) -> Path:
+        """Text of people, for a reference that is not the exact base."""
+        return self._dataset("others", _human(self.sizes.data, self.sizes.texts))
+
+    def unique_contexts(self) -> dict[str, int]:
+        """How various the texts are: different contexts in marked and unmarked answers."""
+        from stillhouse.watermark import context_hashes
+
+        return {
+            name: len(
+                np.unique(
+                    np.concatenate([context_hashes(ids, self.sizes.width) for _, ids, _ in rows])
+                )
+            )
+            for name, rows in (("marked", self.marked), ("plain", self.plain))
+        }
+
+    def _answers(self, name: str, *, marked: bool, seed: int) -> list[tuple[str, list[int], str]]:
+        path = self.folder / f"{name}.json"
+        if not path.exists():
+            model = _teacher()
+            mark = _mark(self.profile) if marked else None
+            ids = _generated(model, self.prompts, mark, self.sizes.tokens, seed)
+            _write(path, ids)
+        ids = json.loads(path.read_text())
+        chat = _teacher().chat
+        return [
+            (prompt, one, chat.decode_completion(one)[0])
+            for prompt, one in zip(self.prompts, ids, strict=True)
+        ]
+
+    def _edited(self) -> list[tuple[str, list[int], str]]:
+        """Marked answers with a share of the tokens drawn anew, by what stands before them."""
+        path = self.folder / "edited.json"
+        learnt = self.marked[: self.sizes.texts]
+        if not path.exists():
+            _write(path, [_redrawn(prompt, ids, n) for n, (prompt, ids, _) in enumerate(learnt)])
+        chat = _teacher().chat
+        return [
+            (prompt, ids, chat.decode_completion(ids)[0])
+            for (prompt, _, _), ids in zip(learnt, json.loads(path.read_text()), strict=True)
+        ]
+
+    def _dataset(self, name: str, rows: Sequence[tuple[str, list[int], str]]) -> Path:
+        from stillhouse.artifacts import Counts, begin_artifact, open_artifact
+        from stillhouse.records import Example, Message
+
+        folder = self.folder / "datasets" / name
+        if (folder / "manifest.json").exists():
+            return open_artifact(folder).path
+        chat = _teacher().chat
+        writer = begin_artifact(folder, kind="dataset", stage="curate", config={"name": name})
+        examples = (
+            Example(
+                id=f"e{number}",
+                prompt_id=f"p{number}",
+                request_id=f"r{number}",
+                messages=(Message(role="user", content=prompt),),
+                completion=text,
+                completion_token_ids=tuple(ids) if ids else None,
+            )
+            for number, (prompt, ids, text) in enumerate(rows)
+        )
+        writer.write_rows("examples", examples, Example)
+        counts = Counts.model_validate({"in": len(rows), "kept": len(rows)})
+        return writer.finish(counts=counts, tokenizer_sha256=chat.vocabulary_sha256).path
+
+
+class Students:
+    """Fine-tuned models, and what they are compared with."""
+
+    def __init__(self, sizes: Sizes, texts: Texts, layers: int) -> None:
+        self.sizes = sizes
+        self.texts = texts
+        self.layers = layers
+        self.folder = texts.folder / f"layers-{layers}"
+
+    def all(self) -> Iterator[tuple[str, Path]]:
+        """The name of each arm with its student."""
+        arms = [f"share-{share:g}" for share in self.sizes.shares]
+        for arm in [*arms, "edited-1", "mixed-0.2"]:
+            yield arm, self._trained(arm, self.texts.arm(arm))
+
+    @property
+    def base(self) -> str:
+        """Where students start: the whole model, or a pruned one that learnt plain answers."""
+        if self.layers == 30:
+            return ""
+        return str(self._trained("base", self.texts.others(), base="local:"))
+
+    def references(self) -> dict[str, str]:
+        """The exact base, and one that was trained further on other text."""
+        return {"exact": self.base, "other": str(self._trained("other", self.texts.others()))}
+
+    def _trained(self, name: str, dataset: Path, base: str | None = None) -> Path:
+        from stillhouse.train import TrainConfig, train
+
+        is_base = base is not None
+        config = TrainConfig(
+            objective="sft",
+            base=base or f"local:{self.base}",
+            keep_layers=self.layers if is_base else None,
+            epochs=2 * self.sizes.epochs if is_base else self.sizes.epochs,
+            learning_rate=1e-3 if is_base else self.sizes.learning_rate,
+        )
+        return train(dataset, self.folder / name, config=config).path
+
+
+def _tested(
+    sizes: Sizes, texts: Texts, students: Students, arm: str, folder: Path
+) -> dict[str, Any]:
+    """One student on both kinds of texts, against each reference; kept once it is done."""
+    path = students.folder / f"{arm}.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    entry: dict[str, Any] = {}
+    for kind, dataset in (("learnt", texts.learnt(arm)), ("unseen", texts.unseen())):
+        for name, reference in students.references().items():
+            entry[f"{kind}/{name}"] = _read(sizes, texts, folder, reference, dataset)
+    _write(path, entry)
+    return entry
+
+
+def _read(
+    sizes: Sizes, texts: Texts, suspect: Path, reference: str, dataset: Path
+) -> dict[str, Any]:
+    """Every statistic at growing numbers of contexts, and decoys at all of them."""
+    from stillhouse.artifacts import open_artifact
+    from stillhouse.models import load_model
+    from stillhouse.protect._keyed import decoy_scores, keyed_scores
+    from stillhouse.protect._reading import read_texts
+    from stillhouse.protect._test import TokenTest
+    from stillhouse.protect._texts import open_texts, score_windows
+    from stillhouse.runlog import ignore_progress
+    from stillhouse.watermark import WatermarkKey
+
+    started_s = time.monotonic()
+    profile = texts.profile
+    keyed = keyed_scores(profile, WatermarkKey(KEY))
+    chat = _teacher().chat
+    corpus = score_windows(
+        open_texts(open_artifact(dataset).path)[1],
+        chat,
+        profile,
+        max_contexts=sizes.contexts,
+        has_own_tokens=True,
+    )
+    reading = read_texts(
+        load_model(suspect), load_model(reference), corpus.texts, chat, on_progress=ignore_progress
+    )
+    found: dict[str, Any] = {"contexts": len(reading.soft)}
+    statistics = {"argmax": reading.argmax, "soft": reading.soft, "contrast": reading.contrast}
+    for name, tokens in statistics.items():
+        assert tokens is not None
+        steps = [size for size in SIZES if size < len(tokens)] + [len(tokens)]
+        by_size = {}
+        for size in steps:
+            result = TokenTest(tokens.first(size), keyed).under(keyed)
+            by_size[size] = {"z": result.z, "log10_p": result.log10_p}
+        test = TokenTest(tokens, keyed)
+        decoys = test.decoys(decoy_scores(profile, sizes.decoys), test.under(keyed))
+        found[name] = {
+            "by_contexts": by_size,
+            "decoy_z_mean": decoys.z_mean,
+            "decoy_z_sd": decoys.z_sd,
+            "decoys_below_0.01": decoys.num_below,
+        }
+        if name == "contrast":
+            half = tokens.first(len(tokens) // 2)
+            told = TokenTest(half, keyed).under(keyed, times=len(tokens) / len(half))
+            found[name]["forecast_from_half_log10_p"] = told.log10_p
+    found["contrast_contexts_for_p_of_argmax"] = _enough(found)
+    found["seconds"] = round(time.monotonic() - started_s, 1)
+    return found
+
+
+def _enough(found: dict[str, Any]) -> float | None:
+    """Contexts that the contrast needs for the p that the argmax test has with all of them.
+
+    Between two measured numbers of contexts by a straight line; None where it never gets there.
+    """
+    wanted = list(found["argmax"]["by_contexts"].values())[-1]["log10_p"]
+    before = (0.0, 0.0)
+    for size, result in found["contrast"]["by_contexts"].items():
+        here = (float(size), result["log10_p"])
+        if here[1] <= wanted:
+            share = (wanted - before[1]) / (here[1] - before[1]) if here[1] != before[1] else 1.0
+            return before[0] + share * (here[0] - before[0])
+        before = here
+    return None
+
+
+_MODELS: dict[str, Any] = {}
+
+
+def _teacher() -> Any:
+    from stillhouse.models import load_model
+
+    if "" not in _MODELS:
+        _MODELS[""] = load_model("")
+    return _MODELS[""]
+
+
+def _mark(profile: Any) -> Any:
+    from stillhouse.watermark import WatermarkKey, make_mark
+
+    return make_mark(profile, WatermarkKey(KEY))
+
+
+def _generated(
+    model: Any, prompts: Sequence[str], mark: Any, tokens: int, seed: int
+) -> list[list[int]]:
+    from stillhouse.models import GenerationJob, generate
+    from stillhouse.records import Message
+
+    jobs = [
+        GenerationJob(
+            key=str(number),
+            prompt_ids=model.chat.encode_prompt((Message(role="user", content=prompt),)),
+            max_tokens=tokens,
+            temperature=1.0,
+            seed=100_000 * seed + number,
+            mark=mark,
+        )
+        for number, prompt in enumerate(prompts)
+    ]
+
+    def pull(wanted: int) -> list[Any]:
+        taken, jobs[:] = jobs[:wanted], jobs[wanted:]
+        return taken
+
+    found: list[list[int]] = [[] for _ in prompts]
+    for group in generate(model, pull, num_ids=len(model.chat.text_bytes)):
+        for one in group:
+            found[int(one.key)] = one.ids.tolist()
+    return found
+
+
+def _redrawn(prompt: str, ids: list[int], number: int) -> list[int]:
+    """An answer of which a share of the tokens is drawn by the teacher without a mark."""
+    import torch
+
+    from stillhouse.records import Message
+
+    model = _teacher()
+    before = model.chat.encode_prompt((Message(role="user", content=prompt),))
+    with torch.inference_mode():
+        logits = model.network(input_ids=torch.tensor([[*before, *ids]])).logits[0]
+    generator = np.random.Generator(np.random.Philox(number))
+    edited = list(ids)
+    for place in range(len(ids) - 1):  # what ends the turn stays
+        if generator.random() >= EDITED_SHARE:
+            continue
+        law = torch.softmax(logits[len(before) - 1 + place].double(), dim=0)
+        law[list(model.chat.control_ids)] = 0.0
+        law[len(model.chat.text_bytes) :] = 0.0
+        sums = torch.cumsum(law, dim=0)
+        edited[place] = int(torch.searchsorted(sums, generator.random() * float(sums[-1])))
+    return edited
+
+
+def _instructions(data: Path, count: int) -> list[str]:
+    lines = (data / "dolly_hhrlhf_small" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line)["instruction"] for line in lines]
+    short = [text for text in found if len(text) <= 400 and "<|" not in text]
+    if len(short) < count:
+        raise SystemExit(f"{count} instructions are asked for, and there are {len(short)}.")
+    return short[:count]
+
+
+def _human(data: Path, count: int) -> list[tuple[str, list[int], str]]:
+    """Headlines and what people wrote under them."""
+    lines = (data / "digitalgov_news" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    texts = [(row["title"], row["summary"].strip()) for row in rows if row.get("summary")]
+    kept = [(title, text) for title, text in texts if len(text) > 80 and "<|" not in title + text]
+    return [(f"Write about: {title}", [], text) for title, text in kept[:count]]
+
+
+def _say(scheme: str, layers: int, arm: str, entry: dict[str, Any]) -> None:
+    for name, found in entry.items():
+        last = {
+            statistic: list(found[statistic]["by_contexts"].values())[-1]["log10_p"]
+            for statistic in ("argmax", "soft", "contrast")
+        }
+        told = ", ".join(f"{statistic} {value:.1f}" for statistic, value in last.items())
+        print(
+            f"{scheme} {layers} layers, {arm}, {name}: {found['contexts']} contexts, "
+            f"log10 p {told}",
+            flush=True,
+        )
+
+
+def _write(path: Path, document: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(document))
+    part.replace(path)
+
+
+def _plain(sizes: Sizes) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in vars(sizes).items()
+        if not isinstance(value, Path) and not (isinstance(value, float) and math.isnan(value))
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder that keeps what was made")
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--schemes", nargs="+", default=list(Sizes.schemes))
+    kinds: dict[str, Callable[[str], Any]] = {"layers": int, "shares": float}
+    for name, kind in kinds.items():
+        parser.add_argument(f"--{name}", nargs="+", type=kind, default=list(getattr(Sizes, name)))
+    for name in ("texts", "unseen", "tokens", "width", "contexts", "decoys"):
+        parser.add_argument(f"--{name}", type=int, default=getattr(Sizes, name))
+    parser.add_argument("--epochs", type=float, default=Sizes.epochs)
+    parser.add_argument("--learning-rate", type=float, default=Sizes.learning_rate)
+    parser.add_argument("--json", type=Path, help="file of results, whose entry is replaced")
+    return parser
+
+
+def main() -> None:
+    from benchmarks._parts.results import circumstances, keep
+
+    given = vars(_parser().parse_args())
+    results = given.pop("json")
+    sizes = Sizes(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in given.items()
+        }
+    )
+    around = circumstances(("stillhouse", "torch", "transformers", "numpy"))
+    entry = {"circumstances": around, **run(sizes)}
+    if results:
+        keep("radioactivity", entry, results)
+
+
+if __name__ == "__main__":
+    main()
