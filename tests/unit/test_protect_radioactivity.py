@@ -158,7 +158,7 @@ def test_a_student_of_marked_text_is_found_and_an_innocent_one_is_not(lab: Lab) 
     assert found.decoys.num_above == 0
     assert found.decoys.is_sound
     assert found.counts.aligned_share == 1.0
-    assert found.shared_share == pytest.approx(1.0, abs=1e-5)
+    assert 0.9 < found.shared_share <= 1.0 + 1e-6  # the rest goes to rows that pad the head
     assert found.effect_z > 10
     assert 0 < found.detectable_share < 1
     innocent = lab.find(lab.innocent, reference=str(lab.base))

@@ -1,4 +1,4 @@
-"""The owner's evidence: was a suspect trained on marked outputs, and from whom was it distilled?
+"""The owner's evidence on a suspect: marked text in its training, and whom it was distilled from.
 
 `find_radioactivity` tests a suspect for what a watermark leaves in those that learn from it;
 `radioactivity` does so from files and writes evidence. `attribution` names the teacher that a model
