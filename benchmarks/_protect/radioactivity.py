@@ -289,7 +289,12 @@ def _read(
         load_model(suspect), load_model(reference), corpus.texts, chat, on_progress=ignore_progress
     )
     found: dict[str, Any] = {"contexts": len(reading.soft)}
-    statistics = {"argmax": reading.argmax, "soft": reading.soft, "contrast": reading.contrast}
+    statistics = {
+        "argmax": reading.argmax,
+        "soft": reading.soft,
+        "contrast": reading.contrast,
+        "root contrast": reading.roots,
+    }
     for name, tokens in statistics.items():
         assert tokens is not None
         steps = [size for size in SIZES if size < len(tokens)] + [len(tokens)]
@@ -305,23 +310,24 @@ def _read(
             "decoy_z_sd": decoys.z_sd,
             "decoys_below_0.01": decoys.num_below,
         }
-        if name == "contrast":
+        if "contrast" in name:
             half = tokens.first(len(tokens) // 2)
             told = TokenTest(half, keyed).under(keyed, times=len(tokens) / len(half))
             found[name]["forecast_from_half_log10_p"] = told.log10_p
-    found["contrast_contexts_for_p_of_argmax"] = _enough(found)
+    for name in ("contrast", "root contrast"):
+        found[name]["contexts_for_p_of_argmax"] = _enough(found, name)
     found["seconds"] = round(time.monotonic() - started_s, 1)
     return found
 
 
-def _enough(found: dict[str, Any]) -> float | None:
-    """Contexts that the contrast needs for the p that the argmax test has with all of them.
+def _enough(found: dict[str, Any], name: str) -> float | None:
+    """Contexts that a contrast needs for the p that the argmax test has with all of them.
 
     Between two measured numbers of contexts by a straight line; None where it never gets there.
     """
     wanted = list(found["argmax"]["by_contexts"].values())[-1]["log10_p"]
     before = (0.0, 0.0)
-    for size, result in found["contrast"]["by_contexts"].items():
+    for size, result in found[name]["by_contexts"].items():
         here = (float(size), result["log10_p"])
         if here[1] <= wanted:
             share = (wanted - before[1]) / (here[1] - before[1]) if here[1] != before[1] else 1.0
@@ -421,7 +427,7 @@ def _say(scheme: str, layers: int, arm: str, entry: dict[str, Any]) -> None:
     for name, found in entry.items():
         last = {
             statistic: list(found[statistic]["by_contexts"].values())[-1]["log10_p"]
-            for statistic in ("argmax", "soft", "contrast")
+            for statistic in ("argmax", "soft", "contrast", "root contrast")
         }
         told = ", ".join(f"{statistic} {value:.1f}" for statistic, value in last.items())
         print(

@@ -167,6 +167,19 @@ def test_a_student_of_marked_text_is_found_and_an_innocent_one_is_not(lab: Lab) 
     assert lab.find(lab.base).tests["soft"].log10_p > -3
 
 
+def test_the_difference_of_roots_decides_where_it_was_chosen(lab: Lab) -> None:
+    inputs = Inputs(str(lab.student), lab.marked.path, reference=str(lab.base))
+    config = RadioactivityConfig(decoys=60, contrast="root contrast")
+    found = find_radioactivity(inputs, lab.profile, KEY, config=config).results
+    assert found.primary == "root contrast"
+    assert found.log10_p == found.tests["root contrast"].log10_p < -8
+    assert found.tests["root contrast"].effective > found.tests["contrast"].effective
+    assert found.decoys is not None
+    assert found.decoys.is_sound
+    innocent = Inputs(str(lab.innocent), lab.marked.path, reference=str(lab.base))
+    assert not find_radioactivity(innocent, lab.profile, KEY, config=config).results.is_found
+
+
 def test_without_a_reference_the_plain_statistic_decides(lab: Lab) -> None:
     alone = lab.find(lab.student)
     assert alone.primary == "soft"

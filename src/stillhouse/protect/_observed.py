@@ -114,14 +114,14 @@ def _observe_model(
     corpus = _corpus(artifact, texts, chat, profile, config)
     reading = read_texts(suspect, reference, corpus.texts, chat, on_progress=on_progress)
     statistics: dict[StatisticName, WeightedTokens] = {}
-    if reading.contrast is not None:
-        statistics["contrast"] = reading.contrast
+    if reading.contrast is not None and reading.roots is not None:
+        statistics |= {"contrast": reading.contrast, "root contrast": reading.roots}
     statistics |= {"soft": reading.soft, "argmax": reading.argmax}
     return Observed(
         suspect=suspect.name,
         reference=None if reference is None else reference.name,
         access="open",
-        primary=next(iter(statistics)),
+        primary="soft" if reference is None else config.contrast,
         statistics=statistics,
         marked=written(corpus.texts),
         counts=_counts(corpus, len(reading.soft)),

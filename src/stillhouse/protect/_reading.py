@@ -33,12 +33,13 @@ _HEAD_ROWS = 128
 
 @dataclass(frozen=True)
 class Reading:
-    """The three statistics of one suspect.
+    """The statistics of one suspect.
 
     Attributes:
         argmax: The suspect's likeliest token, weight 1.
         soft: Its largest probabilities.
         contrast: Where it and the reference differ most, p - q; None without a reference.
+        roots: The same of square roots, sqrt(p) - sqrt(q).
         shared_share: Mean probability that the suspect gives to tokens of the watermark's
             vocabulary; 1 where the tokenizers are the same.
     """
@@ -46,6 +47,7 @@ class Reading:
     argmax: WeightedTokens
     soft: WeightedTokens
     contrast: WeightedTokens | None
+    roots: WeightedTokens | None
     shared_share: float
 
 
@@ -142,15 +144,15 @@ def read_texts(
         )
     contexts_N = np.concatenate([part.contexts_N for part in parts])
     soft = WeightedTokens(contexts_N, *_joined([part.soft for part in parts]))
-    contrast = (
-        None
-        if reference is None
-        else WeightedTokens(contexts_N, *_joined([part.contrast for part in parts]))
-    )
+    contrast = roots = None
+    if reference is not None:
+        contrast = WeightedTokens(contexts_N, *_joined([part.contrast for part in parts]))
+        roots = WeightedTokens(contexts_N, *_joined([part.roots for part in parts]))
     return Reading(
         argmax=written_tokens(contexts_N, soft.ids_NK[:, 0]),
         soft=soft,
         contrast=contrast,
+        roots=roots,
         shared_share=float(np.concatenate([part.mass_N for part in parts]).mean()),
     )
 
@@ -167,6 +169,7 @@ class _Part:
     contexts_N: Hashes
     soft: tuple[Ints, Floats]
     contrast: tuple[Ints, Floats]
+    roots: tuple[Ints, Floats]
     mass_N: Floats
 
 
@@ -213,6 +216,7 @@ def _read_batch(
     contexts = [text.windows.contexts_N[ask] for text, ask in zip(batch.texts, asked, strict=True)]
     soft: list[tuple[Ints, Floats]] = []
     contrast: list[tuple[Ints, Floats]] = []
+    roots: list[tuple[Ints, Floats]] = []
     mass = []
     for start in range(0, len(hidden[0]), _HEAD_ROWS):
         part = slice(start, start + _HEAD_ROWS)
@@ -225,11 +229,14 @@ def _read_batch(
         if len(laws) == 2:
             difference = laws[0] - laws[1]
             contrast.append(_largest(difference.abs(), difference, kept_tokens))
+            difference = laws[0].sqrt() - laws[1].sqrt()
+            roots.append(_largest(difference.abs(), difference, kept_tokens))
     empty = (np.empty((0, kept_tokens), dtype=np.int64), np.empty((0, kept_tokens)))
     return _Part(
         contexts_N=np.concatenate(contexts),
         soft=_joined(soft or [empty]),
         contrast=_joined(contrast or [empty]),
+        roots=_joined(roots or [empty]),
         mass_N=np.concatenate(mass) if mass else np.empty(0),
     )
 

@@ -8,11 +8,15 @@ from pydantic import ConfigDict, Field
 from stillhouse.protect._test import DecoyCheck, KeyTest
 from stillhouse.records import Record
 
-StatisticName = Literal["contrast", "soft", "argmax", "written", "written less expected"]
+StatisticName = Literal[
+    "contrast", "root contrast", "soft", "argmax", "written", "written less expected"
+]
 
 STATISTICS: dict[str, str] = {
     "contrast": "sum over contexts and tokens of (p - q) times the centred keyed score, p being "
     "the suspect's probability of the token and q the reference's",
+    "root contrast": "sum over contexts and tokens of (sqrt(p) - sqrt(q)) times the centred keyed "
+    "score, p being the suspect's probability of the token and q the reference's",
     "soft": "sum over contexts and tokens of the suspect's probability of the token times its "
     "centred keyed score",
     "argmax": "sum over contexts of the centred keyed score of the suspect's likeliest token",
@@ -34,6 +38,9 @@ class RadioactivityConfig(Record):
     """Chance of accusing a model that never saw marked data."""
     decoys: int = Field(default=200, ge=0, le=10_000)
     """Keys that nobody used, under which the same test must find nothing."""
+    contrast: Literal["contrast", "root contrast"] = "contrast"
+    """Which difference from a reference decides: that of probabilities, or that of their roots,
+    which spreads the weight over more tokens (docs/radioactivity.md). Choose before the test."""
     seed: int = 0
     """Of the decoy keys."""
 
