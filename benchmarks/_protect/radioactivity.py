@@ -128,11 +128,12 @@ class Texts:
         return self._dataset(name, rows)
 
     def learnt(self, name: str) -> Path:
-        """The marked texts that an arm learnt; all of them where it learnt none."""
-        kind, _, given = name.partition("-")
-        count = round(float(given) * self.sizes.texts) or self.sizes.texts
-        rows = self._edited() if kind == "edited" else self.marked
-        return self._dataset(f"learnt-{kind}-{given}", rows[:count])
+        """The marked texts that an arm learnt, as the owner has them: before anybody edited them.
+
+        All of them where it learnt none.
+        """
+        count = round(float(name.partition("-")[2]) * self.sizes.texts) or self.sizes.texts
+        return self._dataset(f"learnt-{count}", self.marked[:count])
 
     def unseen(self) -> Path:
         """Marked texts that no student learnt."""
