@@ -336,6 +336,9 @@ def test_the_command_writes_evidence_that_holds_what_it_says(
     assert KEY.secret.hex() not in page
     assert "<script" not in page
     assert any("paraphrases" in line for line in told["not_shown"])
+    signed = run_here(capsys, "sign", out, "--key", tmp_path / "lab.key")
+    assert signed.code == 0, signed.err
+    assert (out / "attestations.jsonl").is_file()
     again = run_here(capsys, *arguments)
     assert again.code == 2
     assert "--force" in again.err
