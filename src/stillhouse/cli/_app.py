@@ -11,8 +11,8 @@ from typer.main import get_command
 
 from stillhouse import __version__
 from stillhouse.cli._arena import arena
-from stillhouse.cli._audit_pack import audit_pack
 from stillhouse.cli._attribute import attribute
+from stillhouse.cli._audit_pack import audit_pack
 from stillhouse.cli._bakeoff import bakeoff
 from stillhouse.cli._benchmarks import benchmarks
 from stillhouse.cli._certify import certify
