@@ -30,7 +30,7 @@ def counted(ids: np.ndarray) -> np.ndarray:
     return counts / counts.sum(axis=1, keepdims=True)
 
 
-def distilled(law: np.ndarray, seed: int, num_texts: int = 200) -> np.ndarray:
+def distilled(law: np.ndarray, seed: int, num_texts: int = 150) -> np.ndarray:
     return counted(write(law, num_texts, 40, seed=seed))
 
 
@@ -56,26 +56,26 @@ def named(law: np.ndarray, level: float = 0.01) -> str | None:
 def test_students_are_given_to_their_teachers() -> None:
     right = [
         named(distilled(LAWS[number % 4], 10_000 + number)) == TEACHERS[number % 4]
-        for number in range(40)
+        for number in range(28)
     ]
     assert np.mean(right) >= 0.85
 
 
 def test_models_of_the_same_base_that_learnt_from_nobody_here_are_not_accused() -> None:
-    accused = [named(control(number)) is not None for number in range(200, 320)]
-    # One in a hundred is allowed: of 120, four or more have a chance of 3 %.
-    assert sum(accused) <= 3
+    accused = [named(control(number)) is not None for number in range(200, 260)]
+    # One in a hundred is allowed: of 60, three or more have a chance of 2 %.
+    assert sum(accused) <= 2
 
 
 def test_p_values_of_controls_are_not_too_small() -> None:
     smallest = []
-    for number in range(400, 480):
+    for number in range(400, 450):
         found = attribute(
             Agreements(overlaps(control(number)), CONTROLS, BETWEEN), TEACHERS, level=0.01
         )
         smallest.append(min(one.p_adjusted for one in found.findings))
     for level in (0.05, 0.1, 0.2):
-        assert np.mean(np.array(smallest) <= level) <= level + 3 * np.sqrt(level / 80)
+        assert np.mean(np.array(smallest) <= level) <= level + 3 * np.sqrt(level / 50)
 
 
 def test_a_perfect_copy_has_the_imitation_of_one() -> None:

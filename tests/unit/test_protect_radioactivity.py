@@ -321,7 +321,7 @@ def test_the_command_writes_evidence_that_holds_what_it_says(
     out = tmp_path / "evidence"
     arguments = ["radioactivity", lab.student, "--profile", profile, "--key", key]
     arguments += ["--texts", lab.marked.path, "--reference", lab.base, "--out", out]
-    arguments += ["--set", "decoys=20", "--json"]
+    arguments += ["--set", "decoys=10", "--set", "max_contexts=150", "--json"]
     ran = run_here(capsys, *arguments)
     assert ran.code == 0, ran.err
     told = ran.json()

@@ -1,6 +1,7 @@
 """Radioactivity on models of counts: what is found, and that the innocent are not accused."""
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ LAWS = teacher_laws()
 HUMAN = write(teacher_laws(9, 0.3), 400, 60, seed=100)
 
 
+@cache
 def student(
     scheme: str, share: float, *, seed: int = 0, num_texts: int = 150
 ) -> tuple[CountStudent, CountStudent, np.ndarray, np.ndarray]:
@@ -89,14 +91,14 @@ def test_an_innocent_reader_of_marked_text_is_not_accused(statistic: str) -> Non
     suspect = CountStudent.trained(HUMAN, write(LAWS, 100, 80, seed=4))
     reference = CountStudent.trained(HUMAN)
     z = []
-    for number in range(60):
+    for number in range(40):
         key = toy_key(1_000 + number)
         profile = toy_profile("gumbel", key)
         keyed = keyed_scores(profile, key)
         texts = write(LAWS, 6, 50, seed=5_000 + number, profile=profile, key=key)
         z.append(TokenTest(read(suspect, reference, texts)[statistic], keyed).under(keyed).z)
-    assert abs(np.mean(z)) < 4 / math.sqrt(60)
-    assert abs(np.std(z) - 1) < 0.35
+    assert abs(np.mean(z)) < 4 / math.sqrt(40)
+    assert abs(np.std(z) - 1) < 0.4
 
 
 def test_repeating_the_texts_does_not_make_the_evidence_stronger() -> None:
