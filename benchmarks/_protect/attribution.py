@@ -13,6 +13,7 @@ With the default sizes on two quiet cores: about five hours; with `--layers 12` 
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -291,6 +292,7 @@ _PEOPLE = {
 def main() -> None:
     from benchmarks._parts.results import circumstances, keep
 
+    os.environ["STILLHOUSE_TERMS"] = str(Path(__file__).with_name("terms.yaml"))
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder that keeps what was made")
     parser.add_argument("--data", type=Path, default=DATA)

@@ -16,6 +16,7 @@ With the default sizes on two quiet cores: four to five hours for each scheme.
 import argparse
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -472,6 +473,7 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> None:
     from benchmarks._parts.results import circumstances, keep
 
+    os.environ["STILLHOUSE_TERMS"] = str(Path(__file__).with_name("terms.yaml"))
     given = vars(_parser().parse_args())
     results = given.pop("json")
     sizes = Sizes(
