@@ -15,8 +15,6 @@ HEAVY = {"torch", "transformers", "xllamacpp", "gguf", "peft", "tokenizers"}
 LIGHT_ROOMS = ["errors", "records", "settings", "artifacts", "runlog", "provenance", "statistics"]
 LIGHT_ROOMS += ["tasks", "pages", "graders", "cascade", "scrubbing", "servicelog", "watermark"]
 LIGHT_ROOMS += ["signing", "traffic"]
-LIGHT_STAGES = ["teachers", "collect", "curate"]
-LIGHT_ROOMS += ["signing"]
 LIGHT_STAGES = ["teachers", "collect", "curate", "protect"]
 
 
