@@ -343,6 +343,7 @@ for name, spec in OBJECTIVES.items():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 def test_head_and_loss_take_at_most_64_mb_more_at_49152_ids() -> None:
     code = PEAKS.format(

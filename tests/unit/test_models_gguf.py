@@ -211,6 +211,7 @@ def test_the_embedded_model_converts_without_a_change(cache: Path) -> None:
     assert model.num_parameters == 134_515_008
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_the_embedded_model_reads_each_digit_alone(cache: Path) -> None:
     chat = load_chat(locate_model(""))
