@@ -138,6 +138,7 @@ def test_the_command_serves_until_it_is_told_to_stop_and_loads_no_torch(
         assert process.stdout is not None
         lines = [process.stdout.readline()]
         while lines[-1].rstrip() != "}":
+            assert lines[-1], told_path.read_text()
             lines.append(process.stdout.readline())
         url = json.loads("".join(lines))["url"]
         import urllib.request
