@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tiny_chain import Chain
 from tiny_chain import settings as train_settings
 
-from stillhouse.artifacts import Kind
+from stillhouse.artifacts import Counts, Kind, begin_artifact
 from stillhouse.errors import IntegrityError
 from stillhouse.evaluate import EvaluateConfig, evaluate
 from stillhouse.export import export
@@ -32,6 +32,7 @@ LIGHT: dict[Kind, str] = {
     "signal": "chain/signal",
     "classifier": "bank/student",
     "cascade": "bank/cascade",
+    "evidence": "evidence",
 }
 HEAVY: dict[Kind, str] = {
     "student": "chain/student",
@@ -49,6 +50,7 @@ def light(tmp_path_factory: pytest.TempPathFactory, chain: Chain, bank_folder: P
     root = tmp_path_factory.mktemp("kinds")
     copytree(chain.dataset.parent, root / "chain")
     copytree(bank_folder, root / "bank")
+    write_evidence(root / "evidence")
     sign_all(root, LIGHT)
     return root
 
@@ -76,6 +78,16 @@ def made(kind: Kind, request: pytest.FixtureRequest) -> Path:
     """The folder of an artefact of the kind."""
     root: Path = request.getfixturevalue("heavy" if kind in HEAVY else "light")
     return root / KINDS[kind]
+
+
+def write_evidence(folder: Path) -> None:
+    """A folder as those of `radioactivity` and `attribute`."""
+    writer = begin_artifact(
+        folder, kind="evidence", stage="radioactivity", config={}, config_given={}, parents=[]
+    )
+    writer.new_file("evidence.json").write_bytes(b'{"p_value": 0.5}\n')
+    writer.new_file("evidence.html").write_text("<p>p = 0.5</p>", encoding="utf-8")
+    writer.finish(counts=Counts(num_in=1, kept=1))
 
 
 def sign_all(root: Path, kinds: dict[Kind, str]) -> None:
