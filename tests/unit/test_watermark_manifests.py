@@ -28,7 +28,7 @@ def test_texts_and_weights_carry_it_and_measurements_do_not(tmp_path: Path, kind
     marked = made(tmp_path / "marked", watermark=FIRST)
     plain = made(tmp_path / "plain")
     child = made(tmp_path / "child", kind, [marked, plain])
-    carries = kind not in ("evaluation", "cascade")
+    carries = kind not in ("evaluation", "cascade", "evidence")
     assert child.manifest.watermark == (FIRST if carries else None)
     grandchild = made(tmp_path / "grandchild", "dataset", [child])
     assert grandchild.manifest.watermark == child.manifest.watermark
