@@ -131,6 +131,6 @@ def test_a_key_is_made_once_and_must_be_closed_to_others(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="cut off"):
         open_traffic_key(path)
     (tmp_path / "link").symlink_to(path)
-    with pytest.raises(ConfigError, match="regular file"):
+    with pytest.raises(ConfigError, match="symbolic link"):
         open_traffic_key(tmp_path / "link")
     assert key.secret.hex() not in repr(key)

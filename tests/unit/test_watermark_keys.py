@@ -65,7 +65,9 @@ def test_a_file_that_is_no_key_is_refused(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "k"
     path.write_bytes(raw)
     path.chmod(0o600)
-    with pytest.raises(ConfigError, match="is no watermark key, or is cut off"):
+    with pytest.raises(
+        ConfigError, match=r"is no watermark key, or is cut off|at most 4,096 are read"
+    ):
         load_watermark_key(path)
 
 
@@ -81,7 +83,7 @@ def test_links_pipes_and_folders_are_refused(tmp_path: Path) -> None:
         load_watermark_key(tmp_path)
     with pytest.raises(ConfigError, match="cannot be read"):
         load_watermark_key(tmp_path / "none")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is no name of a file"):
         load_watermark_key(tmp_path / "a\0b")
 
 

@@ -30,6 +30,7 @@ from stillhouse.signing._keys import (
     public_path,
 )
 from stillhouse.signing._names import check_key_name, lookalike
+from stillhouse.signing._reading import read_regular
 from stillhouse.signing._statement import STATEMENT_TYPE, Signer, Statement, Subject
 from stillhouse.signing._succession import (
     REVOCATION_TYPE,
@@ -43,6 +44,7 @@ from stillhouse.signing._succession import (
 from stillhouse.signing._trust import RequiredSigner, Trust, TrustedKey, load_trust
 
 __all__ = [
+    "read_regular",
     "PublicKey",
     "PrivateKey",
     "create_key",

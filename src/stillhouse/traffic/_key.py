@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -13,10 +12,12 @@ import orjson
 
 from stillhouse.errors import ConfigError
 from stillhouse.records import canonical_json
+from stillhouse.signing import read_regular
 
 KEY_BYTES = 32
 _KIND = "stillhouse/traffic/key/1"
 _ACCOUNT_CHARS = 16
+_MAX_FILE_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +87,12 @@ def _create(path: Path) -> TrafficKey:
 
 
 def _read(path: Path) -> TrafficKey:
+    raw = read_regular(path, max_bytes=_MAX_FILE_BYTES, is_secret=True)
     try:
-        rights = path.lstat().st_mode
-        if not stat.S_ISREG(rights):
-            raise ConfigError(f"{path} is no regular file. Give the file of a traffic key.")
-        if stat.S_IMODE(rights) & 0o077:
-            raise ConfigError(
-                f"{path} can be read by others (rights {stat.S_IMODE(rights):o}), and holds a "
-                f"secret. Run: chmod 600 {path}"
-            )
-        found = orjson.loads(path.read_bytes()[:4096])
+        found = orjson.loads(raw)
         if found["kind"] != _KIND:
             raise KeyError
         return TrafficKey(bytes.fromhex(found["key"]))
-    except OSError as err:
-        raise ConfigError(f"{path} cannot be read ({err.strerror}). Give another key.") from err
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as err:
         if isinstance(err, ConfigError):
             raise

@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -13,6 +12,7 @@ import orjson
 
 from stillhouse.errors import ConfigError
 from stillhouse.records import canonical_json
+from stillhouse.signing import read_regular
 from stillhouse.watermark._prf import PrfName, Subkeys
 
 KEY_BYTES = 32
@@ -105,7 +105,7 @@ def load_watermark_key(path: Path) -> WatermarkKey:
         ConfigError: it cannot be read, is a link or no regular file, is open to others, or holds
             anything else.
     """
-    raw = _read_secret(path)
+    raw = read_regular(path, max_bytes=_MAX_FILE_BYTES, is_secret=True)
     try:
         data = orjson.loads(raw)
         secret = bytes.fromhex(data["key"])
@@ -118,27 +118,3 @@ def load_watermark_key(path: Path) -> WatermarkKey:
             "`stillhouse watermark key` wrote."
         )
     return WatermarkKey(secret)
-
-
-def _read_secret(path: Path) -> bytes:
-    if path.is_symlink():
-        raise ConfigError(f"{path} is a symbolic link. Give the real file of the key.")
-    try:
-        # A pipe must not block, and a link that was put there meanwhile must not be followed.
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        descriptor = os.open(path, flags)
-    except (OSError, ValueError) as err:
-        reason = getattr(err, "strerror", None) or err
-        raise ConfigError(f"{path} cannot be read ({reason}). Give the file of a key.") from err
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise ConfigError(f"{path} is not a regular file. Give the file of a key.")
-    with os.fdopen(descriptor, "rb") as stream:
-        if os.name != "nt" and found.st_mode & 0o077:
-            raise ConfigError(
-                f"{path} is a watermark key with rights {stat.S_IMODE(found.st_mode):o}: others "
-                f"may use it. If nobody did: chmod 600 {path}; else make a new key, and a profile "
-                "with it."
-            )
-        return stream.read(_MAX_FILE_BYTES)
