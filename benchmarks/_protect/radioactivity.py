@@ -50,6 +50,7 @@ class Sizes:
         tokens: Of an answer at most.
         epochs: Of each student.
         learning_rate: Of each student.
+        precision: In which students are trained; all is read in float32.
         width: Tokens of a context.
         contexts: That are tested at most.
         decoys: Keys that nobody used.
@@ -65,6 +66,7 @@ class Sizes:
     tokens: int = 96
     epochs: float = 3.0
     learning_rate: float = 1e-4
+    precision: str = "float32"
     width: int = 2
     contexts: int = 16_000
     decoys: int = 200
@@ -235,7 +237,7 @@ class Students:
         return {"exact": self.base, "other": str(self._trained("other", self.texts.others()))}
 
     def _trained(self, name: str, dataset: Path, base: str | None = None) -> Path:
-        from stillhouse.train import TrainConfig, train
+        from stillhouse.train import DeviceConfig, TrainConfig, train
 
         is_base = base is not None
         config = TrainConfig(
@@ -244,6 +246,7 @@ class Students:
             keep_layers=self.layers if is_base else None,
             epochs=2 * self.sizes.epochs if is_base else self.sizes.epochs,
             learning_rate=1e-3 if is_base else self.sizes.learning_rate,
+            device=DeviceConfig.model_validate({"precision": self.sizes.precision}),
         )
         return train(dataset, self.folder / name, config=config).path
 
@@ -465,6 +468,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("texts", "unseen", "tokens", "width", "contexts", "decoys"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Sizes, name))
     parser.add_argument("--epochs", type=float, default=Sizes.epochs)
+    parser.add_argument("--precision", default=Sizes.precision)
     parser.add_argument("--learning-rate", type=float, default=Sizes.learning_rate)
     parser.add_argument("--json", type=Path, help="file of results, whose entry is replaced")
     return parser
