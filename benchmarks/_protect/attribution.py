@@ -44,6 +44,7 @@ class Sizes:
         texts: That a model learns.
         tokens: Of an answer at most.
         epochs: Of each model.
+        precision: In which models are trained; all are read in float32.
         compared: Texts that all models read.
     """
 
@@ -55,6 +56,7 @@ class Sizes:
     texts: int = 300
     tokens: int = 96
     epochs: float = 2.0
+    precision: str = "float32"
     compared: int = 150
 
 
@@ -188,10 +190,11 @@ class Lab:
         return str(train(self._dataset("base", rows), self.folder / "base", config=config).path)
 
     def _trained(self, name: str, rows: list[tuple[str, str]]) -> Path:
-        from stillhouse.train import TrainConfig, train
+        from stillhouse.train import DeviceConfig, TrainConfig, train
 
         config = TrainConfig(
             objective="sft",
+            device=DeviceConfig.model_validate({"precision": self.sizes.precision}),
             base=f"local:{self._base}",
             epochs=self.sizes.epochs,
             learning_rate=2e-4,
@@ -298,6 +301,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     for name in ("layers", "students", "controls", "texts", "tokens", "compared"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Sizes, name))
+    parser.add_argument("--precision", default=Sizes.precision)
     parser.add_argument("--epochs", type=float, default=Sizes.epochs)
     parser.add_argument("--json", type=Path, help="file of results, whose entry is replaced")
     given = vars(parser.parse_args())

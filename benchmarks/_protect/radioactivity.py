@@ -6,9 +6,11 @@ Every text and student is kept in `--work` and is not made again: a stopped run 
 answers the instructions of dolly at temperature 1, once with a mark and once without. Students are
 fine-tuned on those answers, of which a share is marked; the rest has none (`share`) or is written
 by people (`mixed`). `edited` students learn from marked answers in which a share of the tokens was
-drawn anew by a model that does not mark. Each is then tested, with the true key and with decoys, on
+drawn anew by a model that does not mark, `paraphrased` ones from what such a model made of them
+when it was asked for other words. Each is then tested, with the true key and with decoys, on
 texts that it learnt (`learnt`) and on marked texts that no student saw (`unseen`), against its
-exact base and against a base that was trained further on other text.
+exact base and against a base that was trained further on other text. Last, as a closed model: by
+what it answers to instructions that nobody asked before.
 
 With the default sizes on two quiet cores: four to five hours for each scheme.
 """
@@ -28,6 +30,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks._parts import BENCHMARKS
+from benchmarks._protect.corpus import tokenizer_of
 
 KEY = bytes(range(32))
 SIZES = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
@@ -47,6 +50,7 @@ class Sizes:
         shares: Of marked answers in what a student learns.
         texts: Answers that a student learns.
         unseen: Marked answers that none does.
+        answers: Of a student as a closed model; 0 leaves that out.
         tokens: Of an answer at most.
         epochs: Of each student.
         learning_rate: Of each student.
@@ -63,6 +67,7 @@ class Sizes:
     shares: tuple[float, ...] = (0.0, 0.01, 0.05, 0.2, 1.0)
     texts: int = 500
     unseen: int = 200
+    answers: int = 300
     tokens: int = 96
     epochs: float = 3.0
     learning_rate: float = 1e-4
@@ -77,14 +82,20 @@ def run(sizes: Sizes) -> dict[str, Any]:
     found: dict[str, Any] = {"sizes": _plain(sizes)}
     for scheme in sizes.schemes:
         texts = Texts(sizes, scheme)
-        found[scheme] = {"unique_contexts": texts.unique_contexts()}
+        found[scheme] = {
+            "unique_contexts": texts.unique_contexts(),
+            "texts_found": texts.found_shares(),
+        }
         for layers in sizes.layers:
             students = Students(sizes, texts, layers)
             entry = {}
             for arm, folder in students.all():
                 entry[arm] = _tested(sizes, texts, students, arm, folder)
                 _say(scheme, layers, arm, entry[arm])
+                if sizes.answers:
+                    entry[arm]["closed"] = _closed(sizes, texts, students, arm, folder)
             found[scheme][f"layers_{layers}"] = entry
+            found[scheme][f"decoys_{layers}"] = _pooled(entry)
     return found
 
 
@@ -98,6 +109,7 @@ class Texts:
         self.folder.mkdir(parents=True, exist_ok=True)
         total = sizes.texts + sizes.unseen
         self.prompts = _instructions(sizes.data, total)
+        self.asked = _titles(sizes.data, sizes.answers)
         self.marked = self._answers("marked", marked=True, seed=1)
         self.plain = self._answers("plain", marked=False, seed=2)
 
@@ -122,8 +134,8 @@ class Texts:
         count = round(share * self.sizes.texts)
         learnt = slice(0, self.sizes.texts)
         marked, plain = self.marked[learnt], self.plain[learnt]
-        if kind == "edited":
-            rows = self._edited()[:count] + plain[count:]
+        if kind in REWRITERS:
+            rows = self._rewritten(kind)[:count] + plain[count:]
         elif kind == "mixed":
             rows = marked[:count] + _human(self.sizes.data, self.sizes.texts - count)
         else:
@@ -173,16 +185,37 @@ class Texts:
             for prompt, one in zip(self.prompts, ids, strict=True)
         ]
 
-    def _edited(self) -> list[tuple[str, list[int], str]]:
-        """Marked answers with a share of the tokens drawn anew, by what stands before them."""
-        path = self.folder / "edited.json"
-        learnt = self.marked[: self.sizes.texts]
+    def found_shares(self) -> dict[str, Any]:
+        """How many answers a detector finds at 1e-3, as they are and rewritten; from the text."""
+        from stillhouse.statistics import fraction_interval
+        from stillhouse.watermark import WatermarkKey, detect_many
+
+        learnt = slice(0, self.sizes.texts)
+        kinds = {"marked": self.marked[learnt], "plain": self.plain[learnt]}
+        kinds |= {kind: self._rewritten(kind) for kind in REWRITERS}
+        tokenizer, found = tokenizer_of(), {}
+        for kind, rows in kinds.items():
+            ids = tokenizer.ids([text for _, _, text in rows])
+            long = [one for one in ids if len(one) >= self.sizes.tokens // 2]
+            detections = detect_many(long, self.profile, WatermarkKey(KEY))
+            number = sum(one.is_marked(1e-3) for one in detections)
+            share = fraction_interval(number, len(long))
+            found[kind] = {
+                "texts": len(long),
+                "found": share.value,
+                "interval": [share.low, share.high],
+            }
+        return found
+
+    def _rewritten(self, kind: str) -> list[tuple[str, list[int], str]]:
+        """Marked answers after a model without the mark had them."""
+        path = self.folder / f"{kind}.json"
         if not path.exists():
-            _write(path, [_redrawn(prompt, ids, n) for n, (prompt, ids, _) in enumerate(learnt)])
+            _write(path, REWRITERS[kind](self.marked[: self.sizes.texts], self.sizes.tokens))
         chat = _teacher().chat
         return [
             (prompt, ids, chat.decode_completion(ids)[0])
-            for (prompt, _, _), ids in zip(learnt, json.loads(path.read_text()), strict=True)
+            for (prompt, _, _), ids in zip(self.marked, json.loads(path.read_text()), strict=False)
         ]
 
     def _dataset(self, name: str, rows: Sequence[tuple[str, list[int], str]]) -> Path:
@@ -222,7 +255,7 @@ class Students:
     def all(self) -> Iterator[tuple[str, Path]]:
         """The name of each arm with its student."""
         arms = [f"share-{share:g}" for share in self.sizes.shares]
-        for arm in [*arms, "edited-1", "mixed-0.2"]:
+        for arm in [*arms, *(f"{kind}-1" for kind in REWRITERS), "mixed-0.2"]:
             yield arm, self._trained(arm, self.texts.arm(arm))
 
     @property
@@ -311,6 +344,7 @@ def _read(
         decoys = test.decoys(decoy_scores(profile, sizes.decoys), test.under(keyed))
         found[name] = {
             "by_contexts": by_size,
+            "log10_p": test.under(keyed).log10_p,
             "decoy_z_mean": decoys.z_mean,
             "decoy_z_sd": decoys.z_sd,
             "decoys_below_0.01": decoys.num_below,
@@ -320,9 +354,68 @@ def _read(
             told = TokenTest(half, keyed).under(keyed, times=len(tokens) / len(half))
             found[name]["forecast_from_half_log10_p"] = told.log10_p
     for name in ("contrast", "root contrast"):
-        found[name]["contexts_for_p_of_argmax"] = _enough(found, name)
+        enough = _enough(found, name)
+        found[name]["contexts_share_for_p_of_argmax"] = enough and enough / len(reading.soft)
     found["seconds"] = round(time.monotonic() - started_s, 1)
     return found
+
+
+def _closed(
+    sizes: Sizes, texts: Texts, students: Students, arm: str, folder: Path
+) -> dict[str, Any]:
+    """A student by its answers alone, to instructions that nobody asked before."""
+    from stillhouse.models import load_model
+    from stillhouse.protect import Inputs, RadioactivityConfig, find_radioactivity
+    from stillhouse.watermark import WatermarkKey
+
+    path = students.folder / f"{arm}.closed.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    name = f"closed-{students.layers}-{arm}"
+    ids = _generated(load_model(folder), texts.asked, None, sizes.tokens, seed=7)
+    chat = _teacher().chat
+    rows = [
+        (prompt, one, chat.decode_completion(one)[0])
+        for prompt, one in zip(texts.asked, ids, strict=True)
+    ]
+    answers = texts._dataset(name, [row for row in rows if row[2].strip() and "<|" not in row[2]])
+    entry: dict[str, Any] = {"tokens": sum(len(one) for one in ids)}
+    for kind, known in (("anywhere", None), ("contexts of learnt texts", texts.learnt(arm))):
+        found = find_radioactivity(
+            Inputs(suspect=str(answers), texts=known, reference=students.base),
+            texts.profile,
+            WatermarkKey(KEY),
+            config=RadioactivityConfig(max_contexts=10**6, decoys=sizes.decoys),
+        ).results
+        entry[kind] = {name: test.log10_p for name, test in found.tests.items()}
+        entry[kind] |= {"contexts": found.counts.contexts, "decoys": _decoys(found.decoys)}
+    _write(path, entry)
+    told = ", ".join(f"{kind} {entry[kind]}" for kind in entry if kind != "tokens")
+    print(f"closed {students.layers} layers, {arm}: {told}", flush=True)
+    return entry
+
+
+def _pooled(entry: dict[str, Any]) -> dict[str, float]:
+    """Of the decoys of all open tests of the deciding statistic, for which none may show anything.
+
+    Students and texts are shared by them, so that they are far from independent.
+    """
+    tests = [
+        found["contrast"] for arm in entry.values() for kind, found in arm.items() if "/" in kind
+    ]
+    means = [test["decoy_z_mean"] for test in tests]
+    spreads = [test["decoy_z_sd"] - 1.0 for test in tests]
+    return {
+        "tests": len(tests),
+        "z_mean": float(np.mean(means)),
+        "worst_z_mean": float(np.abs(means).max()),
+        "worst_z_sd_from_1": float(np.abs(spreads).max()),
+        "below_0.01": float(np.mean([test["decoys_below_0.01"] for test in tests])),
+    }
+
+
+def _decoys(check: Any) -> dict[str, float]:
+    return {"z_mean": check.z_mean, "z_sd": check.z_sd}
 
 
 def _enough(found: dict[str, Any], name: str) -> float | None:
@@ -387,6 +480,30 @@ def _generated(
     return found
 
 
+Answer = tuple[str, list[int], str]
+
+
+def _edited(answers: Sequence[Answer], tokens: int) -> list[list[int]]:
+    """With a share of the tokens drawn anew, by what stands before them."""
+    return [_redrawn(prompt, ids, number) for number, (prompt, ids, _) in enumerate(answers)]
+
+
+def _paraphrased(answers: Sequence[Answer], tokens: int) -> list[list[int]]:
+    """In other words, as the teacher finds them without its mark; those are often few."""
+    prompts = [
+        f"Rewrite the following text in other words. Keep what it says.\n\n{text}"
+        for _, _, text in answers
+    ]
+    return _generated(_teacher(), prompts, None, tokens, seed=3)
+
+
+STATISTICS = ("argmax", "soft", "contrast", "root contrast")
+REWRITERS: dict[str, Callable[[Sequence[Answer], int], list[list[int]]]] = {
+    "edited": _edited,
+    "paraphrased": _paraphrased,
+}
+
+
 def _redrawn(prompt: str, ids: list[int], number: int) -> list[int]:
     """An answer of which a share of the tokens is drawn by the teacher without a mark."""
     import torch
@@ -419,6 +536,13 @@ def _instructions(data: Path, count: int) -> list[str]:
     return short[:count]
 
 
+def _titles(data: Path, count: int) -> list[str]:
+    """Instructions of another kind than those that students learn."""
+    lines = (data / "scitldr" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    titles = [json.loads(line)["title"] for line in lines]
+    return [f"Write about: {title}" for title in titles[:count]]
+
+
 def _human(data: Path, count: int) -> list[tuple[str, list[int], str]]:
     """Headlines and what people wrote under them."""
     lines = (data / "digitalgov_news" / "train.jsonl").read_text(encoding="utf-8").splitlines()
@@ -430,10 +554,7 @@ def _human(data: Path, count: int) -> list[tuple[str, list[int], str]]:
 
 def _say(scheme: str, layers: int, arm: str, entry: dict[str, Any]) -> None:
     for name, found in entry.items():
-        last = {
-            statistic: list(found[statistic]["by_contexts"].values())[-1]["log10_p"]
-            for statistic in ("argmax", "soft", "contrast", "root contrast")
-        }
+        last = {statistic: found[statistic]["log10_p"] for statistic in STATISTICS}
         told = ", ".join(f"{statistic} {value:.1f}" for statistic, value in last.items())
         print(
             f"{scheme} {layers} layers, {arm}, {name}: {found['contexts']} contexts, "
@@ -465,7 +586,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds: dict[str, Callable[[str], Any]] = {"layers": int, "shares": float}
     for name, kind in kinds.items():
         parser.add_argument(f"--{name}", nargs="+", type=kind, default=list(getattr(Sizes, name)))
-    for name in ("texts", "unseen", "tokens", "width", "contexts", "decoys"):
+    for name in ("texts", "unseen", "answers", "tokens", "width", "contexts", "decoys"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Sizes, name))
     parser.add_argument("--epochs", type=float, default=Sizes.epochs)
     parser.add_argument("--precision", default=Sizes.precision)

@@ -7,6 +7,7 @@ Letters: P texts, M models, J teachers, C controls, N positions, V vocabulary, D
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -91,21 +92,24 @@ def agreements(
         ticker.advance()
     heads = [output_head(teacher.network) for teacher in teachers]
 
+    def teachers_of(place: int) -> list[_Side]:
+        return [_Side(*states[j][place], heads[j], views[j].law) for j in range(len(teachers))]
+
     def against_teachers(model: LanguageModel) -> Floats:
         view = VocabularyView(model, suspect.chat)
         own, head = _states(model, view, texts), output_head(model.network)
-        overlaps = np.empty((len(texts), len(teachers)))
-        for place in range(len(texts)):
-            for j in range(len(teachers)):
-                overlaps[place, j] = _overlap(
-                    (*own[place], head, view.law), (*states[j][place], heads[j], views[j].law)
-                )
+        overlaps = [
+            _overlaps([_Side(*own[place], head, view.law)], teachers_of(place))[0]
+            for place in range(len(texts))
+        ]
         ticker.advance()
-        return overlaps
+        return np.stack(overlaps)
 
     suspect_PJ = against_teachers(suspect)
     controls_CPJ = np.stack([against_teachers(control) for control in controls])
-    between = np.stack([_between(j, texts, states, heads, views) for j in range(len(teachers))])
+    # With itself a teacher has what it gives to tokens of the vocabulary.
+    between_PJJ = [_overlaps(teachers_of(place), None) for place in range(len(texts))]
+    between = np.stack(between_PJJ, axis=1)
     kept_P = np.isfinite(suspect_PJ).all(axis=1) & np.isfinite(between).all(axis=(0, 2))
     kept_P &= np.isfinite(controls_CPJ).all(axis=(0, 2))
     if not kept_P.any():
@@ -115,24 +119,26 @@ def agreements(
     return Agreements(suspect_PJ[kept_P], controls_CPJ[:, kept_P], between[:, kept_P])
 
 
-_Side = tuple[Tensor, Ints, Tensor, Callable[[Tensor], Tensor]]
+@dataclass(frozen=True)
+class _Side:
+    """A model on one text.
 
+    Attributes:
+        hidden_ND: Of the positions that it could be asked for.
+        asked_N: Which those are, rising.
+        head_VD: Its output head.
+        law: From logits to probabilities of the vocabulary that is compared.
+    """
 
-def _between(
-    j: int,
-    texts: Sequence[ScoredText],
-    states: Sequence[States],
-    heads: Sequence[Tensor],
-    views: Sequence[VocabularyView],
-) -> Floats:
-    """Of one teacher with all, (P, J); with itself what it gives to tokens of the vocabulary."""
-    overlaps = np.empty((len(texts), len(states)))
-    for place in range(len(texts)):
-        own = (*states[j][place], heads[j], views[j].law)
-        for k in range(len(states)):
-            other = (*states[k][place], heads[k], views[k].law)
-            overlaps[place, k] = _overlap(own, other)
-    return overlaps
+    hidden_ND: Tensor
+    asked_N: Ints
+    head_VD: Tensor
+    law: Callable[[Tensor], Tensor]
+
+    def block(self, start: int, stop: int) -> tuple[Ints, Tensor]:
+        """The positions in a range, with their distributions."""
+        first, last = np.searchsorted(self.asked_N, [start, stop])
+        return self.asked_N[first:last], self.law(self.hidden_ND[first:last] @ self.head_VD.T)
 
 
 def _states(model: LanguageModel, view: VocabularyView, texts: Sequence[ScoredText]) -> States:
@@ -151,17 +157,35 @@ def _states(model: LanguageModel, view: VocabularyView, texts: Sequence[ScoredTe
     return found
 
 
-def _overlap(one: _Side, other: _Side) -> float:
-    """Mean over the positions that both have; NaN for none."""
-    states_one, asked_one, head_one, law_one = one
-    states_other, asked_other, head_other, law_other = other
-    common, first, second = np.intersect1d(asked_one, asked_other, return_indices=True)
-    if not len(common):
-        return float("nan")
-    total = 0.0
-    for start in range(0, len(common), _HEAD_ROWS):
-        part = slice(start, start + _HEAD_ROWS)
-        p = law_one(states_one[torch.from_numpy(first[part])] @ head_one.T)
-        q = law_other(states_other[torch.from_numpy(second[part])] @ head_other.T)
-        total += float(torch.minimum(p, q).sum())
-    return total / len(common)
+def _overlaps(own: Sequence[_Side], others: Sequence[_Side] | None) -> Floats:
+    """Of each with each, the mean over the positions that both have; NaN for none.
+
+    Each distribution is computed once, whatever the number of those it is compared with.
+
+    Args:
+        own: The rows.
+        others: The columns; None takes `own`.
+    """
+    sides = [*own, *(others or ())]
+    columns = range(len(own), len(sides)) if others is not None else range(len(own))
+    totals, counts = np.zeros((2, len(own), len(columns)))
+    end = max((int(side.asked_N[-1]) + 1 for side in sides if len(side.asked_N)), default=0)
+    for start in range(0, end, _HEAD_ROWS):
+        blocks = [
+            side.block(start, start + _HEAD_ROWS) if len(side.asked_N) else None for side in sides
+        ]
+        for row in range(len(own)):
+            for column, place in enumerate(columns):
+                one, other = blocks[row], blocks[place]
+                if one is None or other is None:
+                    continue
+                common, first, second = np.intersect1d(one[0], other[0], return_indices=True)
+                if not len(common):
+                    continue
+                p = one[1][torch.from_numpy(first)]
+                q = other[1][torch.from_numpy(second)]
+                totals[row, column] += float(torch.minimum(p, q).sum())
+                counts[row, column] += len(common)
+    with np.errstate(invalid="ignore"):
+        means: Floats = totals / counts
+    return means
