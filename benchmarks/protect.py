@@ -4,7 +4,8 @@
 
 The parts are `speed`, `alarms`, `tails`, `power`, `real`, `overhead` and `traffic`; each one's
 module in `_protect` says what it measures. Every part writes its own entry of
-`results/protect.json`.
+`results/protect.json`. Students take hours and have commands of their own, which can be stopped
+and go on: `benchmarks._protect.radioactivity` and `benchmarks._protect.attribution`.
 `--table` only writes the tables of `docs/benchmarks.md` anew. Real texts are read from `--data`.
 
 transformers is a peer where this Python has it. MarkLLM pins an old openai, and textseal brings
@@ -20,7 +21,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks._parts.command import Benchmark, run
-from benchmarks._protect import alarms, overhead, power, real, speed, tables, tails, traffic
+from benchmarks._protect import (
+    alarms,
+    overhead,
+    power,
+    real,
+    speed,
+    student_tables,
+    tables,
+    tails,
+    traffic,
+)
 from benchmarks._protect.options import Options
 
 PAIRS, TOKENS = 6, 64  # of the times with and without a mark
@@ -43,7 +54,7 @@ PROTECT = Benchmark(
     },
     options_type=Options,
     packages=("stillhouse", "numpy", "scipy", "tokenizers"),
-    goals=(*tables.GOALS, *traffic.GOALS),
+    goals=(*tables.GOALS, *student_tables.GOALS, *traffic.GOALS),
     tables=tables.tables,
 )
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from benchmarks._parts.goals import Goal, goals_table, markdown_table
 from benchmarks._parts.pages import circumstances
+from benchmarks._protect import student_tables
 
 _ALARMS = ("alarms", "width 4, without common ones", "0.001")
 _DOCUMENTS = {"size_path": ("alarms", "documents"), "least_size": 20_000}
@@ -118,12 +119,13 @@ GOALS = (
 def tables(document: dict[str, Any]) -> dict[str, str]:
     """Each generated table by its name."""
     return {
-        "goals": goals_table(document, GOALS),
+        "goals": goals_table(document, (*GOALS, *student_tables.GOALS)),
         "speed": _speed(document.get("speed")),
         "alarms": _alarms(document.get("alarms")),
         "tails": _tails(document.get("tails")),
         "power": _power(document.get("power")),
         "real": _real(document.get("real")),
+        **student_tables.tables(document),
         "circumstances": circumstances(document),
     }
 
