@@ -32,29 +32,23 @@ from stillhouse.watermark._synthid_prf import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-LayerBits = Callable[[int], U8]
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.intp]
+LayerCodes = Callable[[int, int], Codes]
+"""The bits of so many layers from one on, as one number: the first of them is the highest."""
+
+_TOGETHER = 10  # layers: a number for each of the 2**10 patterns is small beside a vocabulary
 
 
-class HashBits:
-    """The bits of hashes from the highest down; quick where layers are asked in order.
+def hash_codes(hashes: U64) -> LayerCodes:
+    """Layers take the bits of hashes from the highest down."""
 
-    Args:
-        hashes: Any number of them; they must not change meanwhile.
-    """
+    def codes(first: int, count: int) -> Codes:
+        shifted = hashes >> np.uint64(64 - first - count)
+        shifted &= np.uint64((1 << count) - 1)
+        return shifted.view(np.int64).astype(np.intp, copy=False)
 
-    def __init__(self, hashes: U64) -> None:
-        self._hashes = hashes
-        self._group = -1
-        self._bytes = np.empty(0, dtype=np.uint8)
-
-    def __call__(self, layer: int) -> U8:
-        """The bit of each hash in that layer."""
-        group, place = divmod(layer, 8)
-        if group != self._group:
-            # An eighth of the memory for the next eight layers.
-            self._bytes = (self._hashes >> np.uint64(56 - 8 * group)).astype(np.uint8)
-            self._group = group
-        return (self._bytes >> np.uint8(7 - place)) & np.uint8(1)
+    return codes
 
 
 class SynthIdMark:
@@ -77,47 +71,76 @@ class SynthIdMark:
         context = self._contexts(row, previous_ids)
         if context is None:
             return logits_V
-        bits = self._bits(context, previous_ids[-self._width :], len(logits_V))
-        return tournament(logits_V, bits, self._num_layers)
+        codes = self._codes(context, previous_ids[-self._width :], len(logits_V))
+        return tournament(logits_V, codes, self._num_layers)
 
-    def _bits(self, context: int, context_ids: Sequence[int], width: int) -> LayerBits:
+    def _codes(self, context: int, context_ids: Sequence[int], width: int) -> LayerCodes:
         if self._layer_keys is None:
-            return HashBits(self._hashes.of_all(context, width))
+            return hash_codes(self._hashes.of_all(context, width))
         state = context_states(np.array([*context_ids, 0]), self._width)
-        states_V, keys = accumulate(state, np.arange(width)), self._layer_keys
-        return lambda layer: layer_bits(states_V, keys[layer])
+        return _their_codes(accumulate(state, np.arange(width)), self._layer_keys)
 
 
-def tournament(logits_V: "Tensor", bits: LayerBits, num_layers: int) -> "Tensor":
+def _their_codes(states: U64, keys: Sequence[int]) -> LayerCodes:
+    """The same of transformers' numbers, where each layer's bits are computed by themselves."""
+
+    def codes(first: int, count: int) -> Codes:
+        found = np.zeros(len(states), dtype=np.intp)
+        for key in keys[first : first + count]:
+            found <<= 1
+            found |= layer_bits(states, key)
+        return found
+
+    return codes
+
+
+def tournament(logits_V: "Tensor", codes: LayerCodes, num_layers: int) -> "Tensor":
     """The log-probabilities after `num_layers` layers, nats.
+
+    Tokens whose bits are the same in some layers are changed by the same factor there, so that
+    those layers are computed on the mass of each pattern of bits, and on the vocabulary once.
 
     Args:
         logits_V: Float32; -inf stays what it is.
-        bits: Gives the (V,) bits of a layer.
+        codes: Gives the (V,) bits of layers.
         num_layers: How many.
     """
     import torch
 
-    probs_V = torch.softmax(logits_V, dim=0)
-    for layer in range(num_layers):
-        bits_V = torch.from_numpy(bits(layer)).to(probs_V)
+    probs_V = torch.softmax(logits_V, dim=0).numpy(force=True).astype(np.float64)
+    for first in range(0, num_layers, _TOGETHER):
+        count = min(_TOGETHER, num_layers - first)
+        codes_V = codes(first, count)
+        masses = np.bincount(codes_V, weights=probs_V, minlength=1 << count).astype(np.float64)
+        probs_V *= _factors(masses, count).take(codes_V)
+    return torch.from_numpy(probs_V).to(logits_V).log_()
+
+
+def _factors(masses: Floats, num_layers: int) -> Floats:
+    """(2**L,) what each pattern's probabilities are multiplied by, from the masses of patterns."""
+    factors = np.ones(1)
+    for _ in range(num_layers):
+        zeros, ones = masses.reshape(2, -1)
         # 1 + bit - mass of the ones: with 1 for the whole, errors of the sum shrink by each layer.
         # That mass may round to more than 1, and a probability would fall below 0.
-        mass_of_zeros = max(0.0, 1.0 - float(torch.dot(bits_V, probs_V)))
-        probs_V.mul_(bits_V.add_(mass_of_zeros))
-    return torch.log(probs_V)
+        mass_of_zeros = max(0.0, 1.0 - float(ones.sum()))
+        by_bit = np.array([mass_of_zeros, 1.0 + mass_of_zeros])
+        masses = by_bit[0] * zeros + by_bit[1] * ones
+        factors = np.multiply.outer(factors, by_bit).ravel()
+    return factors
 
 
 def synthid_scores(profile: Profile, key: WatermarkKey, ids_T: npt.ArrayLike) -> Scores:
     """How many of a token's bits are 1."""
     num_layers = int(profile.parameters["layers"])
     tokens = scored_tokens(profile, ids_T)
-    bits = _bits_of_text(profile, key, ids_T, tokens)
-    scores_N = np.zeros(len(tokens.ids_N))
-    for layer in range(num_layers):
-        scores_N += bits(layer)
+    codes = _codes_of_text(profile, key, ids_T, tokens)
+    ones_N = np.zeros(len(tokens.ids_N), dtype=np.uint64)
+    for first in range(0, num_layers, 32):
+        count = min(32, num_layers - first)
+        ones_N += _num_ones(codes(first, count).astype(np.uint64, copy=False))
     return Scores(
-        scores_N,
+        ones_N.astype(np.float64),
         NullLaw("binomial", (float(num_layers), 0.5)),
         tokens.contexts_N,
         tokens.positions_N,
@@ -125,20 +148,32 @@ def synthid_scores(profile: Profile, key: WatermarkKey, ids_T: npt.ArrayLike) ->
     )
 
 
+def _num_ones(numbers_N: U64) -> U64:
+    """(N,) how many bits of each are 1; `numpy.bitwise_count` is not in numpy 1.
+
+    Source: Warren 2012, "Hacker's Delight", section 5-1.
+    """
+    found = numbers_N - (numbers_N >> np.uint64(1) & np.uint64(0x5555555555555555))
+    pairs = np.uint64(0x3333333333333333)
+    found = (found & pairs) + (found >> np.uint64(2) & pairs)
+    found = (found + (found >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    ones_N: U64 = found * np.uint64(0x0101010101010101) >> np.uint64(56)
+    return ones_N
+
+
 def synthid_bits(profile: Profile, key: WatermarkKey, ids_T: npt.ArrayLike) -> U8:
     """(N, L) g-values of the tokens with a whole context."""
-    bits = _bits_of_text(profile, key, ids_T, scored_tokens(profile, ids_T))
-    return np.stack([bits(layer) for layer in range(int(profile.parameters["layers"]))], axis=1)
+    codes = _codes_of_text(profile, key, ids_T, scored_tokens(profile, ids_T))
+    layers = range(int(profile.parameters["layers"]))
+    return np.stack([codes(layer, 1).astype(np.uint8) for layer in layers], axis=1)
 
 
-def _bits_of_text(
+def _codes_of_text(
     profile: Profile, key: WatermarkKey, ids_T: npt.ArrayLike, tokens: ScoredTokens
-) -> LayerBits:
+) -> LayerCodes:
     check_key(profile, key)
     if profile.prf != "synthid-v1":
         subkeys = subkeys_of(profile, key, "synthid")
-        hashes_N = token_hashes(tokens.contexts_N, tokens.ids_N, subkeys)
-        return HashBits(hashes_N)
+        return hash_codes(token_hashes(tokens.contexts_N, tokens.ids_N, subkeys))
     states_N = accumulate(context_states(ids_T, profile.context_width), tokens.ids_N)
-    keys = synthid_keys(key, int(profile.parameters["layers"]))
-    return lambda layer: layer_bits(states_N, keys[layer])
+    return _their_codes(states_N, synthid_keys(key, int(profile.parameters["layers"])))
