@@ -190,14 +190,16 @@ class Lab:
         return str(train(self._dataset("base", rows), self.folder / "base", config=config).path)
 
     def _trained(self, name: str, rows: list[tuple[str, str]]) -> Path:
-        from stillhouse.train import DeviceConfig, TrainConfig, train
+        from stillhouse.train import TrainConfig, train
 
-        config = TrainConfig(
-            objective="sft",
-            device=DeviceConfig.model_validate({"precision": self.sizes.precision}),
-            base=f"local:{self._base}",
-            epochs=self.sizes.epochs,
-            learning_rate=2e-4,
+        config = TrainConfig.model_validate(
+            {
+                "objective": "sft",
+                "device": {"precision": self.sizes.precision},
+                "base": f"local:{self._base}",
+                "epochs": self.sizes.epochs,
+                "learning_rate": 2e-4,
+            }
         )
         return train(self._dataset(name, rows), self.folder / name, config=config).path
 

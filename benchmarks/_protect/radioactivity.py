@@ -270,16 +270,18 @@ class Students:
         return {"exact": self.base, "other": str(self._trained("other", self.texts.others()))}
 
     def _trained(self, name: str, dataset: Path, base: str | None = None) -> Path:
-        from stillhouse.train import DeviceConfig, TrainConfig, train
+        from stillhouse.train import TrainConfig, train
 
         is_base = base is not None
-        config = TrainConfig(
-            objective="sft",
-            base=base or f"local:{self.base}",
-            keep_layers=self.layers if is_base else None,
-            epochs=2 * self.sizes.epochs if is_base else self.sizes.epochs,
-            learning_rate=1e-3 if is_base else self.sizes.learning_rate,
-            device=DeviceConfig.model_validate({"precision": self.sizes.precision}),
+        config = TrainConfig.model_validate(
+            {
+                "objective": "sft",
+                "base": base or f"local:{self.base}",
+                "keep_layers": self.layers if is_base else None,
+                "epochs": 2 * self.sizes.epochs if is_base else self.sizes.epochs,
+                "learning_rate": 1e-3 if is_base else self.sizes.learning_rate,
+                "device": {"precision": self.sizes.precision},
+            }
         )
         return train(dataset, self.folder / name, config=config).path
 
