@@ -50,7 +50,8 @@ class Sizes:
         shares: Of marked answers in what a student learns.
         texts: Answers that a student learns.
         unseen: Marked answers that none does.
-        answers: Of a student as a closed model; 0 leaves that out.
+        answers: Of a student as a closed model.
+        closed: Arms that are tested as closed models too.
         tokens: Of an answer at most.
         epochs: Of each student.
         learning_rate: Of each student.
@@ -68,6 +69,7 @@ class Sizes:
     texts: int = 500
     unseen: int = 200
     answers: int = 300
+    closed: tuple[str, ...] = ("share-0", "share-0.2", "share-1")
     tokens: int = 96
     epochs: float = 3.0
     learning_rate: float = 1e-4
@@ -92,7 +94,7 @@ def run(sizes: Sizes) -> dict[str, Any]:
             for arm, folder in students.all():
                 entry[arm] = _tested(sizes, texts, students, arm, folder)
                 _say(scheme, layers, arm, entry[arm])
-                if sizes.answers:
+                if arm in sizes.closed:
                     entry[arm]["closed"] = _closed(sizes, texts, students, arm, folder)
             found[scheme][f"layers_{layers}"] = entry
             found[scheme][f"decoys_{layers}"] = _pooled(entry)
@@ -584,7 +586,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder that keeps what was made")
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--schemes", nargs="+", default=list(Sizes.schemes))
+    for name in ("schemes", "closed"):
+        parser.add_argument(f"--{name}", nargs="*", default=list(getattr(Sizes, name)))
     kinds: dict[str, Callable[[str], Any]] = {"layers": int, "shares": float}
     for name, kind in kinds.items():
         parser.add_argument(f"--{name}", nargs="+", type=kind, default=list(getattr(Sizes, name)))
