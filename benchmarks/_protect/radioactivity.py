@@ -48,6 +48,7 @@ class Sizes:
         schemes: That mark.
         layers: Of each student; 30 is the whole model, fewer are spread evenly.
         shares: Of marked answers in what a student learns.
+        others: Further arms: what was done to marked answers, and the share of them.
         texts: Answers that a student learns.
         unseen: Marked answers that none does.
         answers: Of a student as a closed model.
@@ -66,6 +67,7 @@ class Sizes:
     schemes: tuple[str, ...] = ("gumbel", "kgw")
     layers: tuple[int, ...] = (30, 12)
     shares: tuple[float, ...] = (0.0, 0.01, 0.05, 0.2, 1.0)
+    others: tuple[str, ...] = ("paraphrased-1", "mixed-0.2", "edited-1")
     texts: int = 500
     unseen: int = 200
     answers: int = 300
@@ -257,7 +259,7 @@ class Students:
     def all(self) -> Iterator[tuple[str, Path]]:
         """The name of each arm with its student."""
         arms = [f"share-{share:g}" for share in self.sizes.shares]
-        for arm in [*arms, *(f"{kind}-1" for kind in REWRITERS), "mixed-0.2"]:
+        for arm in [*arms, *self.sizes.others]:
             yield arm, self._trained(arm, self.texts.arm(arm))
 
     @property
@@ -586,7 +588,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder that keeps what was made")
     parser.add_argument("--data", type=Path, default=DATA)
-    for name in ("schemes", "closed"):
+    for name in ("schemes", "others", "closed"):
         parser.add_argument(f"--{name}", nargs="*", default=list(getattr(Sizes, name)))
     kinds: dict[str, Callable[[str], Any]] = {"layers": int, "shares": float}
     for name, kind in kinds.items():
