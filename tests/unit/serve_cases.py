@@ -21,7 +21,11 @@ class RunningServer:
         self._loop = LoopThread("server")
         self.server = Server(engine, ServeConfig(port=0, **{"grace_s": 10.0, **given}))
         self.port = 0
-        self._contract = Contract(engine, has_keys=bool(given.get("keys")))
+        self._contract = Contract(
+            engine,
+            has_keys=bool(given.get("keys")),
+            has_responses=given.get("responses") is not None,
+        )
 
     def __enter__(self) -> Self:
         self._loop.open()

@@ -12,14 +12,14 @@ from stillhouse.serve._openapi import openapi
 class Contract:
     """The document of a server, as something to check answers with."""
 
-    def __init__(self, engine: Engine, *, has_keys: bool) -> None:
-        self._engine, self._has_keys = engine, has_keys
+    def __init__(self, engine: Engine, *, has_keys: bool, has_responses: bool = False) -> None:
+        self._engine, self._has_keys, self._has_responses = engine, has_keys, has_responses
         self._validators: dict[str, jsonschema.Draft202012Validator] = {}
 
     @property
     def document(self) -> dict[str, Any]:
         """As it stands: a deployment has another version after a while."""
-        return openapi(self._engine, has_keys=self._has_keys)
+        return openapi(self._engine, has_keys=self._has_keys, has_responses=self._has_responses)
 
     def check(
         self, method: str, path: str, status: int, headers: dict[str, str], body: bytes

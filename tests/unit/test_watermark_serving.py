@@ -194,7 +194,7 @@ def test_a_mark_that_chooses_what_may_not_be_drawn_is_refused(token_id: int) -> 
 
 def test_a_deployment_marks_whatever_its_clients_say(model: LanguageModel, tmp_path: Path) -> None:
     profile = profile_of(context_width=1)
-    watermark = Watermark(profile, make_mark(profile, KEY))
+    watermark = Watermark(profile, make_mark(profile, KEY), KEY)
     engine = LocalEngine(model, slots=4, max_tokens=200, watermark=watermark)
     fields = {**ASKED, "seed": 5, "temperature": 1.0}
     with RunningServer(LocalEngine(model, slots=4, max_tokens=200)) as server:

@@ -18,11 +18,17 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` so that a crash at any moment leaves the old file or the new one."""
+def atomic_write_bytes(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write `data` so that a crash at any moment leaves the old file or the new one.
+
+    Args:
+        path: The file.
+        data: All that it will hold.
+        mode: Its rights from the first moment, less what the umask takes away.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as stream:
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

@@ -17,6 +17,7 @@ from stillhouse.cli._bakeoff import bakeoff
 from stillhouse.cli._benchmarks import benchmarks
 from stillhouse.cli._certify import certify
 from stillhouse.cli._chat import chat
+from stillhouse.cli._clear_account import clear_account
 from stillhouse.cli._documents import documents
 from stillhouse.cli._economics import economics
 from stillhouse.cli._estimate import estimate
@@ -82,6 +83,7 @@ _COMMANDS = (
     economics,
     audit_pack,
     watch,
+    clear_account,
     radioactivity,
     attribute,
 )

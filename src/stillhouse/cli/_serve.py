@@ -12,7 +12,7 @@ from stillhouse.cli._output import Output
 
 if TYPE_CHECKING:
     from stillhouse.serve import Server
-    from stillhouse.traffic import AccessLogConfig
+    from stillhouse.traffic import AccessLogConfig, ResponsesConfig
 
 _KEYS = "STILLHOUSE_SERVE_KEYS"
 
@@ -30,6 +30,15 @@ class OnBreach(StrEnum):
 
     teacher = "teacher"
     rollback = "rollback"
+
+
+class LiveStep(StrEnum):
+    """How sharply an account is answered that the server itself finds."""
+
+    log = "log"
+    customer_key = "customer_key"
+    throttle = "throttle"
+    verify = "verify"
 
 
 def serve(
@@ -124,6 +133,12 @@ def serve(
             metavar="FILE", help="Its key.  [default: the one in the folder of keys that fits]"
         ),
     ] = None,
+    trust: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="With --watermark: who may sign its profile.  [default: anybody]"
+        ),
+    ] = None,
     detect: Annotated[
         int | None,
         typer.Option(
@@ -138,11 +153,32 @@ def serve(
     ] = None,
     access_key: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Of --access-log: key of hashes; made if missing."),
+        typer.Option(
+            metavar="FILE", help="Of --access-log and --responses: key of hashes; made if missing."
+        ),
     ] = None,
     access_reference: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Of --access-log: what is usual; watches accounts."),
+    ] = None,
+    responses: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What watch --responses wrote: accounts are answered as it says.",
+        ),
+    ] = None,
+    live_step: Annotated[
+        LiveStep,
+        typer.Option(help="Of --responses: the sharpest one to what --access-reference finds."),
+    ] = LiveStep.log,
+    throttle: Annotated[
+        float,
+        typer.Option(metavar="PER_MINUTE", help="Of --responses: answers that slow ones get."),
+    ] = 6.0,
+    contact: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Of --responses: whom those who are refused can ask."),
     ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -176,7 +212,11 @@ def serve(
         log=LogConfig(folder=log, content=log_content.value, scrub=log_scrub) if log else None,
         spans=spans,
         span_content=span_content,
-        access_log=_access_log(access_log, access_key, access_reference),
+        access_log=_access_log(
+            access_log, access_key, access_reference, has_responses=responses is not None
+        ),
+        responses=_responses(responses, access_key, contact, live_step, throttle),
+        trust=trust,
         watermark=watermark,
         detections_per_minute=detect,
         watermark_key=watermark_key,
@@ -211,18 +251,47 @@ def serve(
 
 
 def _access_log(
-    folder: Path | None, key: Path | None, reference: Path | None
+    folder: Path | None, key: Path | None, reference: Path | None, *, has_responses: bool
 ) -> "AccessLogConfig | None":
     from stillhouse.errors import ConfigError
     from stillhouse.traffic import AccessLogConfig
 
-    if folder is None and key is None and reference is None:
+    if folder is None and reference is None and (key is None or has_responses):
         return None
     if folder is None or key is None:
         raise ConfigError(
             "An access log takes --access-log DIR and --access-key FILE. Give both, or neither."
         )
     return AccessLogConfig(folder=folder, key=key, reference=reference)
+
+
+def _responses(
+    file: Path | None, key: Path | None, contact: str | None, live_step: LiveStep, throttle: float
+) -> "ResponsesConfig | None":
+    from stillhouse.errors import ConfigError
+    from stillhouse.settings import check_settings
+    from stillhouse.traffic import ResponsesConfig
+
+    if file is None:
+        if contact is not None or live_step is not LiveStep.log:
+            raise ConfigError(
+                "--contact and --live-step are of --responses. Give --responses FILE, or leave "
+                "them out."
+            )
+        return None
+    if key is None or contact is None:
+        raise ConfigError(
+            "--responses takes --access-key FILE, which accounts are known by, and --contact TEXT, "
+            "whom those who are refused can ask. Give both."
+        )
+    given = {
+        "file": file,
+        "key": key,
+        "contact": contact,
+        "live_step": live_step.value,
+        "throttle_per_minute": throttle,
+    }
+    return check_settings(ResponsesConfig, given, where="serve")
 
 
 def _greet(output: Output, server: "Server") -> None:

@@ -1,7 +1,7 @@
 """`stillhouse watch`: is somebody extracting the model?"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,6 +37,12 @@ def watch(
         Path | None,
         typer.Option(metavar="DIR", help="Write the record of each account that is found."),
     ] = None,
+    responses: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write who is answered how, for serve --responses (renewed)."
+        ),
+    ] = None,
     settings: SetOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -58,6 +64,8 @@ def watch(
         raise ConfigError("watch takes --reference FILE, or --fit FILE to make one. Give one.")
     if appeals is not None and fit is not None:
         raise ConfigError("--fit finds nobody, so that there is no record. Leave --appeals out.")
+    if responses is not None and fit is not None:
+        raise ConfigError("--fit finds nobody to answer. Leave --responses out.")
     config = check_settings(TrafficConfig, stage_settings({}, settings), where="settings")
     secret = open_traffic_key(key)
     if fit is not None:
@@ -72,7 +80,34 @@ def watch(
     results = watch_table(table, usual, config=config, log=read)
     if appeals is not None:
         write_appeals(results, appeals)
-    output.result(results.model_dump(mode="json"), watch_text(results))
+    document, text = results.model_dump(mode="json"), watch_text(results)
+    if responses is not None:
+        written = _respond(responses, results)
+        document["responses"] = written
+        text += "\n" + _responses_text(responses, written)
+    output.result(document, text)
+
+
+def _respond(path: Path, results: "WatchResults") -> dict[str, Any]:
+    """Write who is answered how, and count them by step."""
+    from datetime import UTC, datetime
+
+    from stillhouse.traffic import RESPONSES, change_responses
+
+    now = datetime.now(UTC).replace(microsecond=0)
+    written = change_responses(path, results.key, lambda one: one.renewed(results, now=now))
+    steps = [one.step for one in written.accounts]
+    return {
+        "file": str(path),
+        "num_accounts": {step: steps.count(step) for step in RESPONSES},
+        "num_cleared": len(written.cleared),
+    }
+
+
+def _responses_text(path: Path, written: dict[str, Any]) -> str:
+    told = ", ".join(f"{step} {count:,}" for step, count in written["num_accounts"].items())
+    cleared = f"; {written['num_cleared']:,} cleared" if written["num_cleared"] else ""
+    return f"{path}: {told}{cleared}"
 
 
 def _read(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stillhouse.errors import ConfigError
 from stillhouse.servicelog import LogConfig
-from stillhouse.traffic import AccessLogConfig
+from stillhouse.traffic import AccessLogConfig, ResponsesConfig
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """Names of this machine that no other one reaches it by."""
@@ -31,10 +31,12 @@ class ServeConfig:
         spans: Whether OpenTelemetry spans are made of requests.
         span_content: Whether they hold what was asked and answered.
         access_log: Where it is logged who asked what sort of thing, hashed; None for not at all.
+        responses: How accounts that stand out are answered; None answers all alike.
         detections_per_minute: Texts that one key may have tested for the mark in a minute; None
             tests none.
         watermark: File of the signed profile that marks what is generated.
         watermark_key: File of its key; None looks for it in the folder of keys.
+        trust: File that says by whom the profile must be signed; None for anybody.
 
     Raises:
         ConfigError: a value is out of its range, or others could reach the server without a key.
@@ -55,9 +57,11 @@ class ServeConfig:
     spans: bool = False
     span_content: bool = False
     access_log: AccessLogConfig | None = None
+    responses: ResponsesConfig | None = None
     detections_per_minute: int | None = None
     watermark: Path | None = None
     watermark_key: Path | None = None
+    trust: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -76,6 +80,13 @@ class ServeConfig:
                 "--watermark-key is of a profile, and none is given. Give --watermark PROFILE, or "
                 "leave it out."
             )
+        if self.trust is not None and self.watermark is None:
+            raise ConfigError(
+                "--trust says who may sign a profile, and none is given. Give --watermark PROFILE, "
+                "or leave it out."
+            )
+        if self.responses is not None:
+            _check_responses(self.responses, self.access_log, has_keys=bool(self.keys))
         if self.detections_per_minute is not None:
             if self.detections_per_minute < 1:
                 raise ConfigError(
@@ -90,3 +101,19 @@ class ServeConfig:
                 f"--host {self.host} is reached by other machines, and no key is set. Set "
                 "STILLHOUSE_SERVE_KEYS to one or more keys, or leave --host out."
             )
+
+
+def _check_responses(
+    responses: ResponsesConfig, access_log: AccessLogConfig | None, *, has_keys: bool
+) -> None:
+    if not has_keys:
+        raise ConfigError(
+            "--responses tells accounts apart by their keys, and no key is set. Set "
+            "STILLHOUSE_SERVE_KEYS, or leave it out."
+        )
+    is_watched = access_log is not None and access_log.reference is not None
+    if responses.live_step != "log" and not is_watched:
+        raise ConfigError(
+            f"--live-step {responses.live_step} is for accounts that the server itself finds, and "
+            "it looks for none. Give --access-log DIR and --access-reference FILE too."
+        )

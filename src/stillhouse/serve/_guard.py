@@ -5,6 +5,7 @@ prompt is hashed there and dropped.
 """
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,13 +35,17 @@ class Guard:
 
     Args:
         config: Where, and under which key.
+        on_flag: Told the pseudonym of each account that stands out, in the thread of the log.
 
     Raises:
         ConfigError: the folder cannot be written, the key is not safe, or the reference is of
             another one.
     """
 
-    def __init__(self, config: AccessLogConfig) -> None:
+    def __init__(
+        self, config: AccessLogConfig, *, on_flag: Callable[[str], None] | None = None
+    ) -> None:
+        self._on_flag = on_flag
         self._key = open_traffic_key(config.key)
         self._featuriser = Featuriser(self._key)
         self._monitor: Monitor | None = None
@@ -93,6 +98,8 @@ class Guard:
             features = read_features([row], self._featuriser)
         else:
             features, flag = self._monitor.add(row)
+            if flag is not None and self._on_flag is not None:
+                self._on_flag(flag.account)
             if flag is not None:
                 logger.warning(
                     "account %s stands out after %d requests (p = %.2g): run stillhouse watch on "

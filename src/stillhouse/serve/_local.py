@@ -24,12 +24,13 @@ from stillhouse.serve._detection import Detector
 from stillhouse.serve._files import LoadedFiles
 from stillhouse.serve._headers import UNKNOWN_VERSION
 from stillhouse.serve._held import HeldGrammar
+from stillhouse.serve._marks import Marks
 from stillhouse.serve._stops import TextStream
 from stillhouse.serve._tools import tool_schema
 
 if TYPE_CHECKING:
     from stillhouse.models import Grammar, LanguageModel, NewToken
-    from stillhouse.watermark import Watermark
+    from stillhouse.watermark import LogitsMark, Watermark
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class LocalEngine:
         self.version = UNKNOWN_VERSION
         self.detector: Detector | None = None
         self.watermark = None if watermark is None else watermark.profile_id
-        self.mark = None if watermark is None else watermark.mark
+        self._marks = None if watermark is None else Marks(watermark)
         self.end_of_turn_ids = model.chat.end_of_turn_ids
         self._model = model
         self._max_tokens = max_tokens
@@ -137,7 +138,8 @@ class LocalEngine:
             )
         wanted = self._max_tokens if ask.max_tokens is None else ask.max_tokens
         grammar = await self._grammar(ask)
-        answering = _Answers(self, min(wanted, self._max_tokens, room))
+        mark = None if self._marks is None else self._marks.of_request()
+        answering = _Answers(self, min(wanted, self._max_tokens, room), mark)
         # A generator takes no negative seed; any number of a client is some seed.
         seed = secrets.randbits(62) if ask.seed is None else ask.seed % _SEEDS
         for index in range(ask.num_choices):
@@ -309,9 +311,10 @@ class LocalEngine:
 class _Answers:
     """All answers to one request."""
 
-    def __init__(self, engine: LocalEngine, max_tokens: int) -> None:
+    def __init__(self, engine: LocalEngine, max_tokens: int, mark: "LogitsMark | None") -> None:
         self._engine = engine
         self._max_tokens = max_tokens
+        self._mark = mark
         self._keys: list[str] = []
         self._queue: asyncio.Queue[Piece | Exception] = asyncio.Queue()
 
@@ -337,7 +340,7 @@ class _Answers:
             seed=seed,
             top_logprobs=ask.top_logprobs or 0,
             grammar=held,
-            mark=self._engine.mark,
+            mark=self._mark,
         )
         answer = _Answer(
             index=index,

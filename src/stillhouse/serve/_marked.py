@@ -9,15 +9,25 @@ from pathlib import Path
 from stillhouse.artifacts import open_artifact
 from stillhouse.errors import ConfigError
 from stillhouse.releases import is_deployment
+from stillhouse.signing import load_trust
 from stillhouse.watermark import Watermark, open_watermark
 
 
-def open_mark(student: str, profile: Path, key: Path | None) -> Watermark:
+def open_mark(
+    student: str, profile: Path, key: Path | None, trust: Path | None = None
+) -> Watermark:
     """What marks a student's answers.
 
+    Args:
+        student: As `open_engine` takes it.
+        profile: File of the profile.
+        key: File of its key; None looks for it in the folder of keys.
+        trust: File that says by whom it must be signed; None for anybody.
+
     Raises:
-        ConfigError: the profile or its key is wrong, or answers of this student cannot be marked.
-        SignatureError: the profile was changed.
+        ConfigError: the profile, its key or the trust file is wrong, or answers of this student
+            cannot be marked.
+        SignatureError: the profile was changed, or its signature does not count.
     """
     obstacle = _obstacle(student)
     if obstacle is not None:
@@ -25,7 +35,7 @@ def open_mark(student: str, profile: Path, key: Path | None) -> Watermark:
             f"--watermark marks what a language model generates in this process, and {obstacle}. "
             "Serve the folder that train wrote, or leave --watermark out."
         )
-    return open_watermark(profile, key=key)
+    return open_watermark(profile, key=key, trust=None if trust is None else load_trust(trust))
 
 
 def _obstacle(student: str) -> str | None:

@@ -1,7 +1,7 @@
 """Who looks on while requests are answered: the log, and tracing."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -44,8 +44,12 @@ class Observer:
         """Whether anybody looks on."""
         return any(one is not None for one in (self.log, self._tracing, self._guard))
 
-    def open(self, config: ServeConfig) -> None:
+    def open(self, config: ServeConfig, on_flag: Callable[[str], None] | None = None) -> None:
         """Begin the log and tracing that a config asks for.
+
+        Args:
+            config: What it asks for.
+            on_flag: Told the pseudonym of each account that stands out, in any thread.
 
         Raises:
             ConfigError: nothing can be logged there.
@@ -58,7 +62,7 @@ class Observer:
         if config.log is not None and self.log is None:
             self.log = LogWriter(config.log, scrub=scrub_texts)
         if config.access_log is not None and self._guard is None:
-            self._guard = Guard(config.access_log)
+            self._guard = Guard(config.access_log, on_flag=on_flag)
 
     async def close(self) -> None:
         """Write what is still to be written; may be called twice."""
@@ -152,7 +156,7 @@ def request_row(
         "novelty": facts.get("novelty"),
         "version": told.get("x-stillhouse-version", version),
         "teacher": facts.get("teacher") if route == "teacher" else None,
-        "watermark": watermark if route == "student" else None,
+        "watermark": facts.get("watermark", watermark) if route == "student" else None,
         "audited": facts.get("is_audited", False),
         "asked": None if seen.ask is None else asked_fields(seen.ask),
         "answers": [

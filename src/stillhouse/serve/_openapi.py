@@ -29,7 +29,8 @@ _REFUSED = {
     400: "The request cannot be read or answered as it is; the message says what to change.",
     401: "The key is wrong or missing.",
     402: "The budget of the teacher is spent.",
-    403: "Without keys only programs of this machine may ask.",
+    403: "Without keys only programs of this machine may ask; with them, accounts that have to say "
+    "who they are may not.",
     404: "There is no such thing here.",
     408: "The request did not arrive in time.",
     413: "The body is too large.",
@@ -89,17 +90,19 @@ _DETECTION = _Post(name="detect", request="DetectionRequest", answer="Detection"
 _EMBEDDINGS = _Post(name="embed", request="EmbeddingRequest", answer="Embeddings", refused=(404,))
 
 
-def openapi(engine: Engine, *, has_keys: bool) -> dict[str, Any]:
+def openapi(engine: Engine, *, has_keys: bool, has_responses: bool = False) -> dict[str, Any]:
     """The document of a server.
 
     Args:
         engine: What answers; of a deployment the version in service counts.
         has_keys: Whether callers have to show a key.
+        has_responses: Whether an account may have to say who it is before it is answered.
     """
+    stranger = {_stranger(has_keys), *((403,) if has_responses else ())}
     reports = sorted(reports_of(engine))
     if isinstance(engine, SwitchingEngine):
         engine = engine.serving
-    paths = {path: {"post": _posted(post, engine, has_keys)} for path, post in _posts(engine)}
+    paths = {path: {"post": _posted(post, engine, stranger)} for path, post in _posts(engine)}
     components: dict[str, Any] = {"schemas": {**REQUESTS, **ANSWERS}}
     if has_keys:
         components["securitySchemes"] = _KEYS
@@ -129,11 +132,11 @@ def _posts(engine: Engine) -> list[tuple[str, _Post]]:
     return posts
 
 
-def _posted(post: _Post, engine: Engine, has_keys: bool) -> dict[str, Any]:
+def _posted(post: _Post, engine: Engine, stranger: set[int]) -> dict[str, Any]:
     content: dict[str, Any] = {"application/json": {"schema": ref(post.answer)}}
     if post.event is not None:
         content["text/event-stream"] = {"schema": _event(either(ref(post.event), ref(post.error)))}
-    refused = {*post.refused, *_OF_A_BODY, _stranger(has_keys)}
+    refused = {*post.refused, *_OF_A_BODY, *stranger}
     if not isinstance(engine, LocalEngine):  # which has no server behind it, and no task
         refused |= {402, 422, 502}
     return {

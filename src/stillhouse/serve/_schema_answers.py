@@ -290,6 +290,7 @@ ANSWERS: dict[str, Schema] = {
         {
             "files": one_of(["as loaded", "changed"]),
             "log": told({"state": one_of(["writing", "failing"]), "dropped": COUNT}),
+            "responses": told({"state": one_of(["current", "stale"])}),
         },
     ),
 }

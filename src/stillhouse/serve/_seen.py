@@ -43,6 +43,7 @@ class Seen:
         started_s: The same, by the clock of `monotonic`.
         is_allowed: Whether its caller may ask.
         caller: Who that is: a digest of their key; empty where there are no keys.
+        customer: Whose watermark key marks its answer; empty for the deployment's own.
         is_question: Whether it asks for an answer.
         model: As the caller names it.
         is_streamed: Whether the answer comes piece by piece.
@@ -67,6 +68,7 @@ class Seen:
     started_s: float
     is_allowed: bool = False
     caller: str = ""
+    customer: str = ""
     is_question: bool = False
     model: str = ""
     is_streamed: bool = False
@@ -154,6 +156,12 @@ def note(told: Mapping[str, str] | None = None, **facts: Any) -> None:
     if seen is not None:
         seen.told |= told or {}
         seen.facts |= facts
+
+
+def customer_asked() -> str:
+    """Whose watermark key marks the answer to the request under way; empty for nobody's own."""
+    seen = _CURRENT.get()
+    return "" if seen is None else seen.customer
 
 
 def begin_apart() -> None:

@@ -30,6 +30,7 @@ from stillhouse.serve._metrics import Metrics
 from stillhouse.serve._observer import LEFT, Observer
 from stillhouse.serve._openai_common import error_body
 from stillhouse.serve._openapi import openapi
+from stillhouse.serve._responder import Responder
 from stillhouse.serve._seen import Seen
 from stillhouse.serve._sse import event
 from stillhouse.serve._switching import in_service
@@ -109,6 +110,7 @@ class Server:
         self._observer = Observer(engine, tracing=tracing)
         self._config = config
         self._keys = [_digest(key) for key in config.keys]
+        self._responder: Responder | None = None
         self._host = HttpHost(
             self._handle,
             what="The server",
@@ -137,11 +139,15 @@ class Server:
         """Listen.
 
         Raises:
-            ConfigError: the address is taken, or is none, or nothing can be logged where it should.
+            ConfigError: the address is taken, or is none, or nothing can be logged where it should,
+                or who is answered how cannot be read.
+            DataError: that file is damaged.
             MissingDependencyError: spans are wanted, and their packages are not installed.
         """
         try:
-            self._observer.open(self._config)
+            self._open_responder()
+            on_flag = None if self._responder is None else self._responder.flag
+            self._observer.open(self._config, on_flag)
             await self._host.open()
         except BaseException:
             await self.close()
@@ -166,8 +172,19 @@ class Server:
         May be called twice.
         """
         await self._host.close()
+        if self._responder is not None:
+            await self._responder.close()
         await self.engine.close()
         await self._observer.close()  # what the engine still had to say is in it by now
+
+    def _open_responder(self) -> None:
+        config = self._config.responses
+        if config is None or self._responder is not None:
+            return
+        callers = [digest.hex() for digest in self._keys]
+        can_mark = watermark_of(self.engine) is not None
+        self._responder = Responder(config, callers, can_mark=can_mark)
+        self._responder.begin()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         seen = self._observer.begin(request.path, request.headers)
@@ -240,7 +257,7 @@ class Server:
         if path in _WATCHED:
             return self._told(path)
         if path == _DOCUMENT:
-            return _json(200, openapi(self.engine, has_keys=bool(self._keys)))
+            return _json(200, self._document())
         if path.startswith(_REPORTS):
             return await self._report(path.removeprefix(_REPORTS))
         if request.method != "POST":
@@ -252,6 +269,8 @@ class Server:
             raise RefusedError(
                 429, f"{self._config.max_waiting} requests are under way.", retry_after_s=1
             )
+        if self._responder is not None:
+            self._responder.admit(seen)
         fields = read_object(await self._body(request))
         seen.model = model_name(fields, self.engine.name)
         deadline_s = asyncio.get_running_loop().time() + self._config.deadline_s
@@ -278,6 +297,8 @@ class Server:
         seen.is_streamed = flag(fields, "stream")
         name, ask = seen.model, wire.read(fields)
         seen.ask = ask
+        if self._responder is not None:
+            self._responder.charge(seen, ask.num_choices - 1)
         async with asyncio.timeout_at(deadline_s):
             answering = await self.engine.open(ask)
         self._observer.follow(seen, answering)
@@ -397,18 +418,27 @@ class Server:
         # Intervals of thousands of graded answers take their time.
         return _json(200, await asyncio.to_thread(reports[name]))
 
+    def _document(self) -> dict[str, Any]:
+        has_responses = self._responder is not None
+        return openapi(self.engine, has_keys=bool(self._keys), has_responses=has_responses)
+
     def _health(self) -> web.Response:
         is_stopping = self._host.is_stopping
         told: dict[str, Any] = {"status": "stopping" if is_stopping else "ok"}
         engine = self.engine
         if isinstance(engine, FromFiles) and engine.files is not None:
             told["files"] = "changed" if engine.files.are_changed else "as loaded"
-        return _json(503 if is_stopping else 200, told | self._observer.health())
+        told |= self._observer.health()
+        if self._responder is not None:
+            told |= self._responder.health()
+        return _json(503 if is_stopping else 200, told)
 
     def _told(self, path: str) -> web.Response:
         if path == "/health":
             return self._health()
         text = self.metrics.page(self.engine.num_running) + self._observer.metrics()
+        if self._responder is not None:
+            text += self._responder.metrics()
         text += figures_page(figures_of(self.engine))
         return web.Response(body=text.encode(), content_type="text/plain", charset="utf-8")
 

@@ -56,12 +56,15 @@ def open_engine(
         ConfigError: nothing is there that can be served, a cascade and its teacher do not come
             together, or answers are to be marked and cannot be.
         TermsError: the terms of the teacher are not known to allow it.
-        IntegrityError: the files are damaged, or the profile of the marks was changed.
+        IntegrityError: the files are damaged.
+        SignatureError: the profile of the marks was changed, or its signature does not count.
         MissingDependencyError: torch or an encoder's packages are not installed.
     """
     watermark = None
     if config.watermark is not None:
-        watermark = open_mark(student, config.watermark, config.watermark_key)
+        watermark = open_mark(student, config.watermark, config.watermark_key, config.trust)
+        if config.responses is not None:
+            watermark.check_customers()
     folder = Path(student)
     how = None
     if teacher is not None:

@@ -3,12 +3,19 @@
 `read_table` turns the rows of an access log into columns of numbers under a key, and keeps no
 prompt. `Reference.fit` learns from a log that is taken to be benign, `watch_table` ranks every
 account and every cluster of accounts among it, controls the false discovery rate and says what to
-answer; `Monitor` does the same for single accounts while requests come. `simulate` makes labelled
-traffic. Format and methods: `docs/traffic.md`. Importing it loads no torch.
+answer, which `Responses` keep for a server; `Monitor` does the same for single accounts while
+requests come. `simulate` makes labelled traffic. Format and methods: `docs/traffic.md`. Importing
+it loads no torch.
 """
 
-from stillhouse.traffic._appeal import AppealRecord, appeal_record, write_appeals
-from stillhouse.traffic._config import AccessLogConfig, TrafficConfig
+from stillhouse.traffic._appeal import (
+    AppealRecord,
+    add_clearing,
+    appeal_record,
+    read_appeal,
+    write_appeals,
+)
+from stillhouse.traffic._config import AccessLogConfig, ResponsesConfig, TrafficConfig
 from stillhouse.traffic._cues import CUES, cues_in
 from stillhouse.traffic._features import Featuriser, PromptFeatures
 from stillhouse.traffic._key import TrafficKey, open_traffic_key
@@ -16,6 +23,15 @@ from stillhouse.traffic._monitor import Flag, Monitor, check_key
 from stillhouse.traffic._ranks import Comparison, Ranks
 from stillhouse.traffic._reading import AccessLog, open_access_log
 from stillhouse.traffic._reference import Reference, load_reference
+from stillhouse.traffic._responses import (
+    RESPONSES,
+    Clearing,
+    Response,
+    Responses,
+    ResponseStep,
+    change_responses,
+    read_responses,
+)
 from stillhouse.traffic._results import (
     AccountResult,
     EvidenceResult,
@@ -79,5 +95,16 @@ __all__ = [
     "Step",
     "AppealRecord",
     "appeal_record",
+    "read_appeal",
     "write_appeals",
+    "add_clearing",
+    # Answering
+    "Response",
+    "Responses",
+    "ResponseStep",
+    "RESPONSES",
+    "ResponsesConfig",
+    "Clearing",
+    "read_responses",
+    "change_responses",
 ]

@@ -7,11 +7,13 @@ SHA-256 can be the subject of a signed statement. It holds numbers about request
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, ValidationError
 
 from stillhouse.artifacts import atomic_write_bytes
+from stillhouse.errors import ConfigError, DataError
 from stillhouse.records import Record, canonical_json
 from stillhouse.traffic._config import TrafficConfig
+from stillhouse.traffic._responses import Clearing
 from stillhouse.traffic._results import AccountResult, WatchResults
 
 HYPOTHESIS = "The account's requests are alike to those of the reference accounts."
@@ -54,6 +56,8 @@ class AppealRecord(Record):
     reference: str
     key: str
     config: TrafficConfig
+    clearings: tuple[Clearing, ...] = ()
+    """When it was cleared, by whoever runs the service, and why; the first one first."""
     assumptions: tuple[str, ...] = ASSUMPTIONS
     limits: tuple[str, ...] = LIMITS
     appeal: str = APPEAL
@@ -73,11 +77,59 @@ def appeal_record(results: WatchResults, account: AccountResult) -> AppealRecord
 
 
 def write_appeals(results: WatchResults, folder: Path) -> list[Path]:
-    """Write the record of every account that is answered, named by its pseudonym."""
+    """Write the record of every account that is answered, named by its pseudonym.
+
+    A record that is there is replaced; clearings that it holds are kept.
+
+    Raises:
+        DataError: a file of that name is no record.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for account in results.accounts:
-        path = folder / f"{account.account}.json"
-        atomic_write_bytes(path, canonical_json(appeal_record(results, account)) + b"\n")
+        path = _path(folder, account.account)
+        clearings = read_appeal(path).clearings if path.exists() else ()
+        record = appeal_record(results, account).model_copy(update={"clearings": clearings})
+        _write(path, record)
         paths.append(path)
     return paths
+
+
+def read_appeal(path: Path) -> AppealRecord:
+    """The record in a file.
+
+    Raises:
+        ConfigError: it cannot be read.
+        DataError: it holds anything else.
+    """
+    try:
+        return AppealRecord.model_validate_json(path.read_bytes())
+    except OSError as err:
+        raise ConfigError(
+            f"{path} cannot be read ({err.strerror}). Give the folder that watch --appeals wrote."
+        ) from err
+    except ValidationError as err:
+        raise DataError(
+            f"{path} is no appeal record, or is cut off. Restore it, or move it away: it may say "
+            "that the account was cleared."
+        ) from err
+
+
+def add_clearing(folder: Path, clearing: Clearing) -> Path:
+    """Keep in an account's record that it was cleared, and why.
+
+    Raises:
+        ConfigError, DataError: as in `read_appeal`.
+    """
+    path = _path(folder, clearing.account)
+    record = read_appeal(path)
+    _write(path, record.model_copy(update={"clearings": (*record.clearings, clearing)}))
+    return path
+
+
+def _path(folder: Path, account: str) -> Path:
+    return folder / f"{account}.json"
+
+
+def _write(path: Path, record: AppealRecord) -> None:
+    atomic_write_bytes(path, canonical_json(record) + b"\n")

@@ -23,6 +23,29 @@ class AccessLogConfig(Record):
     """What is usual, as `watch --fit` wrote it; with it, accounts are watched."""
 
 
+class ResponsesConfig(Record):
+    """How a server answers accounts that stand out."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    file: Path
+    """What `watch --responses` wrote; read again when it changes."""
+    key: Path
+    """File of the key that accounts are hashed under."""
+    contact: str
+    """Whom an account that is slowed down or asked who it is can turn to; told with the refusal."""
+    live_step: Literal["log", "customer_key", "throttle", "verify"] = "log"
+    """The sharpest response to an account that the server itself finds to stand out."""
+    throttle_per_minute: float = Field(default=6.0, gt=0.0, le=60_000.0)
+    """Answers that an account that is slowed down gets in a minute, and at once."""
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        if not self.contact.strip() or len(self.contact) > 500 or not self.contact.isprintable():
+            raise ValueError("contact must be a line of 1 to 500 characters")
+        return self
+
+
 class TrafficConfig(Record):
     """How traffic is watched, and from which false discovery rate on what is answered."""
 
@@ -40,6 +63,8 @@ class TrafficConfig(Record):
     """They are slowed down."""
     verify_rate: float = Field(default=0.02, gt=0.0, le=1.0)
     """They are asked who they are. Nothing here bans anybody."""
+    response_days: float = Field(default=7.0, gt=0.0, le=3650.0)
+    """Of `--responses`: how long an account is answered that is not found again."""
     live_level: float = Field(default=0.003, gt=0.0, lt=1.0)
     """Of the monitor in a server: the chance that a benign account is ever flagged, over all looks
     at it."""

@@ -86,6 +86,11 @@ class AccessLog:
                     f"{where} has version {version}, and this stillhouse reads up to "
                     f"{SCHEMA_VERSION}. Install a newer one."
                 )
+            if _is_answer(value):
+                raise DataError(
+                    f"{where} is of a log of answers (serve --log), which has no accounts. Give "
+                    "what serve --access-log wrote, or rows as in docs/traffic.md."
+                )
             return AccessRow.model_validate(value)
         except (orjson.JSONDecodeError, ValidationError) as err:
             if isinstance(err, DataError):
@@ -117,6 +122,13 @@ def open_access_log(path: Path) -> AccessLog:
     if not path.is_file():
         raise ConfigError(f"{path} does not exist. Give a file of JSON lines, or a folder of them.")
     return AccessLog((path,))
+
+
+def _is_answer(value: object) -> bool:
+    """Whether a line is of the other log that a server writes."""
+    return (
+        isinstance(value, dict) and value.get("kind") in ("request", "audit") and "asked" in value
+    )
 
 
 def _reason(err: orjson.JSONDecodeError | ValidationError) -> str:

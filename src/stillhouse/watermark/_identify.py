@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from stillhouse.errors import ConfigError
 from stillhouse.watermark._key import WatermarkKey
+from stillhouse.watermark._keyed import check_customers, customer_profile
 from stillhouse.watermark._ngrams import NgramFilter
 from stillhouse.watermark._null_tail import log10_tail
 from stillhouse.watermark._profile import Profile
@@ -84,18 +85,14 @@ def identify(
         )
     if not 0 < level < 1:
         raise ConfigError(f"level={level} is no chance. Give one between 0 and 1, such as 0.001.")
-    if profile.prf == "synthid-v1":
-        raise ConfigError(
-            "The profile draws its numbers as transformers' SynthID does, which knows no "
-            "customers. Give a profile with the prf splitmix64-v1."
-        )
+    check_customers(profile)
     if common is not None:
         common.check_tokenizer(profile.tokenizer_sha256)
     prompts = None if prompt is None else [prompt]
     found = windows([ids], width=profile.context_width, prompts=prompts, common=common)
     sums_C = np.array(
         [
-            window_scores(_profile_of(profile, key, customer), key, found).sum()
+            window_scores(customer_profile(profile, key, customer), key, found).sum()
             for customer in customers
         ]
     )
@@ -117,7 +114,3 @@ def identify(
         len(found.ids_N),
         level,
     )
-
-
-def _profile_of(profile: Profile, key: WatermarkKey, customer: str) -> Profile:
-    return profile.model_copy(update={"customer": key.customer_id(customer)})

@@ -70,3 +70,21 @@ def scored_tokens(profile: Profile, ids_T: npt.ArrayLike) -> ScoredTokens:
     ids_N = np.asarray(ids_T)[width:].astype(np.int64)
     positions_N = np.arange(width, width + len(contexts_N), dtype=np.int64)
     return ScoredTokens(contexts_N, ids_N[: len(contexts_N)], positions_N)
+
+
+def check_customers(profile: Profile) -> None:
+    """Refuse a profile under which customers have no keys of their own.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    if profile.prf == "synthid-v1":
+        raise ConfigError(
+            "The profile draws its numbers as transformers' SynthID does, which knows no "
+            "customers. Give a profile with the prf splitmix64-v1."
+        )
+
+
+def customer_profile(profile: Profile, key: WatermarkKey, customer: str) -> Profile:
+    """The same profile of one customer, by name."""
+    return profile.model_copy(update={"customer": key.customer_id(customer)})

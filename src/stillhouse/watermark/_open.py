@@ -1,12 +1,13 @@
 """What marks a deployment: a signed profile, and the key that it commits to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from stillhouse.errors import ConfigError
 from stillhouse.signing import Trust, default_key_folder
 from stillhouse.watermark._key import WatermarkKey, create_watermark_key, load_watermark_key
+from stillhouse.watermark._keyed import check_customers, customer_profile
 from stillhouse.watermark._mark import LogitsMark
 from stillhouse.watermark._profile import Profile
 from stillhouse.watermark._schemes import make_mark
@@ -22,15 +23,35 @@ class Watermark:
     Attributes:
         profile: What it says.
         mark: Marks by it, in one thread.
+        key: Its key.
     """
 
     profile: Profile
     mark: LogitsMark
+    key: WatermarkKey = field(repr=False)
 
     @property
     def profile_id(self) -> str:
         """Its public name."""
         return self.profile.profile_id
+
+    def check_customers(self) -> None:
+        """Refuse a profile under which customers have no keys of their own.
+
+        Raises:
+            ConfigError: it is one.
+        """
+        check_customers(self.profile)
+
+    def of_customer(self, customer: str) -> "Watermark":
+        """The same with the key of one customer, as `identify` looks for it.
+
+        Raises:
+            ConfigError: its customers have no keys of their own.
+        """
+        self.check_customers()
+        profile = customer_profile(self.profile, self.key, customer)
+        return Watermark(profile, make_mark(profile, self.key), self.key)
 
     def check_tokenizer(self, vocabulary_sha256: str) -> None:
         """Refuse a model with another tokenizer than the profile is for.
@@ -139,4 +160,4 @@ def open_watermark(
     """
     found = read_profile(profile, trust=trust, now=datetime.now(UTC)).profile
     secret = find_key(found.key_id) if key is None else load_watermark_key(key)
-    return Watermark(found, make_mark(found, secret))
+    return Watermark(found, make_mark(found, secret), secret)
