@@ -3,12 +3,16 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_process import run_here
+from serve_cases import RunningServer
+from test_serve_access_log import Echo
 from traffic_cases import rows_of, simulator
 
-from stillhouse.traffic import AccessRow
+from stillhouse.servicelog import LogConfig
+from stillhouse.traffic import AccessRow, read_appeal, read_responses
 
 
 def write(path: Path, rows: Iterable[AccessRow]) -> Path:
@@ -37,14 +41,27 @@ def test_a_log_is_fitted_and_another_is_watched(
     assert fitted.code == 0, fitted.err
     assert fitted.json()["num_accounts"] == 150
     asked = ("watch", logs / "access.jsonl", "--key", key, "--reference", usual)
-    found = run_here(capsys, *asked, "--appeals", tmp_path / "appeals", "--json")
+    answers = tmp_path / "responses.json"
+    written_to = ("--appeals", tmp_path / "appeals", "--responses", answers)
+    found = run_here(capsys, *asked, *written_to, "--json")
     assert found.code == 0, found.err
     document = found.json()
     assert document["num_malformed"] == 1
     assert document["num_accounts"] == 85
     records = sorted((tmp_path / "appeals").glob("*.json"))
     assert len(records) == len(document["accounts"]) > 0
-    told = run_here(capsys, *asked)
+    listed = {one.account: one.step for one in read_responses(answers).accounts}
+    assert listed == {one["account"]: one["step"] for one in document["accounts"]}
+    assert sum(document["responses"]["num_accounts"].values()) == len(listed)
+    cleared = clear_one(capsys, min(listed), answers, tmp_path / "appeals")
+    assert cleared["step"] == listed[min(listed)]
+    told = run_here(capsys, *asked, *written_to)
+    assert "; 1 cleared" in told.out
+    assert {one.account for one in read_responses(answers).accounts} == listed.keys() - {
+        min(listed)
+    }
+    record = read_appeal(tmp_path / "appeals" / f"{min(listed)}.json")
+    assert [one.reason for one in record.clearings] == ["the red team"]
     assert "1 lines were no requests" in told.out
     assert "customer_key" in told.out
     written = "".join(path.read_text() for path in (*records, usual)) + found.out + told.out
@@ -54,12 +71,60 @@ def test_a_log_is_fitted_and_another_is_watched(
     assert run_here(capsys, *asked, "--quiet").out == ""
 
 
+def clear_one(
+    capsys: pytest.CaptureFixture[str], account: str, answers: Path, appeals: Path
+) -> Any:
+    asked = ("clear-account", account, "--responses", answers, "--reason", "the red team")
+    told = run_here(capsys, *asked)
+    assert told.code == 0, told.err
+    assert f"{account} was answered with" in told.out
+    assert run_here(capsys, *asked, "--quiet").out == ""
+    ran = run_here(capsys, *asked, "--appeals", appeals, "--json")
+    assert ran.json()["record"] == str(appeals / f"{account}.json")
+    return {**ran.json(), "step": told.out.split("answered with ")[1].split(",")[0]}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["f" * 16, "--reason", "x"], "none.json cannot be read"),
+        (["anna", "--reason", "x"], "none.json cannot be read"),
+        (["f" * 16, "--reason", "x", "--appeals", "none"], "f.json cannot be read"),
+        (["f" * 16, "--reason", "x", "--days", "0"], "--days"),
+        (["f" * 16], "--reason"),
+    ],
+)
+def test_nobody_is_cleared_by_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    ran = run_here(capsys, "clear-account", "--responses", tmp_path / "none.json", *options)
+    assert ran.code == 2
+    assert words in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_log_of_answers_is_told_from_an_access_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = {"messages": [{"role": "user", "content": "hello"}]}
+    with RunningServer(Echo(), log=LogConfig(folder=tmp_path / "served")) as server:
+        server.ask("/v1/chat/completions", **message)
+    asked = ("--key", tmp_path / "key.json", "--fit", tmp_path / "usual.json")
+    ran = run_here(capsys, "watch", tmp_path / "served", *asked)
+    assert ran.code == 2
+    assert "is of a log of answers (serve --log), which has no accounts" in ran.err
+    assert "serve --access-log" in ran.err
+    assert ran.err.count("\n") == 1
+    assert "hello" not in ran.err
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ([], "--reference FILE, or --fit FILE"),
         (["--fit", "a", "--reference", "b"], "Give one"),
         (["--fit", "a", "--appeals", "b"], "Leave --appeals out"),
+        (["--fit", "a", "--responses", "b"], "Leave --responses out"),
         (["--reference", "none.json"], "none.json cannot be read"),
         (["--reference", "b", "--set", "log_rate=0.01"], "must not rise"),
         (["--reference", "b", "--set", "colour=red"], "colour"),
