@@ -1,6 +1,7 @@
 """A server that answers accounts as a file says, and tells those whom it refuses whom to ask."""
 
 import hashlib
+import http.client
 import json
 import time
 from collections.abc import Callable
@@ -12,14 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 import small_models
+from cli_process import run_here, run_there, start
+from fit_cases import a_dataset, rows_of
 from serve_cases import RunningServer
 from test_serve_access_log import Echo
-from traffic_cases import KEY, reference, rows_of, simulator
+from traffic_cases import KEY, reference, simulator
+from traffic_cases import rows_of as rows_sent
 from watermark_cases import KEY as MARK_KEY
 from watermark_cases import profile_of
 
 from stillhouse.artifacts import atomic_write_bytes
+from stillhouse.classifiers import NgramConfig
 from stillhouse.errors import ConfigError, DataError
+from stillhouse.fit import FitConfig, fit
 from stillhouse.models import LanguageModel
 from stillhouse.records import canonical_json
 from stillhouse.serve import RefusedError, ServeConfig
@@ -276,6 +282,74 @@ def test_what_cannot_be_read_is_not_started_with(
     assert not (tmp_path / "none.key").exists()
 
 
+def test_the_command_answers_as_the_file_says_and_stops(
+    config: ResponsesConfig, tmp_path: Path
+) -> None:
+    dataset = a_dataset(tmp_path / "dataset", rows_of(120)[0])
+    how = FitConfig(ngram=NgramConfig(max_features=200, l2=1.0))
+    student = fit(dataset.path, tmp_path / "student", config=how).path
+    options = ("--responses", config.file, "--access-key", config.key, "--contact", CONTACT)
+    put(config, b"{")
+    absent = run_there("serve", "none", *options, cwd=tmp_path, STILLHOUSE_SERVE_KEYS=ANNA)
+    assert (absent.code, "holds no responses" in absent.err) == (2, True)  # before it is loaded
+    put(config, responses({ANNA: "verify", BEN: "throttle"}))
+    process = start(
+        *("serve", student, "--port", "0", "--json", *options, "--throttle", "1"),
+        cwd=tmp_path,
+        env={"STILLHOUSE_SERVE_KEYS": ",".join(KEYS)},
+    )
+    try:
+        assert process.stdout is not None
+        lines = [process.stdout.readline()]
+        while lines[-1].rstrip() != "}":
+            assert lines[-1], process.communicate()[1]
+            lines.append(process.stdout.readline())
+        port = int(json.loads("".join(lines))["url"].rpartition(":")[2])
+        found = {key: [decided(port, key) for _ in range(2)] for key in (ANNA, BEN, DAN)}
+        assert found == {ANNA: [403, 403], BEN: [200, 429], DAN: [200, 200]}
+        process.terminate()
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 0, err
+    finally:
+        process.kill()
+
+
+def decided(port: int, key: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    body = json.dumps({"input": "my visa card"})
+    connection.request("POST", "/v1/decisions", body, {"x-api-key": key})
+    response = connection.getresponse()
+    told = response.read().decode()
+    connection.close()
+    assert (CONTACT in told) == (response.status != 200)
+    return response.status
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--contact", CONTACT], "--contact and --live-step are of --responses"),
+        (["--live-step", "verify"], "--contact and --live-step are of --responses"),
+        (["--responses", "a", "--contact", CONTACT], "--responses takes --access-key FILE"),
+        (["--responses", "a", "--access-key", "b"], "and --contact TEXT"),
+        (["--responses", "a", "--access-key", "b", "--contact", " "], "1 to 500 characters"),
+        (["--responses", "a", "--access-key", "b", "--contact", "c"], "no key is set"),
+        (
+            ["--responses", "a", "--access-key", "b", "--contact", "c", "--throttle", "0"],
+            "throttle_per_minute",
+        ),
+        (["--access-key", "b"], "An access log takes --access-log DIR and --access-key FILE"),
+    ],
+)
+def test_wrong_options_are_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    ran = run_here(capsys, "serve", tmp_path, *options)
+    assert ran.code == 2
+    assert words in ran.err
+    assert ran.err.count("\n") == 1
+
+
 def test_responses_need_keys_and_something_that_finds(
     config: ResponsesConfig, tmp_path: Path
 ) -> None:
@@ -351,7 +425,7 @@ def test_a_sweep_is_slowed_down_by_the_server_itself(
         folder=tmp_path / "access", key=config.key, reference=tmp_path / "usual.json"
     )
     simulated = simulator("fit", seed=9)
-    sweep = rows_of(simulated, simulated.mixed(1, num_requests=20, share=1.0))
+    sweep = rows_sent(simulated, simulated.mixed(1, num_requests=20, share=1.0))
     live = config.model_copy(update={"live_step": "verify"})
     with RunningServer(Echo(), keys=KEYS, responses=live, access_log=log) as server:
         for row in sweep:

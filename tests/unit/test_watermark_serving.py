@@ -1,6 +1,7 @@
 """Marks in what our own engine and server generate, and in what a local teacher writes."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from stillhouse.records import Completion, Message, Sampling
 from stillhouse.serve import ServeConfig, open_engine
 from stillhouse.serve._local import LocalEngine
 from stillhouse.servicelog import LogConfig, RequestRow, read_log
+from stillhouse.signing import Keyring
 from stillhouse.teachers import open_teacher
 from stillhouse.watermark import (
     LogitsMark,
@@ -238,6 +240,32 @@ def test_a_profile_for_another_tokenizer_is_not_served(key_folder: Path, tiny_fo
         open_engine(str(tiny_folder), ServeConfig(watermark=path))
     with pytest.raises(ConfigError, match="is for the tokenizer 000000000000"):
         open_teacher(f"local:{tiny_folder}?watermark={path}")
+
+
+def test_a_profile_is_served_if_its_signer_is_trusted(
+    profile_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ring = Keyring(profile_path.parent)
+    ring.create("other", now=datetime.now(UTC), valid_days=3)
+    trust = {name: profile_path.with_name(f"{name}.trust") for name in ("signer", "other")}
+    for name, path in trust.items():
+        path.write_text(json.dumps(ring.trust_document([name])))
+    config = ServeConfig(watermark=profile_path, trust=trust["signer"])
+    engine = open_engine(str(tiny_folder), config)
+    assert isinstance(engine, LocalEngine)
+    assert engine.watermark is not None
+    asked = ("serve", tiny_folder, "--watermark", profile_path, "--port", "0")
+    for given, words in (
+        (trust["other"], "a key that the trust file does not have"),
+        (profile_path, "is not a setting"),
+        (profile_path.with_name("none"), "cannot be read"),
+    ):
+        ran = run_here(capsys, *asked, "--trust", given)
+        assert (ran.code, ran.out) == (2, "")
+        assert words in ran.err
+        assert ran.err.splitlines()[-1].count(str(profile_path.parent)) >= 1
+    ran = run_here(capsys, "serve", tiny_folder, "--port", "0", "--trust", trust["other"])
+    assert "--trust says who may sign a profile, and none is given" in ran.err
 
 
 def test_what_cannot_be_marked_is_not_served_under_a_profile(

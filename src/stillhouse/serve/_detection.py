@@ -18,7 +18,7 @@ from stillhouse.serve._seen import Seen
 
 if TYPE_CHECKING:
     from stillhouse.chat import PlainTextTokenizer
-    from stillhouse.watermark import Profile, WatermarkKey
+    from stillhouse.watermark import Profile, Watermark, WatermarkKey
 
 FLOOR = -6
 """Log10 of the smallest p-value that is told."""
@@ -100,29 +100,23 @@ def detector_of(engine: Engine) -> Detector | None:
     return engine.detector if isinstance(engine, DetectingEngine) else None
 
 
-def open_detector(
-    profile: Path, key: Path | None, model_folder: Path, *, per_minute: int
-) -> Detector:
-    """What tests texts for the mark of a profile.
+def open_detector(watermark: "Watermark", model_folder: Path, *, per_minute: int) -> Detector:
+    """What tests texts for the mark of a deployment.
 
     Args:
-        profile: Its file.
-        key: File of its key; None looks for it in the folder of keys.
+        watermark: What marks there.
         model_folder: Of the student, whose tokenizer reads the texts.
         per_minute: Texts that one caller may have tested in a minute.
 
     Raises:
-        ConfigError, SignatureError: as in `open_watermark`, or there is no tokenizer.
+        ConfigError: there is no tokenizer, or another than the profile is for.
         MissingDependencyError: `tokenizers` is not installed.
     """
     from stillhouse.chat import PlainTextTokenizer
-    from stillhouse.watermark import check_tokenizer, find_key, load_watermark_key, read_profile
 
-    found = read_profile(profile).profile
-    secret = find_key(found.key_id) if key is None else load_watermark_key(key)
     tokenizer = PlainTextTokenizer(model_folder)
-    check_tokenizer(found, tokenizer.sha256)
-    return Detector(found, secret, tokenizer, per_minute=per_minute)
+    watermark.check_tokenizer(tokenizer.sha256)
+    return Detector(watermark.profile, watermark.key, tokenizer, per_minute=per_minute)
 
 
 async def detected(fields: dict[str, Any], engine: Engine, seen: Seen) -> dict[str, Any]:

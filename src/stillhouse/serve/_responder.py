@@ -20,8 +20,15 @@ from stillhouse.errors import ConfigError, StillhouseError
 from stillhouse.serve._ask import RefusedError
 from stillhouse.serve._buckets import Bucket
 from stillhouse.serve._seen import Seen
-from stillhouse.traffic import RESPONSES, ResponsesConfig, ResponseStep, open_traffic_key
-from stillhouse.traffic import read_responses as read
+from stillhouse.traffic import (
+    RESPONSES,
+    Responses,
+    ResponsesConfig,
+    ResponseStep,
+    TrafficKey,
+    open_traffic_key,
+    read_responses,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -70,12 +77,7 @@ class Responder:
         now: Callable[[], float] = time,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        if not os.path.lexists(config.key):  # or a new one would be made, which fits no file
-            raise ConfigError(
-                f"{config.key} does not exist. Give the key that the watched access log was made "
-                "under."
-            )
-        key = open_traffic_key(config.key)
+        key, _ = open_responses(config)
         self._config = config
         self._key_id = key.key_id
         self._names = {caller: key.account(caller) for caller in callers}
@@ -88,12 +90,7 @@ class Responder:
         self._refused: Counter[int] = Counter()
         self._problem = ""
         self._watching: asyncio.Task[None] | None = None
-        self._stamp: _Stamp | None = None
-        if not config.file.exists():
-            raise ConfigError(
-                f"{config.file} does not exist. Let stillhouse watch --responses write it first."
-            )
-        self._stamp = _stamp(config.file)
+        self._stamp: _Stamp | None = _stamp(config.file)
         self._decided = self._read()
         marks = any(rank >= _MARKED for rank, _ in self._decided.answered.values())
         if marks and not can_mark:
@@ -222,7 +219,7 @@ class Responder:
         self._problem = ""
 
     def _read(self) -> _Decided:
-        found = read(self._config.file)
+        found = read_responses(self._config.file)
         found.check_key(self._key_id)
         return _Decided(
             {
@@ -236,6 +233,26 @@ class Responder:
                 if one.account in self._known
             },
         )
+
+
+def open_responses(config: ResponsesConfig) -> tuple[TrafficKey, Responses]:
+    """The key that accounts are known by, and what the file says.
+
+    Raises:
+        ConfigError, DataError: one is missing, damaged or open to others, or they do not fit.
+    """
+    if not os.path.lexists(config.key):  # or a new one would be made, which fits no file
+        raise ConfigError(
+            f"{config.key} does not exist. Give the key that the watched access log was made under."
+        )
+    if not os.path.lexists(config.file):
+        raise ConfigError(
+            f"{config.file} does not exist. Let stillhouse watch --responses write it first."
+        )
+    key = open_traffic_key(config.key)
+    found = read_responses(config.file)
+    found.check_key(key.key_id)
+    return key, found
 
 
 def _stamp(file: Path) -> _Stamp:

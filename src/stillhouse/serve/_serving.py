@@ -130,10 +130,9 @@ def open_engine(
         model, slots=config.slots, max_tokens=config.max_tokens, watermark=watermark
     )
     engine.files = files
-    if config.watermark is not None and config.detections_per_minute is not None:
+    if watermark is not None and config.detections_per_minute is not None:
         engine.detector = open_detector(
-            config.watermark,
-            config.watermark_key,
+            watermark,
             Path(locate_model(student).path),
             per_minute=config.detections_per_minute,
         )
@@ -182,14 +181,18 @@ def _llamacpp(path: Path, config: ServeConfig) -> Engine:
 
 
 def check_listening(config: ServeConfig) -> None:
-    """See that one could listen, before a student is loaded.
+    """See that one could listen, and knows whom to answer how, before a student is loaded.
 
     Raises:
-        ConfigError: the address is taken.
+        ConfigError: the address is taken, or the responses or their key cannot be read.
+        DataError: the file of responses is damaged.
     """
     from stillhouse.listening import check_address
+    from stillhouse.serve._responder import open_responses
 
     check_address("The server", config.host, config.port)
+    if config.responses is not None:
+        open_responses(config.responses)
 
 
 def serve(engine: Engine, config: ServeConfig, *, on_ready: "Callable[[Server], None]") -> None:
