@@ -12,7 +12,8 @@ from scipy.special import logsumexp
 from scipy.stats import nbinom
 
 from stillhouse.statistics import (
-    log_bernoulli_sum_tail,
+    BinomialMeanLaw,
+    WeightedSum,
     log_exponential_sum_tail,
     log_gamma_tail,
 )
@@ -82,6 +83,8 @@ def _synthid() -> float:
     steps = [290 - 9 * layer for layer in range(30)]
     layers, errors = np.linspace(10, 1, 30), []
     for length in (25, 50):
+        weighted = WeightedSum(np.ones(length), BinomialMeanLaw(tuple(layers)))
+        mean = length * layers.sum() / 2
         mass = np.zeros(sum(steps) * length + 1)
         mass[0] = 1.0
         for step in steps * length:
@@ -90,6 +93,6 @@ def _synthid() -> float:
         upper = np.cumsum(mass[::-1])[::-1]
         for target in TARGETS:
             place = int(np.searchsorted(-upper, -(10.0**target)))
-            ours = log_bernoulli_sum_tail([place / 29], layers, np.full((1, 30), length))[0]
-            errors.append(ours / LN10 - np.log10(upper[place]))
+            ours = weighted.tail(place / 29 - mean).log10_p
+            errors.append(ours - np.log10(upper[place]))
     return _worst(errors)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from stillhouse.traffic import (
     Featuriser,
     Placed,
     Reference,
+    WatchResults,
     adjust,
     compare_accounts,
     open_access_log,
@@ -182,6 +183,7 @@ def clusters_part(sizes: TrafficSizes) -> dict[str, Any]:
     for share in _COVERS:
         num = sizes.populations if share == 0.5 else max(sizes.populations // 2, 1)
         counts: dict[str, list[tuple[int, int, int, int]]] = {}
+        steps: list[dict[str, StepCost]] = []
         for number in range(num):
             seed = 600 + int(share * 100) + number
             simulated = simulator(sizes.data, "test", seed=seed)
@@ -197,8 +199,11 @@ def clusters_part(sizes: TrafficSizes) -> dict[str, Any]:
                 ("accounts", evidence.window_p_A <= CLUSTER_LEVEL),
             ):
                 counts.setdefault(name, []).append(_counts(found_A, is_bad_A))
+            steps.append(step_costs(watch_table(traffic.table, reference), traffic))
         arms.append(
-            {"share": share, "populations": num} | {n: _summed(c) for n, c in counts.items()}
+            {"share": share, "populations": num}
+            | {n: _summed(c) for n, c in counts.items()}
+            | {"responses": _mean_costs(steps)}
         )
     half = next(arm for arm in arms if arm["share"] == 0.5)
     return {
@@ -207,6 +212,41 @@ def clusters_part(sizes: TrafficSizes) -> dict[str, Any]:
         "rate": _RATE,
         "arms": arms,
         "at_half_cover": half,
+    }
+
+
+class StepCost(NamedTuple):
+    """What one response costs honest users.
+
+    Attributes:
+        accounts: That get it, or a sharper one.
+        benign: Of them.
+        expected_benign: The most that the rate lets be benign, as `watch` tells it.
+    """
+
+    accounts: float
+    benign: float
+    expected_benign: float
+
+
+def step_costs(results: WatchResults, traffic: Made) -> dict[str, StepCost]:
+    """The cost of each response, held against the labels."""
+    kinds = dict(zip(traffic.table.accounts, traffic.kind_A, strict=True))
+    found = {}
+    for step in results.steps:
+        names = [one.account for one in results.accounts if one.adjusted <= step.rate]
+        benign = sum(kinds[name] != "hydra" for name in names)
+        found[step.step] = StepCost(len(names), benign, step.expected_benign)
+    return found
+
+
+def _mean_costs(populations: list[dict[str, StepCost]]) -> dict[str, Any]:
+    return {
+        step: {
+            name: round(float(np.mean([getattr(one[step], name) for one in populations])), 2)
+            for name in StepCost._fields
+        }
+        for step in populations[0]
     }
 
 

@@ -84,7 +84,6 @@ from stillhouse.statistics._power import (
     rows_for_difference,
     rows_for_non_inferiority,
 )
-from stillhouse.statistics._saddlepoint import log_bernoulli_sum_tail, log_exponential_sum_tail
 from stillhouse.statistics._score_laws import (
     BernoulliLaw,
     BinomialMeanLaw,
@@ -95,7 +94,11 @@ from stillhouse.statistics._selective import RiskCoverage, auroc, risk_coverage
 from stillhouse.statistics._tails import log_binomial_tail, log_gamma_tail
 from stillhouse.statistics._text import is_looping
 from stillhouse.statistics._verdict import PairedComparison, Verdict, verdict_of
-from stillhouse.statistics._weighted_sum import WeightedSum, WeightedTail
+from stillhouse.statistics._weighted_sum import (
+    WeightedSum,
+    WeightedTail,
+    log_exponential_sum_tail,
+)
 
 __all__ = [
     "Interval",
@@ -129,7 +132,6 @@ __all__ = [
     "e_benjamini_hochberg",
     "e_value",
     # Tails of sums
-    "log_bernoulli_sum_tail",
     "log_binomial_tail",
     "log_exponential_sum_tail",
     "log_gamma_tail",

@@ -1,210 +1,174 @@
-"""Upper tails of weighted sums, by Lugannani and Rice's saddlepoint formula, in logarithms.
+"""Upper tails of weighted sums of independent scores, by Lugannani and Rice's saddlepoint formula.
 
-The formula is exact for the normal law, and off by 8 % of p at most for a single exponential
-variable, its worst case here; matching two moments with a Gamma law, as is often done, is off by
-a factor of 147 at 1e-10 for short texts.
+All is in logarithms: what is as rare as 1e-300 is told as such. The formula is exact for the normal
+law, and off by 8 % of p at most for a single exponential variable, its worst case here; matching
+two moments with a Gamma law, as is often done, is off by a factor of 147 at 1e-10 for short texts.
 
-Source: Lugannani & Rice 1980, Advances in Applied Probability 12:475; Daniels 1987, International
-Statistical Review 55:37.
+Letters: M sums, J kinds of terms.
 
-Letters: M sums, J weights.
+Source: Lugannani & Rice 1980, "Saddle point approximation for the distribution of the sum of
+independent random variables", Adv. Appl. Prob. 12(2):475; for lattices Daniels 1987, "Tail
+probability approximations", Int. Stat. Rev. 55(1):37.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import erfcx, ndtr
 
-from stillhouse.errors import DataError, ShapeError
-from stillhouse.statistics._interval import Floats
+from stillhouse.statistics._score_laws import Cumulants, Floats, ScoreLaw
 
 _MOST_STEPS = 200
-# As near to the mean as this, in standard deviations, the formula is 0 / 0.
-_NEAR_MEAN = 1e-3
+_FARTHEST = 1e9  # where the weights are about 1, such an argument is as good as infinite
+_TOLERANCE = 1e-14  # of the sum: what rounding leaves of it
+_NEAR_MEAN = 1e-15  # see `TermSums.tail`
+
+_Excess = Callable[[Floats], tuple[Floats, Floats]]
 
 
-@dataclass(frozen=True)
-class _Cumulants:
-    """K(t) and its first three derivatives, each (M,)."""
+class SaddlepointTail(NamedTuple):
+    """Tails of sums, each (M,).
 
-    value: Floats
-    first: Floats
-    second: Floats
-    third: Floats
+    Attributes:
+        log_p: Ln P(sum >= x), at most 0. At the very end of what can be reached it is the bound,
+            which is exact there.
+        exponent: t x - K(t) at the saddlepoint t, 0 or more. Above the mean exp(-exponent) is
+            Chernoff's bound: the true p is not above it.
+    """
+
+    log_p: Floats
+    exponent: Floats
 
 
-def log_exponential_sum_tail(
-    sums: npt.ArrayLike, weights: npt.ArrayLike, counts: npt.ArrayLike
-) -> Floats:
-    """Ln P(S >= sum) for S = the sum of weight * E over independent exponential E of mean 1.
+class TermSums:
+    """M sums of independent terms: `counts` times weight times a centred score.
 
     Args:
-        sums: (M,), 0 or more.
-        weights: (J,) or (M, J), positive.
-        counts: (M, J) or what broadcasts to it: how many E have each weight; at least one in all.
-
-    Returns:
-        (M,), at most 0.
-
-    Raises:
-        ShapeError: the arrays do not fit each other.
-        DataError: a number is outside its range.
+        weights_MJ: Finite; the largest of a row is of the order of 1.
+        counts_MJ: 0 or more, not all 0 in a row.
+        law: Of a score.
+        span: Distance between neighbouring values of a sum; 0 where there are no steps.
     """
-    s_M, w_MJ, n_MJ = _fitting(sums, weights, counts)
-    if (w_MJ <= 0).any():
-        raise DataError("A weight is not positive. Leave terms without weight out.")
-    if (s_M < 0).any():
-        raise DataError("A sum of exponential variables is negative. Give 0 or more.")
-    s_M = np.maximum(s_M, 1e-12 * (n_MJ * w_MJ).sum(axis=1))
 
-    def cumulants(t_M: Floats) -> _Cumulants:
-        r_MJ = w_MJ / (1 - w_MJ * t_M[:, None])
-        log_MJ = -np.log1p(-w_MJ * t_M[:, None])
-        return _Cumulants(
-            (n_MJ * log_MJ).sum(axis=1),
-            (n_MJ * r_MJ).sum(axis=1),
-            (n_MJ * r_MJ**2).sum(axis=1),
-            2 * (n_MJ * r_MJ**3).sum(axis=1),
+    def __init__(
+        self, weights_MJ: Floats, counts_MJ: Floats, law: ScoreLaw, *, span: float = 0.0
+    ) -> None:
+        self._weights_MJ = np.where(counts_MJ > 0, weights_MJ, 0.0)
+        self._counts_MJ = counts_MJ
+        self._law = law
+        self._span = span
+
+    def tail(self, x_M: Floats) -> SaddlepointTail:
+        """Ln P(sum >= x)."""
+        t_M = self.saddlepoint(x_M)
+        k = self.cumulants(t_M)
+        exponent_M = np.maximum(t_M * x_M - k.value, 0.0)
+        root_M = np.copysign(np.sqrt(2 * exponent_M), t_M)
+        steepness_M = self._lattice(t_M) * np.sqrt(k.second)
+        # At the mean the formula is 0 / 0. Rounding of K costs it about eps n / root^3, and what it
+        # tends to is off by about root / 10: the two meet at this root.
+        near_M = (_NEAR_MEAN * self._counts_MJ.sum(axis=1)) ** 0.25
+        step_M = np.where(np.abs(root_M) < near_M, self._at_mean(), _step(root_M, steepness_M))
+        log_p_M = _log_p(root_M, step_M)
+        # Chernoff bounds both sides; where nothing varies any more, that is all there is.
+        with np.errstate(divide="ignore"):
+            least_M = np.where(t_M > 0, -np.inf, np.log1p(-np.exp(-exponent_M)))
+        most_M = np.where(t_M > 0, -exponent_M, 0.0)
+        return SaddlepointTail(np.fmin(np.fmax(log_p_M, least_M), most_M), exponent_M)
+
+    def cumulants(self, t_M: Floats) -> Cumulants:
+        """K(t) of each sum with its first two derivatives."""
+        k = self._law.cumulants(t_M[:, None] * self._weights_MJ)
+        weighted_MJ = self._counts_MJ * self._weights_MJ
+        return Cumulants(
+            (self._counts_MJ * k.value).sum(axis=1),
+            (weighted_MJ * k.first).sum(axis=1),
+            (weighted_MJ * self._weights_MJ * k.second).sum(axis=1),
         )
 
-    used_MJ = np.where(n_MJ > 0, w_MJ, 0.0)
-    largest_M = used_MJ.max(axis=1)
-    total_M = n_MJ.sum(axis=1)
-    # K'(t) lies between that of the largest weight alone and that of all terms at that weight.
-    at_most_M = 1 / largest_M
-    high_M = at_most_M - _count_of(used_MJ, n_MJ, largest_M) / s_M
-    low_M = at_most_M - total_M / s_M
-    high_M = np.minimum(np.maximum(high_M, low_M), at_most_M * (1 - 1e-15))
-    t_M = _solved(lambda t: cumulants(t), s_M, low_M, high_M)
-    return _tail(s_M, t_M, cumulants(t_M))
+    def saddlepoint(self, x_M: Floats) -> Floats:
+        """The t at which the tilted mean is x, by Newton's method kept within a bracket.
+
+        All is done for the side of the mean that x is on, with t made positive.
+        """
+        sign_M = np.where(x_M > 0, 1.0, -1.0)
+        top_M = (self._weights_MJ * sign_M[:, None]).max(axis=1)
+        with np.errstate(divide="ignore"):
+            wall_M = np.where(top_M > 0, self._law.limit / np.maximum(top_M, 0.0), np.inf)
+
+        def at(t_M: Floats) -> tuple[Floats, Floats]:
+            k = self.cumulants(sign_M * t_M)
+            return (k.first - x_M) * sign_M, k.second
+
+        low_M = np.zeros_like(x_M)
+        tolerance_M = _TOLERANCE * np.abs(x_M)
+        # Where K' is convex, as for skewed sums, the first guess of Newton's method is beyond.
+        high_M = np.minimum(np.abs(x_M) / at(low_M)[1], wall_M / 2)
+        while True:
+            miss_M, _ = at(high_M)
+            most_M = np.minimum(wall_M * (1 - 1e-15), _FARTHEST)
+            goes_on_M = (miss_M < -tolerance_M) & (high_M < most_M)
+            if not goes_on_M.any():
+                break
+            low_M = np.where(goes_on_M, high_M, low_M)
+            with np.errstate(invalid="ignore"):
+                nearer_M = np.minimum((high_M + wall_M) / 2, wall_M * (1 - 1e-15))
+            next_M = np.where(np.isfinite(wall_M), nearer_M, 2 * high_M)
+            high_M = np.where(goes_on_M, next_M, high_M)
+        return sign_M * _newton(at, low_M, high_M, tolerance_M)
+
+    def _lattice(self, t_M: Floats) -> Floats:
+        """T, or what takes its place for sums that have steps."""
+        if not self._span:
+            return t_M
+        # Far below the mean p is 1 whatever the steps, and the exponential would overflow.
+        return -np.expm1(-np.maximum(t_M * self._span, -50.0)) / self._span
+
+    def _at_mean(self) -> Floats:
+        """Where 1 / steepness - 1 / root tends to: half a step, less a sixth of the skewness."""
+        squares_M = (self._counts_MJ * self._weights_MJ**2).sum(axis=1)
+        cubes_M = (self._counts_MJ * self._weights_MJ**3).sum(axis=1)
+        variance_M = self._law.variance * squares_M
+        skew_M = self._law.third_moment * cubes_M / variance_M**1.5
+        return np.asarray(self._span / (2 * np.sqrt(variance_M)) - skew_M / 6)
 
 
-def log_bernoulli_sum_tail(
-    sums: npt.ArrayLike, weights: npt.ArrayLike, counts: npt.ArrayLike, *, fraction: float = 0.5
-) -> Floats:
-    """Ln P(S >= sum) for S = the sum of weight * B over independent B that are 1 or 0.
-
-    The sum is treated as continuous: right where its steps are small beside its spread.
-
-    Args:
-        sums: (M,), from 0 to the sum of all weights.
-        weights: (J,) or (M, J), positive.
-        counts: (M, J) or what broadcasts to it: how many B have each weight; at least one in all.
-        fraction: How likely 1 is, in (0, 1).
-
-    Returns:
-        (M,), at most 0.
-
-    Raises:
-        ShapeError: the arrays do not fit each other.
-        DataError: a number is outside its range.
-    """
-    if not 0 < fraction < 1:
-        raise DataError(f"fraction={fraction} is not between 0 and 1. Give one that is.")
-    s_M, w_MJ, n_MJ = _fitting(sums, weights, counts)
-    if (w_MJ <= 0).any():
-        raise DataError("A weight is not positive. Leave terms without weight out.")
-    most_M = (n_MJ * w_MJ).sum(axis=1)
-    if ((s_M < -1e-9 * most_M) | (s_M > most_M * (1 + 1e-9))).any():
-        raise DataError("A sum is not between 0 and the sum of its weights. Give one that is.")
-    log_all_M = n_MJ.sum(axis=1) * np.log(fraction)
-    log_odds = np.log(fraction / (1 - fraction))
-    # At the ends the saddlepoint is infinite; just inside them the formula is near the truth.
-    inside_M = np.clip(s_M, most_M * 1e-9, most_M * (1 - 1e-9))
-
-    def cumulants(t_M: Floats) -> _Cumulants:
-        x_MJ = w_MJ * t_M[:, None]
-        q_MJ = 1 / (1 + np.exp(np.clip(-(x_MJ + log_odds), -700, 700)))
-        # ln(1 - f + f e^x) without overflow
-        log_MJ = np.logaddexp(np.log1p(-fraction), np.log(fraction) + x_MJ)
-        v_MJ = q_MJ * (1 - q_MJ)
-        return _Cumulants(
-            (n_MJ * log_MJ).sum(axis=1),
-            (n_MJ * w_MJ * q_MJ).sum(axis=1),
-            (n_MJ * w_MJ**2 * v_MJ).sum(axis=1),
-            (n_MJ * w_MJ**3 * v_MJ * (1 - 2 * q_MJ)).sum(axis=1),
-        )
-
-    smallest_M = np.where(n_MJ > 0, w_MJ, np.inf).min(axis=1)
-    bound_M = (60 + abs(log_odds)) / smallest_M
-    t_M = _solved(cumulants, inside_M, -bound_M, bound_M)
-    log_tail_M = _tail(inside_M, t_M, cumulants(t_M))
-    # No value is rarer than all ones, which is known.
-    log_tail_M = np.maximum(log_tail_M, log_all_M)
-    log_tail_M = np.where(s_M >= most_M * (1 - 1e-9), log_all_M, log_tail_M)
-    return np.where(s_M <= most_M * 1e-9, 0.0, log_tail_M)
-
-
-def _count_of(used_MJ: Floats, n_MJ: Floats, largest_M: Floats) -> Floats:
-    return np.asarray(np.where(used_MJ == largest_M[:, None], n_MJ, 0.0).sum(axis=1))
-
-
-def _solved(
-    cumulants: Callable[[Floats], _Cumulants], s_M: Floats, low_M: Floats, high_M: Floats
-) -> Floats:
-    """(M,) t with K'(t) = s, by Newton's method kept within a shrinking bracket."""
-    low_M, high_M = low_M.copy(), high_M.copy()
-    t_M = np.clip(np.zeros_like(s_M), low_M, high_M)
+def _newton(at: _Excess, low_M: Floats, high_M: Floats, tolerance_M: Floats) -> Floats:
+    """Where an increasing function is 0; `at` gives it with its slope."""
+    t_M = high_M
     for _ in range(_MOST_STEPS):
-        k = cumulants(t_M)
-        miss_M = k.first - s_M
+        miss_M, slope_M = at(t_M)
         low_M = np.where(miss_M < 0, np.maximum(low_M, t_M), low_M)
         high_M = np.where(miss_M > 0, np.minimum(high_M, t_M), high_M)
-        if (np.abs(miss_M) <= 1e-11 * np.sqrt(np.maximum(k.second, 1e-300))).all():
+        is_done_M = np.abs(miss_M) <= np.maximum(tolerance_M, 1e-11 * np.sqrt(slope_M))
+        if is_done_M.all():
             break
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            next_M = t_M - miss_M / k.second
+            next_M = t_M - miss_M / slope_M
         inside_M = (next_M > low_M) & (next_M < high_M)
         next_M = np.where(inside_M, next_M, 0.5 * (low_M + high_M))
+        next_M = np.where(is_done_M, t_M, next_M)
         if (next_M == t_M).all():
             break
         t_M = next_M
     return t_M
 
 
-def _tail(s_M: Floats, t_M: Floats, k: _Cumulants) -> Floats:
-    """Ln of the tail at the saddlepoint: ln[Q(w) + phi(w) (1/u - 1/w)]."""
-    deviation_M = np.sqrt(k.second)
-    u_M = t_M * deviation_M
-    w_M = np.sign(t_M) * np.sqrt(np.maximum(2 * (t_M * s_M - k.value), 0.0))
-    skew_M = k.third / deviation_M**3
-    is_near_M = np.abs(u_M) < _NEAR_MEAN
-    safe_w_M, safe_u_M = np.where(is_near_M, 1.0, w_M), np.where(is_near_M, 1.0, u_M)
-    # 1/u - 1/w tends to -skewness / 6 at the mean.
-    step_M = np.where(is_near_M, -skew_M / 6, 1 / safe_u_M - 1 / safe_w_M)
-    # Far above the mean both terms underflow, and their ratio to phi(w) does not.
-    up_M = np.maximum(w_M, 0.0)
-    mills_M = np.sqrt(np.pi / 2) * erfcx(up_M / np.sqrt(2))
-    log_phi_M = -0.5 * up_M**2 - 0.5 * np.log(2 * np.pi)
-    log_up_M = log_phi_M + np.log(np.maximum(mills_M + step_M, 1e-300))
-    down_M = np.minimum(w_M, 0.0)
-    phi_M = np.exp(-0.5 * down_M**2) / np.sqrt(2 * np.pi)
-    log_down_M = np.log(np.clip(ndtr(-down_M) + phi_M * step_M, 1e-300, 1.0))
-    return np.asarray(np.minimum(np.where(w_M >= 0, log_up_M, log_down_M), 0.0))
+def _step(root_M: Floats, steepness_M: Floats) -> Floats:
+    """1 / u - 1 / w of the scaled saddlepoint u and the signed root w; or NaN."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.asarray(1 / steepness_M - 1 / root_M)
 
 
-def _fitting(
-    sums: npt.ArrayLike, weights: npt.ArrayLike, counts: npt.ArrayLike
-) -> tuple[Floats, Floats, Floats]:
-    s_M = np.atleast_1d(np.asarray(sums, dtype=np.float64))
-    w = np.asarray(weights, dtype=np.float64)
-    n = np.asarray(counts, dtype=np.float64)
-    try:
-        n_MJ, w_MJ = np.broadcast_arrays(n, w)
-        shape = (len(s_M), w_MJ.shape[-1])
-        w_MJ, n_MJ = np.broadcast_to(w_MJ, shape), np.broadcast_to(n_MJ, shape)
-    except (ValueError, IndexError) as err:
-        raise ShapeError(
-            f"sums {s_M.shape}, weights {w.shape} and counts {n.shape} do not fit. Give (M,), (J,) "
-            "and (M, J)."
-        ) from err
-    if s_M.ndim != 1:
-        raise ShapeError(f"sums has shape {s_M.shape}. Give one sum for each row.")
-    for name, values in (("sums", s_M), ("weights", w_MJ), ("counts", n_MJ)):
-        if not np.isfinite(values).all():
-            raise DataError(f"{name} are not all finite. Give numbers.")
-    if (n_MJ < 0).any() or (n_MJ.sum(axis=1) <= 0).any():
-        raise DataError("A sum has no terms. Give at least one with a weight.")
-    return s_M, np.asarray(w_MJ), np.asarray(n_MJ)
+def _log_p(root_M: Floats, step_M: Floats) -> Floats:
+    """Ln[Q(w) + phi(w) step] of the signed root w; or NaN."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        down_M = np.minimum(root_M, 0.0)
+        phi_M = np.exp(-0.5 * down_M**2) / np.sqrt(2 * np.pi)
+        log_down_M = np.log(np.minimum(ndtr(-down_M) + phi_M * step_M, 1.0))
+        # Far above the mean both terms underflow, and their ratio to phi(w) does not.
+        up_M = np.maximum(root_M, 0.0)
+        bracket_M = np.sqrt(np.pi / 2) * erfcx(up_M / np.sqrt(2)) + step_M
+        log_up_M = -0.5 * up_M**2 - 0.5 * np.log(2 * np.pi) + np.log(bracket_M)
+    return np.asarray(np.where(root_M > 0, log_up_M, log_down_M))

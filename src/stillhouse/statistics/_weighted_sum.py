@@ -2,15 +2,11 @@
 
 A normal tail is wrong there: scores of keyed Gumbel marks are skewed, so that a z of 10 is ten
 thousand times likelier than a normal one, and few large weights make it worse. The cumulants of the
-sum are known exactly, and from them come two tails: Lugannani and Rice's saddlepoint, which is
-within a few per cent where more than a few weights count, and Chernoff's bound, which is never too
-small. Where few weights count, the bound is what is told.
+sum are known exactly, and from them come two tails: the saddlepoint's, which is within a few per
+cent where more than a few weights count, and Chernoff's bound, which is never too small. Where few
+weights count, the bound is what is told.
 
-Letters: W weights, B bins of weights.
-
-Source: Lugannani & Rice 1980, "Saddle point approximation for the distribution of the sum of
-independent random variables", Adv. Appl. Prob. 12(2):475; for lattices Daniels 1987, "Tail
-probability approximations", Int. Stat. Rev. 55(1):37.
+Letters: W weights, B bins of weights, M sums, J weights of a sum.
 """
 
 import math
@@ -18,11 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.special import erfcx, ndtr
 
 from stillhouse.errors import DataError, ShapeError
-from stillhouse.statistics._score_laws import Floats, ScoreLaw
+from stillhouse.statistics._saddlepoint import TermSums
+from stillhouse.statistics._score_laws import ExponentialLaw, Floats, ScoreLaw
 
 MIN_EFFECTIVE = 8.0
 """Below so many weights that count, the bound is told. From 5 on the saddlepoint was within 0.05 in
@@ -30,7 +25,6 @@ log10 p of importance sampling for every law here; sums of fewer green scores ha
 
 _BINS_PER_E = 200  # weights of a bin are within 0.5 % of each other, and keep their sum of squares
 _SMALLEST = 1e-9  # of the largest weight: what is below counts nothing
-_NEAR_MEAN = 1e-4  # of a standard deviation: Lugannani and Rice's formula is 0/0 at the mean
 
 
 @dataclass(frozen=True)
@@ -95,42 +89,27 @@ class WeightedSum:
                 more of the same would give.
         """
         x = total / self._scale
-        variance = self._law.variance * self._sum_of_squares
-        z = x / math.sqrt(variance)
-        if abs(z) * math.sqrt(times) < _NEAR_MEAN:
-            return self._near_mean(z * math.sqrt(times), times)
+        z = x / math.sqrt(self._law.variance * self._sum_of_squares)
         if x >= self._largest_sum() * (1 + 1e-12):
             raise DataError(
                 f"A sum of {total:g} cannot be reached: these weights and scores give at most "
                 f"{self._largest_sum() * self._scale:g}. Scores and weights are of different laws."
             )
-        t = self._saddlepoint(x)
-        value, _, second = self._cumulants(t)
-        gap = max(0.0, t * x - value) * times
-        root = math.copysign(math.sqrt(2 * gap), t)
-        steepness = _lattice(t, self._span) * math.sqrt(second * times)
-        bound = min(0.0, -gap / math.log(10)) if t > 0 else 0.0
-        log10_p = _lugannani_rice(root, steepness) / math.log(10)
+        log_p_M, exponent_M = self._terms(times).tail(np.array([x * times]))
+        bound = min(0.0, -float(exponent_M[0]) / math.log(10)) if x > 0 else 0.0
+        log10_p = float(log_p_M[0]) / math.log(10)
         effective = self.effective * times
-        if effective < MIN_EFFECTIVE or not math.isfinite(log10_p):
+        if effective < MIN_EFFECTIVE:
             log10_p = bound
-        return WeightedTail(z * math.sqrt(times), min(log10_p, 0.0), bound, effective)
+        return WeightedTail(z * math.sqrt(times), log10_p, bound, effective)
 
     def tilt(self, total: float) -> float:
         """The t of importance sampling: under it the mean of the sum is `total`."""
-        return self._saddlepoint(total / self._scale) / self._scale
+        return float(self._terms().saddlepoint(np.array([total / self._scale]))[0]) / self._scale
 
-    def log_mgf(self, argument: float) -> float:
-        """Ln E exp(t sum), exactly up to the bins."""
-        return self._cumulants(argument * self._scale)[0]
-
-    def _near_mean(self, z: float, times: float) -> WeightedTail:
-        cubes = float(np.sum(self._counts_B * self._weights_B**3))
-        skew = self._law.third_moment * cubes / (self._law.variance * self._sum_of_squares) ** 1.5
-        # Half of the chance of the very value counts, where there is one.
-        step = self._span / (2 * math.sqrt(self._law.variance * self._sum_of_squares * times))
-        p = 0.5 - (z - step + skew / (6 * math.sqrt(times))) / math.sqrt(2 * math.pi)
-        return WeightedTail(z, math.log10(p), 0.0, self.effective * times)
+    def _terms(self, times: float = 1.0) -> TermSums:
+        counts_MJ = times * self._counts_B[None]
+        return TermSums(self._weights_B[None], counts_MJ, self._law, span=self._span)
 
     def _largest_sum(self) -> float:
         positive = float(np.sum((self._counts_B * self._weights_B)[self._weights_B > 0]))
@@ -143,30 +122,6 @@ class WeightedSum:
         """The smallest score: where K' goes for arguments that go to minus infinity."""
         return float(self._law.cumulants(np.array([-1e12])).first[0])
 
-    def _cumulants(self, t: float) -> tuple[float, float, float]:
-        value, first, second = self._law.cumulants(t * self._weights_B)
-        return (
-            float(np.sum(self._counts_B * value)),
-            float(np.sum(self._counts_B * self._weights_B * first)),
-            float(np.sum(self._counts_B * self._weights_B**2 * second)),
-        )
-
-    def _saddlepoint(self, x: float) -> float:
-        """The t at which the tilted mean is x."""
-        sign = 1.0 if x > 0 else -1.0
-        same_sign = self._weights_B * sign
-        wall = self._law.limit / same_sign.max() if same_sign.max() > 0 else math.inf
-
-        def excess(t: float) -> float:
-            return (self._cumulants(sign * t)[1] - x) * sign
-
-        high = min(1.0, wall / 2)
-        while excess(high) < 0:
-            high = (high + wall) / 2 if math.isfinite(wall) else 2 * high
-            if high > 1e9:  # the sum is at the end of what can be reached
-                return sign * high
-        return sign * float(brentq(excess, 0.0, high, xtol=1e-15, rtol=8.9e-16, maxiter=500))
-
 
 def _binned(weights_W: Floats) -> tuple[Floats, Floats]:
     """Weights at most 1 in size, gathered in bins: the root mean square of each, and how many."""
@@ -178,22 +133,56 @@ def _binned(weights_W: Floats) -> tuple[Floats, Floats]:
     return np.sqrt(squares / counts) * np.where(names % 2, -1.0, 1.0), counts
 
 
-def _lattice(t: float, span: float) -> float:
-    """t, or what takes its place for sums that have steps."""
-    # Far below the mean p is 1 whatever the steps, and the exponential would overflow.
-    return -math.expm1(-max(t * span, -50.0)) / span if span else t
+def log_exponential_sum_tail(
+    sums: npt.ArrayLike, weights: npt.ArrayLike, counts: npt.ArrayLike
+) -> Floats:
+    """Ln P(S >= sum) for S = the sum of weight * E over independent exponential E of mean 1.
+
+    Args:
+        sums: (M,), 0 or more.
+        weights: (J,) or (M, J), positive.
+        counts: (M, J) or what broadcasts to it: how many E have each weight; at least one in all.
+
+    Returns:
+        (M,), at most 0.
+
+    Raises:
+        ShapeError: the arrays do not fit each other.
+        DataError: a number is outside its range.
+    """
+    s_M, w_MJ, n_MJ = _fitting(sums, weights, counts)
+    if (w_MJ <= 0).any():
+        raise DataError("A weight is not positive. Leave terms without weight out.")
+    if (s_M < 0).any():
+        raise DataError("A sum of exponential variables is negative. Give 0 or more.")
+    largest_M = np.where(n_MJ > 0, w_MJ, 0.0).max(axis=1)
+    w_MJ = w_MJ / largest_M[:, None]
+    mean_M = (n_MJ * w_MJ).sum(axis=1)
+    # At 0 the saddlepoint is infinite, and p is 1.
+    x_M = np.maximum(s_M / largest_M, 1e-12 * mean_M) - mean_M
+    return TermSums(w_MJ, n_MJ, ExponentialLaw()).tail(x_M).log_p
 
 
-def _lugannani_rice(root: float, steepness: float) -> float:
-    """Ln p from the signed root of twice the exponent and the scaled saddlepoint; or NaN."""
-    if not root or not steepness:  # at the very end of what can be reached: the bound is exact
-        return math.nan
-    correction = 1 / steepness - 1 / root
-    density = math.exp(-root * root / 2) / math.sqrt(2 * math.pi)
-    if root < 0:
-        return math.log(min(1.0, float(ndtr(-root)) + density * correction))
-    # Far out both terms underflow; Mills' ratio less 1 / root keeps enough digits up to 1e4.
-    bracket = math.sqrt(math.pi / 2) * float(erfcx(root / math.sqrt(2))) + correction
-    if bracket <= 0:
-        return math.nan
-    return -root * root / 2 - 0.5 * math.log(2 * math.pi) + math.log(bracket)
+def _fitting(
+    sums: npt.ArrayLike, weights: npt.ArrayLike, counts: npt.ArrayLike
+) -> tuple[Floats, Floats, Floats]:
+    s_M = np.atleast_1d(np.asarray(sums, dtype=np.float64))
+    w = np.asarray(weights, dtype=np.float64)
+    n = np.asarray(counts, dtype=np.float64)
+    try:
+        n_MJ, w_MJ = np.broadcast_arrays(n, w)
+        shape = (len(s_M), w_MJ.shape[-1])
+        w_MJ, n_MJ = np.broadcast_to(w_MJ, shape), np.broadcast_to(n_MJ, shape)
+    except (ValueError, IndexError) as err:
+        raise ShapeError(
+            f"sums {s_M.shape}, weights {w.shape} and counts {n.shape} do not fit. Give (M,), (J,) "
+            "and (M, J)."
+        ) from err
+    if s_M.ndim != 1:
+        raise ShapeError(f"sums has shape {s_M.shape}. Give one sum for each row.")
+    for name, values in (("sums", s_M), ("weights", w_MJ), ("counts", n_MJ)):
+        if not np.isfinite(values).all():
+            raise DataError(f"{name} are not all finite. Give numbers.")
+    if (n_MJ < 0).any() or (n_MJ.sum(axis=1) <= 0).any():
+        raise DataError("A sum has no terms. Give at least one with a weight.")
+    return s_M, np.asarray(w_MJ), np.asarray(n_MJ)
