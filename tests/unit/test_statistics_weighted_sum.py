@@ -107,15 +107,15 @@ def test_plain_draws_agree_with_the_tail() -> None:
 
 
 @pytest.mark.parametrize("name", LAWS)
-@pytest.mark.parametrize("n", [40, 300_000])
-def test_rounding_shows_nowhere_near_the_mean(n: int, name: str) -> None:
-    # With many weights an exponent of 1e-8 is mostly rounding: p was once told as 0.02 there.
+@pytest.mark.parametrize(("n", "within"), [(40, 3e-3), (300_000, 1e-5)])
+def test_rounding_shows_nowhere_near_the_mean(n: int, within: float, name: str) -> None:
+    # With many weights an exponent of 1e-8 was once mostly rounding: p was told as 0.02 there.
     total_sum = WeightedSum(np.random.default_rng(0).standard_normal(n), LAWS[name])
     middle = 10 ** total_sum.tail(0.0).log10_p
     for z in np.geomspace(1e-6, 1e-2, 25):
         for sign in (1, -1):
             p = 10 ** total_sum.tail(sign * z * total_sum.sd).log10_p
-            assert p == pytest.approx(middle - sign * z / math.sqrt(2 * math.pi), abs=1e-4)
+            assert p == pytest.approx(middle - sign * z / math.sqrt(2 * math.pi), abs=within)
 
 
 def test_few_weights_are_told_by_the_bound() -> None:

@@ -66,9 +66,9 @@ class TermSums:
         exponent_M = np.maximum(t_M * x_M - k.value, 0.0)
         root_M = np.copysign(np.sqrt(2 * exponent_M), t_M)
         steepness_M = self._lattice(t_M) * np.sqrt(k.second)
-        # At the mean the formula is 0 / 0. Rounding of K costs it about eps n / root^3, and what it
-        # tends to is off by about root / 10: the two meet at this root.
-        near_M = (_NEAR_MEAN * self._counts_MJ.sum(axis=1)) ** 0.25
+        # At the mean the formula is 0 / 0. Rounding of K costs it about eps sqrt(n) / root^2, and
+        # what it tends to is off by about root / 10: the two meet at this root.
+        near_M = np.cbrt(_NEAR_MEAN * np.sqrt(self._counts_MJ.sum(axis=1)))
         step_M = np.where(np.abs(root_M) < near_M, self._at_mean(), _step(root_M, steepness_M))
         log_p_M = _log_p(root_M, step_M)
         # Chernoff bounds both sides; where nothing varies any more, that is all there is.

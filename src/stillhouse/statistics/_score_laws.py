@@ -14,6 +14,8 @@ from stillhouse.errors import ConfigError
 
 Floats = npt.NDArray[np.float64]
 
+_LARGE = 1.0  # not tuned; from here on sums of exponentials keep all digits
+
 
 class Cumulants(NamedTuple):
     """K(t), K'(t) and K''(t) at the same arguments."""
@@ -109,7 +111,11 @@ class BernoulliLaw:
     def cumulants(self, arguments: Floats) -> Cumulants:
         """K(t) = ln(1 - g + g exp(t)) - g t."""
         green = _tilted_fraction(arguments, self.fraction)
-        value = np.logaddexp(np.log1p(-self.fraction), np.log(self.fraction) + arguments)
+        # Neither loses digits where it is used: near 0 the value is far below 1.
+        near = np.log1p(self.fraction * np.expm1(np.minimum(arguments, _LARGE)))
+        odds = (1 - self.fraction) / self.fraction
+        far = np.log(self.fraction) + arguments + np.log1p(odds * np.exp(-np.maximum(arguments, 0)))
+        value = np.where(arguments < _LARGE, near, far)
         return Cumulants(
             value - self.fraction * arguments, green - self.fraction, green * (1 - green)
         )
@@ -232,7 +238,9 @@ class BinomialMeanLaw:
         value, first, second = (np.zeros_like(arguments) for _ in range(3))
         for weight in self.weights:
             half = weight * arguments / 2
-            value += np.logaddexp(half, -half) - np.log(2)
+            size = np.abs(half)
+            near = np.log1p(2 * np.sinh(np.minimum(size, _LARGE) / 2) ** 2)
+            value += np.where(size < _LARGE, near, size + np.log1p(np.exp(-2 * size)) - np.log(2))
             slope = np.tanh(half)
             first += weight * slope / 2
             second += (weight / 2) ** 2 * (1 - slope**2)
