@@ -141,16 +141,15 @@ def _newton(at: _Excess, low_M: Floats, high_M: Floats, tolerance_M: Floats) -> 
         miss_M, slope_M = at(t_M)
         low_M = np.where(miss_M < 0, np.maximum(low_M, t_M), low_M)
         high_M = np.where(miss_M > 0, np.minimum(high_M, t_M), high_M)
-        is_done_M = np.abs(miss_M) <= np.maximum(tolerance_M, 1e-11 * np.sqrt(slope_M))
-        if is_done_M.all():
-            break
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             next_M = t_M - miss_M / slope_M
+        # A step that rounding hides is none, and must not be taken for one out of the bracket.
+        is_done_M = (np.abs(miss_M) <= tolerance_M) | (np.abs(next_M - t_M) <= 4e-16 * t_M)
+        if is_done_M.all():
+            break
         inside_M = (next_M > low_M) & (next_M < high_M)
         next_M = np.where(inside_M, next_M, 0.5 * (low_M + high_M))
         next_M = np.where(is_done_M, t_M, next_M)
-        if (next_M == t_M).all():
-            break
         t_M = next_M
     return t_M
 
