@@ -1,21 +1,18 @@
 """`stillhouse attribute`: from which of several teachers a model was distilled, or from none."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from stillhouse.cli._options import ForceOption, JsonOption, QuietOption, SetOption
+from stillhouse.cli._evidence import MODEL, command_text, model_of, tell_evidence
+from stillhouse.cli._options import ForceOption, JsonOption, OutOption, QuietOption, SetOption
 from stillhouse.cli._output import Output
-from stillhouse.cli._radioactivity import evidence_text, model_of
 from stillhouse.cli._settings import stage_settings
 
 
 def attribute(
-    suspect: Annotated[
-        str, typer.Argument(metavar="SUSPECT", help="A model: folder, .gguf file, hub name.")
-    ],
+    suspect: Annotated[str, typer.Argument(metavar="SUSPECT", help=MODEL)],
     teacher: Annotated[
         list[str],
         typer.Option(metavar="[NAME=]MODEL", help="A possible teacher; two or more."),
@@ -35,9 +32,7 @@ def attribute(
         float | None,
         typer.Option(help="Chance of naming a teacher of an innocent model.  [default: 0.01]"),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")] = Path(
-        "attribution"
-    ),
+    out: OutOption = Path("attribution"),
     settings: SetOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -55,11 +50,17 @@ def attribute(
     config = check_settings(
         AttributionConfig, stage_settings({"level": level}, settings), where="settings"
     )
-    words = ["stillhouse", "attribute", suspect]
-    words += [word for given in teacher for word in ("--teacher", given)]
-    words += [word for given in control for word in ("--control", given)]
-    words += ["--texts", str(texts)] + ([] if level is None else ["--level", str(level)])
-    words += [word for assignment in settings or () for word in ("--set", assignment)]
+    command = command_text(
+        "attribute",
+        suspect,
+        {
+            "--teacher": teacher,
+            "--control": control,
+            "--texts": texts,
+            "--level": level,
+            "--set": settings,
+        },
+    )
     output = Output(is_json=json, is_quiet=quiet)
     with output.progress() as listener:
         evidence = attribution(
@@ -71,12 +72,11 @@ def attribute(
             ),
             out,
             config=config,
-            command=shlex.join(words),
+            command=command,
             replace=force,
             on_progress=listener,
         )
-    output.result(evidence.model_dump(mode="json"), evidence_text(evidence))
-    output.say(f"next: open {out / 'evidence.html'} in a browser, or stillhouse sign {out}")
+    tell_evidence(output, evidence, out)
 
 
 def _by_name(given: list[str]) -> dict[str, str]:

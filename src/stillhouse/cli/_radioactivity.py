@@ -1,17 +1,14 @@
 """`stillhouse radioactivity`: was a model trained on marked text?"""
 
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from stillhouse.cli._options import ForceOption, JsonOption, QuietOption, SetOption
-from stillhouse.cli._output import Output, table_text
+from stillhouse.cli._evidence import MODEL, command_text, model_of, tell_evidence
+from stillhouse.cli._options import ForceOption, JsonOption, OutOption, QuietOption, SetOption
+from stillhouse.cli._output import Output
 from stillhouse.cli._settings import stage_settings
-
-if TYPE_CHECKING:
-    from stillhouse.protect import Evidence
 
 
 def radioactivity(
@@ -19,8 +16,7 @@ def radioactivity(
         str,
         typer.Argument(
             metavar="SUSPECT",
-            help="A model: folder, .gguf file, hub name. Of a closed one, the folder of what it "
-            "answered, that collect wrote.",
+            help=f"{MODEL} Of a closed one, the folder of what it answered, that collect wrote.",
         ),
     ],
     profile: Annotated[
@@ -61,9 +57,7 @@ def radioactivity(
         float | None,
         typer.Option(help="Chance of accusing an innocent model.  [default: 0.001]"),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")] = Path(
-        "radioactivity"
-    ),
+    out: OutOption = Path("radioactivity"),
     settings: SetOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -82,12 +76,19 @@ def radioactivity(
     config = check_settings(
         RadioactivityConfig, stage_settings({"level": level}, settings), where="settings"
     )
-    words = ["stillhouse", "radioactivity", suspect, "--profile", str(profile)]
-    given = {"--texts": texts, "--reference": reference, "--tokenizer": tokenizer, "--level": level}
-    for flag, value in given.items():
-        words += [] if value is None else [flag, str(value)]
-    words += [word for name in customer or () for word in ("--customer", name)]
-    words += [word for assignment in settings or () for word in ("--set", assignment)]
+    command = command_text(
+        "radioactivity",
+        suspect,
+        {
+            "--profile": profile,
+            "--texts": texts,
+            "--reference": reference,
+            "--tokenizer": tokenizer,
+            "--level": level,
+            "--customer": customer,
+            "--set": settings,
+        },
+    )
     output = Output(is_json=json, is_quiet=quiet)
     with output.progress() as listener:
         evidence = stage(
@@ -102,23 +103,8 @@ def radioactivity(
             profile=profile,
             key=key,
             config=config,
-            command=shlex.join(words),
+            command=command,
             replace=force,
             on_progress=listener,
         )
-    output.result(evidence.model_dump(mode="json"), evidence_text(evidence))
-    output.say(f"next: open {out / 'evidence.html'} in a browser, or stillhouse sign {out}")
-
-
-def model_of(given: str) -> str:
-    """`local:` and `local:DIR` as teachers are named, else as it is."""
-    return given.removeprefix("local:")
-
-
-def evidence_text(evidence: "Evidence") -> str:
-    """Evidence for people: the verdict, the tables, and what it must not be taken for."""
-    parts = [evidence.verdict, ""]
-    for table in evidence.tables:
-        parts += [table_text(table.header, table.rows), ""]
-    parts += [f"{question} {answer}" for question, answer in evidence.shows]
-    return "\n".join([*parts, "", "It does not show:", *(f"- {one}" for one in evidence.not_shown)])
+    tell_evidence(output, evidence, out)

@@ -31,6 +31,7 @@ from stillhouse.signing._keys import (
 )
 from stillhouse.signing._names import check_key_name, lookalike
 from stillhouse.signing._reading import read_regular
+from stillhouse.signing._secrets import SECRET_BYTES, create_secret, read_secret
 from stillhouse.signing._statement import STATEMENT_TYPE, Signer, Statement, Subject
 from stillhouse.signing._succession import (
     REVOCATION_TYPE,
@@ -45,6 +46,9 @@ from stillhouse.signing._trust import RequiredSigner, Trust, TrustedKey, load_tr
 
 __all__ = [
     "read_regular",
+    "create_secret",
+    "read_secret",
+    "SECRET_BYTES",
     "PublicKey",
     "PrivateKey",
     "create_key",

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from pydantic import Field, model_validator
 
-from stillhouse.artifacts import sync_folder
 from stillhouse.errors import ConfigError, SignatureError
 from stillhouse.records import Record, canonical_json
 from stillhouse.signing._encrypted import encrypted_pem
 from stillhouse.signing._names import check_key_name
 from stillhouse.signing._reading import Moment, parse_canonical, read_regular, to_second
+from stillhouse.signing._secrets import write_new
 
 SHA256 = r"^[0-9a-f]{64}$"
 MIN_PASSPHRASE_CHARS = 12
@@ -159,8 +158,8 @@ def create_key(
         replaces=replaces,
     )
     # The record first: where there is a private key, there is all of it.
-    _write_new(record_path, public.to_bytes(), mode=0o644)
-    _write_new(path, _private_pem(key, passphrase), mode=0o600)
+    write_new(record_path, public.to_bytes(), mode=0o644)
+    write_new(path, _private_pem(key, passphrase), mode=0o600)
     return public
 
 
@@ -256,21 +255,3 @@ def _key_id(key: Ed25519PublicKey) -> str:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return hashlib.sha256(der).hexdigest()
-
-
-def _write_new(path: Path, data: bytes, *, mode: int) -> None:
-    """Write a file whole, with its rights from the first moment, where there is none."""
-    # Made with O_EXCL and for its owner alone, under a name that nobody can foresee.
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, mode)
-        os.link(name, path)  # unlike a rename, it replaces nothing
-    except FileExistsError as err:
-        raise ConfigError(f"{path} exists; a key is never replaced. Choose another name.") from err
-    finally:
-        os.unlink(name)
-    sync_folder(path.parent)

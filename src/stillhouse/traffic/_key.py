@@ -3,21 +3,15 @@
 import hashlib
 import hmac
 import os
-import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
-
-import orjson
 
 from stillhouse.errors import ConfigError
-from stillhouse.records import canonical_json
-from stillhouse.signing import read_regular
+from stillhouse.signing import SECRET_BYTES, create_secret, read_secret
 
-KEY_BYTES = 32
+KEY_BYTES = SECRET_BYTES
 _KIND = "stillhouse/traffic/key/1"
 _ACCOUNT_CHARS = 16
-_MAX_FILE_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +33,6 @@ class TrafficKey:
                 f"A traffic key has {KEY_BYTES} bytes, and this one {len(self.secret)}. Let "
                 "`stillhouse watch` make one with --key FILE."
             )
-
-    @classmethod
-    def generate(cls) -> Self:
-        """A new key from the system's randomness."""
-        return cls(secrets.token_bytes(KEY_BYTES))
 
     @property
     def key_id(self) -> str:
@@ -67,36 +56,12 @@ def open_traffic_key(path: Path) -> TrafficKey:
         ConfigError: the file is open to others, is a link, cannot be read or written, or holds
             anything else.
     """
-    return _read(path) if os.path.lexists(path) else _create(path)
-
-
-def _create(path: Path) -> TrafficKey:
-    key = TrafficKey.generate()
-    data = canonical_json({"kind": _KIND, "key": key.secret.hex()}) + b"\n"
-    try:
-        # Its rights hold from the first moment, and what is there is never replaced.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except (OSError, ValueError) as err:
-        reason = getattr(err, "strerror", None) or err
-        raise ConfigError(f"{path} cannot be written ({reason}). Give another place.") from err
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    return key
-
-
-def _read(path: Path) -> TrafficKey:
-    raw = read_regular(path, max_bytes=_MAX_FILE_BYTES, is_secret=True)
-    try:
-        found = orjson.loads(raw)
-        if found["kind"] != _KIND:
-            raise KeyError
-        return TrafficKey(bytes.fromhex(found["key"]))
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as err:
-        if isinstance(err, ConfigError):
-            raise
+    if not os.path.lexists(path):
+        return TrafficKey(create_secret(path, _KIND))
+    secret = read_secret(path, _KIND)
+    if secret is None:
         raise ConfigError(
             f"{path} is no traffic key, or is cut off. Restore it, or give a name where nothing "
             "is, and a new one is made."
-        ) from err
+        )
+    return TrafficKey(secret)

@@ -2,24 +2,19 @@
 
 import hashlib
 import hmac
-import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-import orjson
-
 from stillhouse.errors import ConfigError
-from stillhouse.records import canonical_json
-from stillhouse.signing import read_regular
+from stillhouse.signing import SECRET_BYTES, create_secret, read_secret
 from stillhouse.watermark._prf import PrfName, Subkeys
 
-KEY_BYTES = 32
+KEY_BYTES = SECRET_BYTES
 _KIND = "stillhouse/watermark/key/1"
 _DERIVED = b"stillhouse/watermark/1\0"
 _CUSTOMER = b"stillhouse/watermark/customer/1\0"
-_MAX_FILE_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +76,7 @@ def create_watermark_key(path: Path) -> WatermarkKey:
     Raises:
         ConfigError: there is something of that name, or the folder cannot be written.
     """
-    key = WatermarkKey.generate()
-    data = canonical_json({"kind": _KIND, "key": key.secret.hex()}) + b"\n"
-    try:
-        # Its rights hold from the first moment, and what is there is never replaced.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as err:
-        raise ConfigError(f"{path} exists; a key is never replaced. Choose another name.") from err
-    except (OSError, ValueError) as err:
-        reason = getattr(err, "strerror", None) or err
-        raise ConfigError(f"{path} cannot be written ({reason}). Give another place.") from err
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    return key
+    return WatermarkKey(create_secret(path, _KIND))
 
 
 def load_watermark_key(path: Path) -> WatermarkKey:
@@ -105,14 +86,8 @@ def load_watermark_key(path: Path) -> WatermarkKey:
         ConfigError: it cannot be read, is a link or no regular file, is open to others, or holds
             anything else.
     """
-    raw = read_regular(path, max_bytes=_MAX_FILE_BYTES, is_secret=True)
-    try:
-        data = orjson.loads(raw)
-        secret = bytes.fromhex(data["key"])
-        is_key = data.keys() == {"kind", "key"} and data["kind"] == _KIND
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
-        is_key = False
-    if not is_key or len(secret) != KEY_BYTES:
+    secret = read_secret(path, _KIND)
+    if secret is None:
         raise ConfigError(
             f"{path} is no watermark key, or is cut off. Restore it, or give the file that "
             "`stillhouse watermark key` wrote."
