@@ -30,6 +30,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from artifact_chains import make_artifact
 
+make_artifact(Path(sys.argv[3]))  # what is loaded and asked once is so before the forks
+
 STEPS = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree"}
 
 def child(folder, step):
@@ -77,11 +79,11 @@ def finish_rows(writer: ArtifactWriter) -> Artifact:
 def test_kill_9_at_any_step_leaves_an_artefact_or_none_and_a_rerun_finishes(
     tmp_path: Path,
 ) -> None:
-    here = str(Path(__file__).parent)
-    subprocess.run(
-        [sys.executable, "-c", KILLED_AT_EVERY_STEP, str(tmp_path), here], check=True, timeout=120
-    )
-    folders = sorted(tmp_path.iterdir())
+    here, killed = str(Path(__file__).parent), tmp_path / "killed"
+    killed.mkdir()
+    command = [sys.executable, "-c", KILLED_AT_EVERY_STEP, str(killed), here]
+    subprocess.run([*command, str(tmp_path / "first")], check=True, timeout=120)
+    folders = sorted(killed.iterdir())
     assert len(folders) > 20
     num_complete = 0
     for folder in folders:

@@ -3,7 +3,10 @@
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from stillhouse import __version__
 from stillhouse.artifacts._manifest import CodeInfo, EnvironmentInfo
@@ -11,8 +14,12 @@ from stillhouse.artifacts._manifest import CodeInfo, EnvironmentInfo
 _PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow", "xllamacpp", "gguf")
 
 
+@cache
 def code_info() -> CodeInfo:
-    """Version, and commit where the running code is a git checkout."""
+    """Version, and commit where the running code is a git checkout.
+
+    Asked once for a process: what is committed later is not what runs.
+    """
     source = Path(__file__).resolve().parents[1]
     # An environment inside somebody else's repository must not report that repository's commit.
     if _git(source, "ls-files", "--error-unmatch", str(source / "errors.py")) is None:
@@ -27,12 +34,7 @@ def code_info() -> CodeInfo:
 
 def environment_info(device: str | None) -> EnvironmentInfo:
     """Python, platform and the versions that change results."""
-    packages = {}
-    for name in _PACKAGES:
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    packages = dict(_versions())
     return EnvironmentInfo(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
@@ -40,6 +42,17 @@ def environment_info(device: str | None) -> EnvironmentInfo:
         device=device,
         packages=packages,
     )
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return MappingProxyType(found)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
