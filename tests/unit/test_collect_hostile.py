@@ -45,9 +45,11 @@ def questions(num: int = NUM_PROMPTS) -> list[dict[str, str]]:
     return [{"id": f"p{n}", "prompt": f"question {n} " + "word " * 2_400} for n in range(num)]
 
 
-def collect_here(capsys: pytest.CaptureFixture[str], folder: Path) -> Ran:
-    """The same command in this process, where it comes to no calls."""
-    arguments = ("collect", folder / "prompts.jsonl", "--teacher", "fake:", "--out", folder / "out")
+def collect_here(
+    capsys: pytest.CaptureFixture[str], folder: Path, teacher: str = "fake:", *, out: str = "out"
+) -> Ran:
+    """The same command in this process, where nothing is to happen to it."""
+    arguments = ("collect", folder / "prompts.jsonl", "--teacher", teacher, "--out", folder / out)
     return run_here(capsys, *arguments, "--json")
 
 
@@ -112,13 +114,15 @@ def test_a_file_in_utf16_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "Save the file as UTF-8" in refusal_of(collect_here(capsys, tmp_path))
 
 
-def test_only_newlines_end_rows_and_every_other_character_arrives(tmp_path: Path) -> None:
+def test_only_newlines_end_rows_and_every_other_character_arrives(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     texts = ["a\u2028b\u2029c\u0085d\x0be\x0cf", "\ufeffmark", "nul\x00 here", "\U0001f680"]
     rows = [orjson.dumps({"id": f"p{n}", "prompt": text}) for n, text in enumerate(texts)]
     path = tmp_path / "prompts.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(rows))  # a mark, CRLF, no end to the last line
     with LoopbackChat(slow_echo) as server:
-        ran = collect(tmp_path, f"{server.url}#m")
+        ran = collect_here(capsys, tmp_path, f"{server.url}#m")
     assert ran.code == 0, ran
     assert asked_of(server) == Counter(texts)
     artifact = open_artifact(tmp_path / "out")
@@ -141,7 +145,9 @@ def test_a_prompt_of_five_megabytes_reaches_the_teacher_whole(tmp_path: Path, su
     assert asked_of(server) == Counter(["small", big])
 
 
-def test_an_answer_of_fifty_megabytes_is_kept_whole(tmp_path: Path) -> None:
+def test_an_answer_of_fifty_megabytes_is_kept_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(tmp_path, {"id": "big", "prompt": "a"}, {"id": "after", "prompt": "b"})
     big = "0123456789" * 5_000_000
 
@@ -150,7 +156,7 @@ def test_an_answer_of_fifty_megabytes_is_kept_whole(tmp_path: Path) -> None:
         return web.json_response(chat_json(text))
 
     with LoopbackChat(respond) as server:
-        ran = collect(tmp_path, f"{server.url}#m")
+        ran = collect_here(capsys, tmp_path, f"{server.url}#m")
         assert ran.code == 0, ran.err
     assert texts_of(open_artifact(tmp_path / "out")) == {"big": big, "after": "small"}
 
@@ -176,7 +182,7 @@ def replaced(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [grown, shrunk, edited, replaced, Path.unlink])
 def test_a_file_that_changes_under_a_run_is_told_and_nothing_is_lost_or_asked_twice(
-    tmp_path: Path, change: Callable[[Path], None]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[Path], None]
 ) -> None:
     path = write(tmp_path, *questions())
     original = path.read_bytes()
@@ -195,7 +201,7 @@ def test_a_file_that_changes_under_a_run_is_told_and_nothing_is_lost_or_asked_tw
         assert "prompts.jsonl" in message
         assert not (tmp_path / "out" / "manifest.json").exists()
         path.write_bytes(original)
-        ran = collect(tmp_path, f"{server.url}#m")
+        ran = collect_here(capsys, tmp_path, f"{server.url}#m")
     assert ran.code == 0, ran.err
     assert set(texts_of(open_artifact(tmp_path / "out"))) == {f"p{n}" for n in range(NUM_PROMPTS)}
     assert set(asked_of(server).values()) == {1}
@@ -285,11 +291,13 @@ def read_only_folder(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", seen], check=True)
 
 
-def test_a_read_only_ledger_is_told_and_nobody_is_asked(tmp_path: Path) -> None:
+def test_a_read_only_ledger_is_told_and_nobody_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Ledger(tmp_path / "ledger.sqlite").close()
     write(tmp_path, *questions(3))
     with LoopbackChat(slow_echo) as server, read_only_file(tmp_path / "ledger.sqlite"):
-        message = refusal_of(collect(tmp_path, f"{server.url}#m"))
+        message = refusal_of(collect_here(capsys, tmp_path, f"{server.url}#m"))
     assert "ledger.sqlite" in message
     assert "writable" in message
     assert not server.bodies
@@ -321,11 +329,13 @@ def test_a_ledger_of_another_version_is_refused_and_left_alone(
     assert path.read_bytes() == before
 
 
-def test_every_damaged_page_of_a_ledger_is_told_or_does_no_harm(tmp_path: Path) -> None:
+def test_every_damaged_page_of_a_ledger_is_told_or_does_no_harm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(tmp_path, *({"id": f"p{n}", "prompt": os.urandom(400).hex()} for n in range(20)))
     with LoopbackChat(slow_echo) as server:
         teacher = f"{server.url}#m"
-        assert collect(tmp_path, teacher).code == 0
+        assert collect_here(capsys, tmp_path, teacher).code == 0
         good = texts_of(open_artifact(tmp_path / "out"))
         path = tmp_path / "ledger.sqlite"
         sound = path.read_bytes()
@@ -336,11 +346,7 @@ def test_every_damaged_page_of_a_ledger_is_told_or_does_no_harm(tmp_path: Path) 
             damaged = bytearray(sound)
             damaged[page * 4096 : (page + 1) * 4096] = os.urandom(4096)
             path.write_bytes(damaged)
-            ran = run_there(
-                *("collect", "prompts.jsonl", "--teacher", teacher, "--out", f"out{page}"),
-                "--json",
-                cwd=tmp_path,
-            )
+            ran = collect_here(capsys, tmp_path, teacher, out=f"out{page}")
             verdicts[ran.code] += 1
             if ran.code == 0:
                 assert texts_of(open_artifact(tmp_path / f"out{page}")) == good
