@@ -1,12 +1,15 @@
 """A collection through batches is killed with SIGKILL at every step, and then run to its end."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import pytest
 from batch_cases import APIS, WIRES, jobs_of, variables_of
@@ -20,20 +23,33 @@ NUM_PROMPTS = 8
 MOST_STEPS = 40
 SLOW_S = 0.08  # an answer takes so long that a kill comes between the work and the answer
 
-CHILD = """
-import sys
+FORKS = """
+import os, sys, traceback
 from pathlib import Path
+import aiohttp, pyarrow.parquet  # what a collection loads only once it needs it
 from stillhouse.collect import CollectConfig, collect
 
-folder = Path(sys.argv[1])
+folder, spec = Path(sys.argv[1]), sys.argv[2]
 access = {"tier": "batch", "batch_wait_s": 0.01, "batch_size": 3}
-collect(folder / "prompts.jsonl", folder / "out", teacher=sys.argv[2],
-        config=CollectConfig.model_validate({"access": access}))
+config = CollectConfig.model_validate({"access": access})
+for _ in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            collect(folder / "prompts.jsonl", folder / "out", teacher=spec, config=config)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        os._exit(code)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
+"""A process for each line, forked from one that has loaded all but done nothing yet."""
 
 
 class Crash:
-    """A collection that is killed and started again."""
+    """A collection that is killed and started again; use it in a `with`."""
 
     def __init__(self, provider: MockProvider, name: str, folder: Path) -> None:
         self.provider = provider
@@ -43,19 +59,36 @@ class Crash:
         lines = [f'{{"prompt": "rain number {at} of the day"}}' for at in range(NUM_PROMPTS)]
         (folder / "prompts.jsonl").write_text("\n".join(lines))
 
+    def __enter__(self) -> Self:
+        arguments = [sys.executable, "-c", FORKS, str(self.folder), self.api.spec]
+        self.forks = subprocess.Popen(
+            arguments,
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,  # nothing is read ahead of what is waited for
+        )
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.forks.kill()
+        self.forks.communicate(timeout=10)
+
     def run_until(self, num_requests: int, *, pause_s: float) -> bool:
         """Run, and kill after so many requests; whether it came to its end before."""
         start = self.provider.count
-        arguments = [sys.executable, "-c", CHILD, str(self.folder), self.api.spec]
-        child = subprocess.Popen(arguments, env=self.environment)
+        assert self.forks.stdin is not None
+        assert self.forks.stdout is not None
+        self.forks.stdin.write(b"\n")
+        pid = int(self.forks.stdout.readline())
         while self.provider.count < start + num_requests:
-            if child.poll() is not None:
-                assert child.returncode == 0
+            if select.select([self.forks.stdout], [], [], 0.002)[0]:
+                assert int(self.forks.stdout.readline()) == 0
                 return True
-            time.sleep(0.002)
         time.sleep(pause_s)
-        os.kill(child.pid, signal.SIGKILL)
-        return child.wait(10) == 0
+        with suppress(ProcessLookupError):  # it came to its end meanwhile
+            os.kill(pid, signal.SIGKILL)
+        return int(self.forks.stdout.readline()) == 0
 
     def check(self) -> None:
         """Everything was answered, paid once, and no batch was left behind."""
@@ -87,8 +120,10 @@ def test_a_kill_at_each_request_in_turn_orphans_nothing_and_pays_nothing_twice(
 ) -> None:
     # The first process is killed at its first request, the next one at its second, and so on:
     # those after a kill also have to find out what it left behind.
-    with MockProvider(latency={"first_s": SLOW_S}, batch={"polls": 1}) as provider:
-        crash = Crash(provider, name, tmp_path)
+    with (
+        MockProvider(latency={"first_s": SLOW_S}, batch={"polls": 1}) as provider,
+        Crash(provider, name, tmp_path) as crash,
+    ):
         for step in range(1, MOST_STEPS):
             pause_s = SLOW_S / 2 if step % 2 else SLOW_S * 1.2
             if crash.run_until(step, pause_s=pause_s):
@@ -105,8 +140,10 @@ def test_a_kill_at_each_request_in_turn_orphans_nothing_and_pays_nothing_twice(
 def test_one_kill_at_any_request_orphans_nothing_and_pays_nothing_twice(
     tmp_path: Path, name: str, step: int, is_answered: bool
 ) -> None:
-    with MockProvider(latency={"first_s": SLOW_S}, batch={"polls": 1}) as provider:
-        crash = Crash(provider, name, tmp_path)
+    with (
+        MockProvider(latency={"first_s": SLOW_S}, batch={"polls": 1}) as provider,
+        Crash(provider, name, tmp_path) as crash,
+    ):
         crash.run_until(step, pause_s=SLOW_S * (1.2 if is_answered else 0.5))
         assert crash.run_until(MOST_STEPS * 10, pause_s=0.0)
         crash.check()
