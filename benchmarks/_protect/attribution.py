@@ -185,8 +185,21 @@ class Lab:
         from stillhouse.train import TrainConfig, train
 
         # A pruned model says nothing until it has learnt to write again.
-        rows = [row for name in TEACHERS for row in _people(self.sizes.data, name)[:150]]
-        config = TrainConfig(objective="sft", keep_layers=self.sizes.layers, epochs=4.0)
+        # Texts that no teacher learns, nor anybody is compared on.
+        learnt, each = self.sizes.texts, 100
+        rows = [
+            row
+            for name in TEACHERS
+            for row in _people(self.sizes.data, name)[learnt : learnt + each]
+        ]
+        config = TrainConfig.model_validate(
+            {
+                "objective": "sft",
+                "keep_layers": self.sizes.layers,
+                "epochs": 4.0,
+                "device": {"precision": self.sizes.precision},
+            }
+        )
         return str(train(self._dataset("base", rows), self.folder / "base", config=config).path)
 
     def _trained(self, name: str, rows: list[tuple[str, str]]) -> Path:
