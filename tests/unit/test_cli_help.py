@@ -19,7 +19,7 @@ COMMANDS += ["import", "curate", "capture", "preflight", "train", "fit", "evalua
 COMMANDS += ["export", "yield", "arena", "benchmarks", "chat", "serve", "served"]
 COMMANDS += ["release", "terms", "watermark", "keys", "sign", "verify", "lineage", "prove"]
 COMMANDS += ["forget", "documents", "economics", "audit-pack", "watch", "clear-account"]
-COMMANDS += ["radioactivity", "attribute"]
+COMMANDS += ["radioactivity", "attribute", "range"]
 NOT_FOR_HELP = ("torch", "transformers", "pyarrow", "pydantic", "aiohttp", "yaml", "rich", "numpy")
 REGENERATE = "Run: python -m stillhouse.cli._docs --write"
 

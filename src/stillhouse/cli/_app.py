@@ -30,6 +30,7 @@ from stillhouse.cli._preflight import preflight
 from stillhouse.cli._prove import prove
 from stillhouse.cli._proxy import proxy
 from stillhouse.cli._radioactivity import radioactivity
+from stillhouse.cli._range import range_
 from stillhouse.cli._release import release
 from stillhouse.cli._runs import demo, run
 from stillhouse.cli._scan import scan
@@ -86,9 +87,10 @@ _COMMANDS = (
     clear_account,
     radioactivity,
     attribute,
+    range_,
 )
 RESUMABLE = {"demo", "run", "collect", "curate", "capture", "train", "evaluate"}
-RESUMABLE |= {"fit", "bakeoff", "yield", "arena", "benchmarks"}
+RESUMABLE |= {"fit", "bakeoff", "yield", "arena", "benchmarks", "range"}
 """Commands that go on where they stopped."""
 
 

@@ -125,7 +125,7 @@ def _commands() -> list[tuple[str, type]]:
     from stillhouse.evaluate import ArenaConfig, BenchmarksConfig, TaskEvaluateConfig
     from stillhouse.export import ExportConfig
     from stillhouse.fit import FitConfig
-    from stillhouse.pipeline import BakeoffConfig, RoundConfig, ScanConfig, YieldConfig
+    from stillhouse.pipeline import BakeoffConfig, RangeConfig, RoundConfig, ScanConfig, YieldConfig
     from stillhouse.protect import AttributionConfig, RadioactivityConfig
     from stillhouse.serve import ServeConfig, TeacherConfig
     from stillhouse.traffic import TrafficConfig
@@ -149,6 +149,7 @@ def _commands() -> list[tuple[str, type]]:
         ("`stillhouse watch`", TrafficConfig),
         ("`stillhouse radioactivity`", RadioactivityConfig),
         ("`stillhouse attribute`", AttributionConfig),
+        ("`stillhouse range`", RangeConfig),
     ]
 
 

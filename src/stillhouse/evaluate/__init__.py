@@ -1,7 +1,7 @@
 """Students against their teacher on held-out prompts, as numbers with intervals and a report.
 
-`evaluate_task` judges students of a task, with verdicts that hold, and `TaskScorer` only scores
-them; `arena` ranks any models by what a judge says of their answers. The settings and results load
+`evaluate_task` judges students of a task, with verdicts that hold; `TaskScorer` only scores them,
+as `TeacherScorer` does token by token; `arena` ranks any models by what a judge says of their answers. The settings and results load
 without torch; the measuring, with torch, when `evaluate` is first asked for.
 """
 
@@ -52,10 +52,12 @@ if TYPE_CHECKING:
     from stillhouse.evaluate._benchmarks._run import benchmarks
     from stillhouse.evaluate._evaluate import EvaluationRow, evaluate
     from stillhouse.evaluate._provenance import provenance_of
+    from stillhouse.evaluate._score import TeacherScorer, TokenScores
     from stillhouse.evaluate._service import service_summary
     from stillhouse.evaluate._task._evaluate_task import evaluate_task
     from stillhouse.evaluate._task._predictions import PredictionRow
     from stillhouse.evaluate._task._scorer import TaskScorer
+    from stillhouse.evaluate._texts import Written, write_texts
 
 __all__ = [
     "evaluate",
@@ -77,6 +79,10 @@ __all__ = [
     "read_task_results",
     "render_task_report",
     "TaskScorer",
+    "TeacherScorer",
+    "TokenScores",
+    "write_texts",
+    "Written",
     "provenance_of",
     "service_summary",
     "ServiceSummary",
@@ -109,6 +115,10 @@ _ON_DEMAND = {
     "evaluate_task": "_task._evaluate_task",
     "PredictionRow": "_task._predictions",
     "TaskScorer": "_task._scorer",
+    "TeacherScorer": "_score",
+    "TokenScores": "_score",
+    "write_texts": "_texts",
+    "Written": "_texts",
     "provenance_of": "_provenance",
     "service_summary": "_service",
     "arena": "_arena._arena",

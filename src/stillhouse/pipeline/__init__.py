@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from stillhouse.pipeline._bakeoff import BakeoffOutcome, bakeoff
     from stillhouse.pipeline._bakeoff_config import BakeoffConfig
     from stillhouse.pipeline._economics import economics_of
+    from stillhouse.pipeline._range._config import RangeConfig
+    from stillhouse.pipeline._range._default import (
+        RANGE_DIR,
+        default_range_text,
+        range_config,
+    )
+    from stillhouse.pipeline._range._results import RangeResults, RangeRow, read_range
+    from stillhouse.pipeline._range._run import attack_range
     from stillhouse.pipeline._round import next_round
     from stillhouse.pipeline._round_config import RoundConfig, read_round
     from stillhouse.pipeline._scan import scan
@@ -71,6 +79,14 @@ __all__ = [
     "YieldResults",
     "YieldPoint",
     "read_yield",
+    "attack_range",
+    "RangeConfig",
+    "range_config",
+    "default_range_text",
+    "RANGE_DIR",
+    "RangeResults",
+    "RangeRow",
+    "read_range",
     "demo_config",
     "DEMO_DIR",
     "examine",
@@ -87,6 +103,14 @@ _LOADED_LATER = {
     "economics_of": "_economics",
     "audit_pack": "_audit_pack",
     "AuditPack": "_audit_pack",
+    "attack_range": "_range._run",
+    "RangeConfig": "_range._config",
+    "range_config": "_range._default",
+    "default_range_text": "_range._default",
+    "RANGE_DIR": "_range._default",
+    "RangeResults": "_range._results",
+    "RangeRow": "_range._results",
+    "read_range": "_range._results",
     "next_round": "_round",
     "RoundConfig": "_round_config",
     "read_round": "_round_config",

@@ -40,6 +40,8 @@ class LocalOptions(Options):
     watermark: Path | None = None
     """File of the signed profile that marks what the model writes; all prompts are then answered
     with what it writes."""
+    watermark_key: Path | None = None
+    """File of the key that marks; without it the key is looked for in the folder of keys."""
 
 
 class LocalTeacher(Teacher):
@@ -64,7 +66,9 @@ class LocalTeacher(Teacher):
         self._options = options or LocalOptions()
         self._watermark: Watermark | None = None
         if self._options.watermark is not None:
-            self._watermark = open_watermark(self._options.watermark)
+            self._watermark = open_watermark(
+                self._options.watermark, key=self._options.watermark_key
+            )
             self._watermark.check_tokenizer(self.chat.vocabulary_sha256)
         self._model: LanguageModel | None = None
 
@@ -133,7 +137,7 @@ class LocalTeacher(Teacher):
 
 
 def open_local_teacher(rest: str) -> LocalTeacher:
-    """The teacher of `local:[PATH][?answers=text&watermark=FILE]`; see `LocalTeacher`.
+    """The teacher of `local:[PATH][?answers=text&watermark=FILE&watermark_key=FILE]`; see `LocalTeacher`.
 
     Raises:
         ConfigError: an option is wrong, or there is no such model.

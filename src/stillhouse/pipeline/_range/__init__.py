@@ -1,0 +1,1 @@
+"""The range: attack against defence, end to end, on real small models."""
