@@ -1,8 +1,9 @@
 """Students against their teacher on held-out prompts, as numbers with intervals and a report.
 
 `evaluate_task` judges students of a task, with verdicts that hold; `TaskScorer` only scores them,
-as `TeacherScorer` does token by token; `arena` ranks any models by what a judge says of their answers. The settings and results load
-without torch; the measuring, with torch, when `evaluate` is first asked for.
+as `TeacherScorer` does token by token; `arena` ranks any models by what a judge says of their
+answers. The settings and results load without torch; the measuring, with torch, when `evaluate` is
+first asked for.
 """
 
 from importlib import import_module

@@ -137,7 +137,7 @@ class LocalTeacher(Teacher):
 
 
 def open_local_teacher(rest: str) -> LocalTeacher:
-    """The teacher of `local:[PATH][?answers=text&watermark=FILE&watermark_key=FILE]`; see `LocalTeacher`.
+    """The teacher of `local:[PATH][?answers=text&watermark=FILE&watermark_key=FILE]`.
 
     Raises:
         ConfigError: an option is wrong, or there is no such model.

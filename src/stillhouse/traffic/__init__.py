@@ -19,7 +19,7 @@ from stillhouse.traffic._config import AccessLogConfig, ResponsesConfig, Traffic
 from stillhouse.traffic._cues import CUES, cues_in
 from stillhouse.traffic._features import Featuriser, PromptFeatures
 from stillhouse.traffic._key import TrafficKey, open_traffic_key
-from stillhouse.traffic._monitor import Flag, Monitor, check_key
+from stillhouse.traffic._monitor import Flag, Monitor, check_key, look_share
 from stillhouse.traffic._ranks import Comparison, Ranks
 from stillhouse.traffic._reading import AccessLog, open_access_log
 from stillhouse.traffic._reference import Reference, load_reference
@@ -86,6 +86,7 @@ __all__ = [
     "Monitor",
     "Flag",
     "check_key",
+    "look_share",
     # Results
     "WatchResults",
     "AccountResult",

@@ -40,7 +40,7 @@ class Sum:
 
     @property
     def worked(self) -> str:
-        """The sum of each pair of digits with what was carried, from the last on, and the answer."""
+        """The sum of each pair of digits and the carry, from the last pair on, and the answer."""
         steps, carry = [], 0
         for a, b in zip(reversed(str(self.first)), reversed(str(self.second)), strict=True):
             total = int(a) + int(b) + carry

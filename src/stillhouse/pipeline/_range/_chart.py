@@ -15,7 +15,7 @@ from stillhouse.pages import Figure, Scale, drawing, element, nice_ticks, shorte
 _WIDE_PX, _NARROW_PX = 1040.0, 360.0
 _TOP, _BOTTOM, _LEFT, _RIGHT = 46.0, 44.0, 46.0, 14.0
 _ROW = 16.0
-_LEAST_HEIGHT = 300.0
+_LEAST_HEIGHT = 340.0
 _NO_TEST = 52.0  # px of the strip for what has no test
 _GAP = 10.0
 _SIZE = 5.0
@@ -117,9 +117,7 @@ class RangeChart:
         xs = (evidence.x(one.evidence), cost(one.cost[0]))
         parts = [element("line", x1=x, x2=x, y1=low, y2=high, class_="whisker") for x in xs]
         ends = [cost(end) for end in one.cost[1:]]
-        parts.append(
-            element("line", x1=ends[0], x2=ends[1], y1=own_y, y2=own_y, class_="whisker")
-        )
+        parts.append(element("line", x1=ends[0], x2=ends[1], y1=own_y, y2=own_y, class_="whisker"))
         parts += [_shape(shape, x, own_y) for x in xs]
         return element("g", title, *parts, class_=self._color(one))
 
@@ -196,9 +194,7 @@ class _Evidence:
         )
         at = self.x(-math.log10(level))
         parts.append(element("line", x1=at, x2=at, y1=_TOP - 8, y2=bottom, class_="level"))
-        parts.append(
-            element("text", f"p {level:g}", x=at + 4, y=_TOP - 12, class_="tick")
-        )
+        parts.append(element("text", f"p = {level:g}", x=at + 4, y=_TOP - 12, class_="tick"))
         if self.strip[1] - self.strip[0] > 2 * _GAP:
             middle = (self.strip[0] + self.strip[1]) / 2
             parts.append(element("text", "no test", x=middle, y=bottom + 17, class_="tick middle"))

@@ -1,10 +1,12 @@
 """The settings of a range: fields, what owners do, what copiers do."""
 
+import math
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stillhouse.records import Record
+from stillhouse.traffic import look_share
 from stillhouse.train import TrainConfig
 from stillhouse.watermark import Profile, SchemeName
 
@@ -206,6 +208,21 @@ class RangeConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _monitors_can_flag(self) -> Self:
+        for name, defence in self.defences.items():
+            limit = defence.limit
+            if limit is None or not limit.watch:
+                continue
+            needed = math.ceil(1 / (look_share(1) * limit.level)) - 1
+            if self.reference_accounts < needed:
+                raise ValueError(
+                    f"the monitor of {name!r} flags nobody at level {limit.level:g} beside "
+                    f"{self.reference_accounts} reference_accounts; take {needed} or more, or a "
+                    "higher level"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _has_something_to_compare_with(self) -> Self:
         for name in self.fields:
             if not any(one == DefenceConfig() for one in self.defences_of(name).values()):
@@ -215,7 +232,8 @@ class RangeConfig(BaseModel):
                 )
             if AttackConfig() not in self.attacks_of(name).values():
                 raise ValueError(
-                    f"field {name!r} has no attack that reads plain text; add one such as 'text: {{}}'"
+                    f"field {name!r} has no attack that reads plain text; add one such as "
+                    "'text: {}'"
                 )
         return self
 

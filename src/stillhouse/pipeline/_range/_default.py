@@ -36,9 +36,7 @@ def range_config(
             )
         hint = "Give a YAML file, or none for the default range."
         settings = read_yaml(path, hint=hint)
-        return check_settings(
-            RangeConfig, merge_settings(settings, changes or {}), where=str(path)
-        )
+        return check_settings(RangeConfig, merge_settings(settings, changes or {}), where=str(path))
     settings = read_yaml(RANGE_DIR / "default.yaml", hint=_HINT)
     if quick:
         settings = merge_settings(settings, read_yaml(RANGE_DIR / "quick.yaml", hint=_HINT))

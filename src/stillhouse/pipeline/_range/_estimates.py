@@ -49,9 +49,7 @@ def right_of(scores: Scores, clusters: Sequence[str], *, seed: int) -> Interval 
     num, total = sum(scores.right_P), len(scores.right_P)
     if num in (0, total):
         return fraction_interval(round(num), total)
-    return clustered_bootstrap(
-        scores.right_P, np.ones(total), clusters=list(clusters), seed=seed
-    )
+    return clustered_bootstrap(scores.right_P, np.ones(total), clusters=list(clusters), seed=seed)
 
 
 def _gap_closed(
@@ -62,9 +60,7 @@ def _gap_closed(
         ratio = paired_bootstrap_ratio(
             (student.kl_P, student.tokens_P), (base.kl_P, base.tokens_P), clusters=labels, seed=seed
         )
-        return Interval(
-            1 - ratio.value, 1 - ratio.high, 1 - ratio.low, ratio.n, ratio.num_clusters
-        )
+        return Interval(1 - ratio.value, 1 - ratio.high, 1 - ratio.low, ratio.n, ratio.num_clusters)
     student_P, base_P, teacher_P = (
         np.array(one.right_P, dtype=np.float64) for one in (student, base, teacher)
     )

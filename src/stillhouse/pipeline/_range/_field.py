@@ -20,7 +20,7 @@ from stillhouse.pipeline._range._additions import (
 from stillhouse.pipeline._range._config import FieldConfig, MarkConfig
 from stillhouse.pipeline._range._keys import OwnerKeys
 from stillhouse.pipeline._steps import named
-from stillhouse.records import Completion, Message, Prompt, Sampling, content_hash
+from stillhouse.records import Completion, Message, Prompt, Sampling
 from stillhouse.runlog import Listener, ignore_progress
 from stillhouse.train import train
 from stillhouse.watermark import Profile
@@ -87,13 +87,11 @@ class OpenField:
         if additions is None:
             return
         asked = self.config.num_prompts + self.config.num_held_out
-        sums = different_sums(
-            additions.digits, asked + additions.examples, seed=self._place.seed
-        )[asked:]
+        sums = different_sums(additions.digits, asked + additions.examples, seed=self._place.seed)[
+            asked:
+        ]
         base = load_chat(locate_model(additions.train.base.removeprefix("local:")))
-        dataset = lessons(
-            sums, self.folder / "lessons", tokenizer_sha256=base.vocabulary_sha256
-        )
+        dataset = lessons(sums, self.folder / "lessons", tokenizer_sha256=base.vocabulary_sha256)
         config = additions.train.model_copy(update={"terms": self._place.terms})
         train(
             dataset.path,
@@ -211,8 +209,3 @@ def answered(answers: Artifact, prompts: Sequence[Prompt]) -> list[Completion]:
         if row.error is None and row.text.strip()
     }
     return [by_prompt[prompt.id] for prompt in prompts if prompt.id in by_prompt]
-
-
-def fingerprint(*parts: object) -> str:
-    """A short name for what was made of these."""
-    return content_hash(list(parts))[:12]

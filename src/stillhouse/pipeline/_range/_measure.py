@@ -3,17 +3,19 @@
 Letters: P held-out prompts.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from stillhouse.artifacts import Artifact, atomic_write_bytes
-from stillhouse.errors import DataError, IntegrityError
+from stillhouse.artifacts import Artifact
+from stillhouse.errors import DataError
 from stillhouse.evaluate import TeacherScorer, write_texts
 from stillhouse.models import LanguageModel, StudentStart, begin_student, load_model
 from stillhouse.pipeline._range._field import OpenField, answered
+from stillhouse.pipeline._range._kept import fingerprint, kept
 from stillhouse.pipeline._range._seen import after_separator
-from stillhouse.records import Example, Record, Sampling, canonical_json, unit_of
+from stillhouse.records import Example, Record, Sampling, unit_of
 
 
 class Scores(Record):
@@ -23,9 +25,9 @@ class Scores(Record):
     nats; `right_P` whether the model's own answer was right, where prompts have answers.
     """
 
-    kl_P: tuple[float, ...]  # noqa: N815
-    tokens_P: tuple[float, ...]  # noqa: N815
-    right_P: tuple[float, ...] | None  # noqa: N815
+    kl_P: tuple[float, ...]
+    tokens_P: tuple[float, ...]
+    right_P: tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
@@ -77,23 +79,23 @@ class Judge:
 
     def teacher(self) -> Scores:
         """The teacher itself."""
-        return self._kept("teacher", self.field.teacher_model)
+        return self._kept("teacher", lambda: self.field.teacher_model)
 
     def student(self, student: Artifact) -> Scores:
         """A student."""
-        path = self._path(student.manifest_sha256[:16])
-        return _read(path) or self._kept(path.stem, load_model(student.path))
+        return self._kept(student.manifest_sha256[:16], lambda: load_model(student.path))
 
     def base(self, student: Artifact) -> Scores:
         """What a student was before it learnt anything."""
         start = StudentStart.read(student.path)
         config = student.manifest.config
-        name = f"base-{str(config['base_revision'])[:12]}-{_start_name(start)}"
-        path = self._path(name)
-        if (scores := _read(path)) is not None:
-            return scores
-        base = load_model(str(config["base"]).removeprefix("local:"))
-        return self._kept(name, begin_student(base, start, name="base"))
+
+        def begun() -> LanguageModel:
+            base = load_model(str(config["base"]).removeprefix("local:"))
+            return begin_student(base, start, name="base")
+
+        begin = fingerprint(start.model_dump(mode="json"))
+        return self._kept(f"base-{str(config['base_revision'])[:12]}-{begin}", begun)
 
     @cached_property
     def _scorer(self) -> TeacherScorer:
@@ -106,19 +108,16 @@ class Judge:
             ],
         )
 
-    def _kept(self, name: str, model: LanguageModel) -> Scores:
-        path = self._path(name)
-        if (scores := _read(path)) is not None:
-            return scores
+    def _kept(self, name: str, load: Callable[[], LanguageModel]) -> Scores:
+        return kept(self.folder / f"{name}.json", Scores, lambda: self._scores(load()))
+
+    def _scores(self, model: LanguageModel) -> Scores:
         tokens = self._scorer.score(model)
-        scores = Scores(
+        return Scores(
             kl_P=tuple(tokens.per_prompt(tokens.forward_kl_N).tolist()),
             tokens_P=tuple(tokens.tokens_P.tolist()),
             right_P=self._right(model) if self.field.has_gold else None,
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_bytes(path, canonical_json(scores) + b"\n")
-        return scores
 
     def _right(self, model: LanguageModel) -> tuple[float, ...]:
         """Greedy answers against the right ones; what comes before a separator does not matter."""
@@ -131,9 +130,6 @@ class Judge:
             for text, one in zip(texts, self.examples, strict=True)
         )
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.json"
-
 
 def is_right(text: str, gold: str, separator: str | None) -> bool:
     """Whether an answer is the right one, up to spaces around it and a full stop after it."""
@@ -142,25 +138,3 @@ def is_right(text: str, gold: str, separator: str | None) -> bool:
         # One that gives the answer alone is as right as one that shows how it got there.
         given = after_separator(text, separator) if separator in text else text
     return (given or "").strip().removesuffix(".").strip() == gold.strip()
-
-
-def _read(path: Path) -> Scores | None:
-    """What was measured before; None where nothing was.
-
-    Raises:
-        IntegrityError: the file was changed.
-    """
-    if not path.exists():
-        return None
-    try:
-        return Scores.model_validate_json(path.read_bytes())
-    except ValueError as err:
-        raise IntegrityError(
-            f"{path} is not what range wrote. Remove it, and it is measured again."
-        ) from err
-
-
-def _start_name(start: StudentStart) -> str:
-    from stillhouse.pipeline._range._field import fingerprint
-
-    return fingerprint(start.model_dump(mode="json"))

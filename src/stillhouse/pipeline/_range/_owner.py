@@ -9,16 +9,16 @@ from time import process_time
 from typing import NamedTuple
 
 import numpy as np
-import orjson
 
-from stillhouse.artifacts import Artifact, atomic_write_bytes
-from stillhouse.errors import DataError, IntegrityError
+from stillhouse.artifacts import Artifact
+from stillhouse.errors import DataError
 from stillhouse.pipeline._range._config import MarkConfig, RangeConfig
-from stillhouse.pipeline._range._field import OpenField, answered, fingerprint
+from stillhouse.pipeline._range._field import OpenField, answered
+from stillhouse.pipeline._range._kept import fingerprint, kept
 from stillhouse.pipeline._range._seen import Seen
 from stillhouse.pipeline._steps import named
 from stillhouse.protect import Inputs, RadioactivityConfig, find_radioactivity
-from stillhouse.records import Completion, Record, canonical_json, unit_of
+from stillhouse.records import Completion, Record, unit_of
 from stillhouse.runlog import Listener, ignore_progress
 from stillhouse.statistics import Interval, clustered_bootstrap, paired_bootstrap_difference
 from stillhouse.watermark import LogitsMark, detect, make_mark
@@ -44,6 +44,10 @@ class Trace(Record):
     decoy_z_mean: float | None
     decoy_z_sd: float | None
     effect: float | None
+
+
+class _Ratio(Record):
+    value: float
 
 
 class AnswerCost(NamedTuple):
@@ -91,7 +95,7 @@ class Owner:
             reference: The owner's own student of unmarked answers.
             on_progress: Told as texts are read.
         """
-        path, profile = self.field.profile(mark)
+        _, profile = self.field.profile(mark)
         config = RadioactivityConfig(
             max_contexts=self.config.max_contexts, decoys=self.config.decoys, seed=self.config.seed
         )
@@ -101,34 +105,31 @@ class Owner:
             profile.profile_id,
             config.model_dump(mode="json"),
         )
-        kept = self.folder / f"trace-{name}.json"
-        if (found := _read_trace(kept)) is not None:
-            return found
-        inputs = Inputs(
-            suspect=str(suspect.path),
-            texts=self.field.answers(mark).path,
-            reference=str(reference.path),
-        )
-        results = find_radioactivity(
-            inputs,
-            profile,
-            self.field.keys.watermark,
-            config=config,
-            on_progress=named("test for the mark", on_progress),
-        ).results
-        deciding = results.tests[results.primary]
-        decoys = results.decoys
-        trace = Trace(
-            log10_p=results.log10_p,
-            z=deciding.z,
-            contexts=results.counts.contexts,
-            decoy_z_mean=None if decoys is None else decoys.z_mean,
-            decoy_z_sd=None if decoys is None else decoys.z_sd,
-            effect=results.effect,
-        )
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_bytes(kept, canonical_json(trace) + b"\n")
-        return trace
+
+        def tested() -> Trace:
+            inputs = Inputs(
+                suspect=str(suspect.path),
+                texts=self.field.answers(mark).path,
+                reference=str(reference.path),
+            )
+            results = find_radioactivity(
+                inputs,
+                profile,
+                self.field.keys.watermark,
+                config=config,
+                on_progress=named("test for the mark", on_progress),
+            ).results
+            decoys = results.decoys
+            return Trace(
+                log10_p=results.log10_p,
+                z=results.tests[results.primary].z,
+                contexts=results.counts.contexts,
+                decoy_z_mean=None if decoys is None else decoys.z_mean,
+                decoy_z_sd=None if decoys is None else decoys.z_sd,
+                effect=results.effect,
+            )
+
+        return kept(self.folder / f"trace-{name}.json", Trace, tested)
 
     def lesson_log10_p(self, seen: Seen, mark: MarkConfig) -> float:
         """The p-value of what the copier trained on, should the owner get hold of it."""
@@ -175,24 +176,22 @@ class Owner:
                 clusters=clusters,
                 seed=seed,
             ),
-            time_ratio=self._time_ratio(mark),
+            time_ratio=self._time_ratio(mark).value,
         )
 
-    def _time_ratio(self, mark: MarkConfig) -> float:
-        """Median over rounds in which both are timed in turn, so that a busy machine shifts both."""
+    def _time_ratio(self, mark: MarkConfig) -> "_Ratio":
+        """Median over rounds that time both in turn, so that a busy machine shifts both."""
         _, profile = self.field.profile(mark)
-        kept = self.folder / f"time-{profile.profile_id[:12]}.json"
-        if kept.exists():
-            return float(orjson.loads(kept.read_bytes()))
-        with_mark = make_mark(profile, self.field.keys.watermark)
-        ratios = []
-        for seed in range(_ROUNDS):
-            plain_s = self._generation_s(None, seed)
-            ratios.append(self._generation_s(with_mark, seed) / plain_s)
-        ratio = float(np.median(ratios))
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_bytes(kept, canonical_json(ratio) + b"\n")
-        return ratio
+
+        def timed() -> _Ratio:
+            with_mark = make_mark(profile, self.field.keys.watermark)
+            ratios = []
+            for seed in range(_ROUNDS):
+                plain_s = self._generation_s(None, seed)
+                ratios.append(self._generation_s(with_mark, seed) / plain_s)
+            return _Ratio(value=float(np.median(ratios)))
+
+        return kept(self.folder / f"time-{profile.profile_id[:12]}.json", _Ratio, timed)
 
     def _generation_s(self, mark: LogitsMark | None, seed: int) -> float:
         """Processor seconds for each token."""
@@ -225,14 +224,3 @@ def _nll(row: Completion) -> tuple[float, float]:
     logprobs = row.logprobs
     assert logprobs is not None  # local teachers tell them
     return -float(np.sum(logprobs.logprobs)), float(len(logprobs.logprobs))
-
-
-def _read_trace(path: Path) -> Trace | None:
-    if not path.exists():
-        return None
-    try:
-        return Trace.model_validate_json(path.read_bytes())
-    except ValueError as err:
-        raise IntegrityError(
-            f"{path} is not what range wrote. Remove it, and it is tested again."
-        ) from err

@@ -116,7 +116,9 @@ def _tiles(results: RangeResults) -> list[Tile]:
     students = len({row.student_sha256 for row in rows})
     tiles = [
         Tile("Pairs", str(len(rows)), (f"{students} different students",)),
-        Tile("Copies found", f"{len(found)} of {len(tested)}", (f"at p {results.level:g}",)),
+        Tile(
+            "Copies found", f"{len(found)} of {len(tested)}", (f"at p {results.level:g} or less",)
+        ),
     ]
     controls = [one for field in results.fields for one in field.controls]
     if controls:
@@ -125,7 +127,7 @@ def _tiles(results: RangeResults) -> list[Tile]:
             Tile(
                 "Innocent models",
                 f"log10 p {_signed(smallest)}",
-                (f"the smallest of {len(controls)} controls",),
+                ("smallest of the controls", f"{len(controls)} tested"),
             )
         )
     costly = max(rows, key=lambda row: row.cost.share.value)
@@ -142,16 +144,16 @@ def _tiles(results: RangeResults) -> list[Tile]:
 def _field(results: RangeResults, field: FieldResult) -> SimpleNamespace:
     base = f"base {field.base_kl_nats.value:.2f} nats/token"
     if field.base_right is not None and field.teacher_right is not None:
-        base += f"; right: base {field.base_right.value:.0%}, teacher {field.teacher_right.value:.0%}"
+        base += (
+            f"; right: base {field.base_right.value:.0%}, teacher {field.teacher_right.value:.0%}"
+        )
     return SimpleNamespace(
         name=field.name,
         figure=_chart(results, field).figure(),
         measure=_MEASURES[field.measure],
         base=base,
         has_right=field.base_right is not None,
-        rows=[
-            _row(number, row, results.level) for number, row in enumerate(field.rows, start=1)
-        ],
+        rows=[_row(number, row, results.level) for number, row in enumerate(field.rows, start=1)],
         controls=[
             SimpleNamespace(
                 defence=one.defence,

@@ -8,10 +8,12 @@ from functools import cached_property
 from pathlib import Path
 
 from stillhouse.artifacts import Artifact, FolderLock, atomic_write_bytes
-from stillhouse.errors import IntegrityError
+from stillhouse.collect import read_prompts
+from stillhouse.pipeline._demo import DEMO_DIR
 from stillhouse.pipeline._range._config import AttackConfig, DefenceConfig, RangeConfig
 from stillhouse.pipeline._range._estimates import cost_of, kl_of, quality_of, right_of
-from stillhouse.pipeline._range._field import OpenField, Place, fingerprint
+from stillhouse.pipeline._range._field import OpenField, Place
+from stillhouse.pipeline._range._kept import fingerprint, kept
 from stillhouse.pipeline._range._keys import OwnerKeys
 from stillhouse.pipeline._range._measure import Judge
 from stillhouse.pipeline._range._owner import AnswerCost, Owner, Trace
@@ -101,8 +103,10 @@ class _Range:
         place = Place(out, config_dir, config.seed, terms)
         self._out, self._terms = out, terms
         self._fields = [OpenField(name, one, place, keys) for name, one in config.fields.items()]
+        asked = {field.name: [*field.prompts, *field.held_out] for field in self._fields}
         self.honest = Honest(
-            prompts={field.name: [*field.prompts, *field.held_out] for field in self._fields},
+            # Honest accounts ask for other things too; a name with a slash is no field's.
+            prompts={**asked, "other/news": read_prompts(DEMO_DIR / "demo_prompts.yaml")},
             num_accounts=config.honest_accounts,
             num_reference=config.reference_accounts,
             reference_requests=config.reference_requests,
@@ -171,36 +175,27 @@ class _Range:
     def attempt(self, field: OpenField, defence: DefenceConfig, attack: AttackConfig) -> Attempt:
         """What a copier gets past a limit; kept, since it takes thousands of requests."""
         assert defence.limit is not None  # the caller looks
+        limit = defence.limit
         asks_logprobs = attack.reads == "logprobs" and not defence.hide_logprobs
         config = self._config
-        kept = self._out / "traffic" / (
-            fingerprint(
-                [prompt.id for prompt in field.prompts],
-                {name: len(some) for name, some in self.honest.prompts.items()},
-                defence.limit.model_dump(mode="json"),
-                [attack.accounts, asks_logprobs, field.config.max_tokens, config.seed],
-                [config.honest_accounts, config.reference_accounts, config.reference_requests],
-            )
-            + ".json"
+        name = fingerprint(
+            {name: [one.id for one in some] for name, some in self.honest.prompts.items()},
+            [field.name, len(field.prompts), limit.model_dump(mode="json")],
+            [attack.accounts, asks_logprobs, field.config.max_tokens, config.seed],
+            [config.honest_accounts, config.reference_accounts, config.reference_requests],
         )
-        if kept.exists():
-            try:
-                return Attempt.model_validate_json(kept.read_bytes())
-            except ValueError as err:
-                raise IntegrityError(
-                    f"{kept} is not what range wrote. Remove it, and it is simulated again."
-                ) from err
-        attempt = self.honest.attempt(
-            field.prompts,
-            defence.limit,
-            accounts=attack.accounts,
-            asks_logprobs=asks_logprobs,
-            completion_tokens=field.config.max_tokens,
-            on_progress=self._on_progress,
+        return kept(
+            self._out / "traffic" / f"{name}.json",
+            Attempt,
+            lambda: self.honest.attempt(
+                field.prompts,
+                limit,
+                accounts=attack.accounts,
+                asks_logprobs=asks_logprobs,
+                completion_tokens=field.config.max_tokens,
+                on_progress=self._on_progress,
+            ),
         )
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_bytes(kept, canonical_json(attempt) + b"\n")
-        return attempt
 
     @property
     def config(self) -> RangeConfig:
@@ -230,9 +225,7 @@ class _Pairs:
     @cached_property
     def reference(self) -> Artifact:
         """The student of plain text without a defence: the owner can make it too."""
-        seen = see(
-            self.field, DefenceConfig(), AttackConfig(), collected=len(self.field.prompts)
-        )
+        seen = see(self.field, DefenceConfig(), AttackConfig(), collected=len(self.field.prompts))
         return self.run.student(self.field, seen, f"{self.field.name}: reference")
 
     def row(self, defence_name: str, attack_name: str) -> RangeRow:
@@ -242,9 +235,7 @@ class _Pairs:
         reference = self.reference
         attempt = self.run.attempt(self.field, defence, attack) if defence.limit else None
         collected = len(self.field.prompts) if attempt is None else attempt.collected
-        seen = see(
-            self.field, defence, attack, collected=collected, on_progress=self.run.listener
-        )
+        seen = see(self.field, defence, attack, collected=collected, on_progress=self.run.listener)
         name = f"{self.field.name}: {defence_name}, {attack_name}"
         student = self.run.student(self.field, seen, name)
         judge = self.judge
@@ -276,7 +267,7 @@ class _Pairs:
         plain = next(name for name, one in defences.items() if one == DefenceConfig())
         attacks = [attack for name, attack in config.pairs(self.field.name) if name == plain]
         for name, defence in defences.items():
-            for attack in attacks:
+            for attack in attacks if defence.mark is not None else ():
                 seen = see(
                     self.field,
                     DefenceConfig(),
@@ -284,10 +275,9 @@ class _Pairs:
                     collected=len(self.field.prompts),
                 )
                 student = self.run.student(self.field, seen, f"{self.field.name}: control")
-                if defence.mark is None:
-                    continue
                 if student.manifest_sha256 == self.reference.manifest_sha256:
                     continue
+                assert defence.mark is not None  # there are no attacks else
                 trace = self.owner.trace(
                     student,
                     defence.mark,

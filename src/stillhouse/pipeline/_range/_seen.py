@@ -7,7 +7,8 @@ from pathlib import Path
 from stillhouse.artifacts import Artifact, Counts, begin_artifact, is_up_to_date, open_artifact
 from stillhouse.errors import DataError
 from stillhouse.pipeline._range._config import AttackConfig, DefenceConfig
-from stillhouse.pipeline._range._field import OpenField, answered, fingerprint
+from stillhouse.pipeline._range._field import OpenField, answered
+from stillhouse.pipeline._range._kept import fingerprint
 from stillhouse.records import Completion, Example, Prompt, Usage
 from stillhouse.runlog import Listener, ignore_progress
 
@@ -120,9 +121,7 @@ def after_separator(text: str, separator: str) -> str | None:
     return rest.strip() or None if found else None
 
 
-def _rows(
-    source: Artifact, prompts: Sequence[Prompt], *, like: Artifact
-) -> dict[str, Completion]:
+def _rows(source: Artifact, prompts: Sequence[Prompt], *, like: Artifact) -> dict[str, Completion]:
     """Answers by prompt; ids of another tokenizer than the teacher's are left out."""
     theirs, ours = source.manifest.tokenizer, like.manifest.tokenizer
     is_same = theirs is not None and ours is not None and theirs.sha256 == ours.sha256

@@ -2,7 +2,8 @@
 
 The copier sends the field's own prompts, from each account as many a day as the limit lets through,
 at all hours. Honest accounts are simulated (`stillhouse.traffic.simulate`) over the prompts of all
-fields; those that tell the monitor what is usual use other frames than those that it is tried on.
+fields and the news of the demo; those that tell the monitor what is usual use other frames than
+those that it is tried on.
 
 Letters: A accounts.
 """
@@ -73,7 +74,7 @@ class Honest:
     """The honest accounts of a range, the same for a seed.
 
     Attributes:
-        prompts: Of each field, by name.
+        prompts: What is asked, by sort.
         num_accounts: That pay for a limit.
         num_reference: That tell what is usual.
         reference_requests: Of each of those.
@@ -99,9 +100,7 @@ class Honest:
         """What is usual."""
         simulated = self._simulator("fit")
         accounts = simulated.benign(self.num_reference, num_requests=self.reference_requests)
-        table = read_table(
-            (one.row for one in simulated.sent(accounts)), Featuriser(self.key)
-        )
+        table = read_table((one.row for one in simulated.sent(accounts)), Featuriser(self.key))
         return Reference.fit(table, self.key.key_id)
 
     def asked(self) -> Asked:

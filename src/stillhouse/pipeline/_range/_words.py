@@ -20,7 +20,7 @@ def verdict_text(fields: Sequence[FieldResult], level: float) -> str:
     else:
         first = (
             f"{len(found)} of {len(tested)} copies that a defence lets the owner test are found "
-            f"at p {level:g}"
+            f"at p {level:g} or less"
         )
     if not missed:
         return f"{first}."
