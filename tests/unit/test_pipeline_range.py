@@ -1,7 +1,10 @@
 """A whole range on tiny models: what copiers see, what is kept, and what comes out of it."""
 
+import contextlib
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,10 +14,17 @@ from cli_process import run_here
 from range_cases import config_of, settings
 from tiny_model import make_tiny_model
 
-from stillhouse.artifacts import open_artifact
+from stillhouse.artifacts import FolderLock, open_artifact
 from stillhouse.cli._range import range_text
 from stillhouse.errors import ConfigError, DataError, FolderBusyError, IntegrityError
-from stillhouse.pipeline import RangeResults, RangeRow, attack_range, read_range
+from stillhouse.pipeline import (
+    RANGE_DIR,
+    RangeResults,
+    RangeRow,
+    attack_range,
+    range_config,
+    read_range,
+)
 from stillhouse.records import Example
 
 
@@ -208,8 +218,6 @@ def test_what_was_damaged_is_told_and_not_used(made: Path, tmp_path: Path) -> No
 
 
 def test_two_processes_do_not_work_on_one_range(made: Path) -> None:
-    from stillhouse.artifacts import FolderLock
-
     lock = FolderLock(made / "out" / ".lock", owner=made / "out")
     with pytest.raises(FolderBusyError):
         attack_range(made / "out", config=config_of(given_of(made)), config_dir=made)
@@ -241,8 +249,6 @@ def test_the_command_writes_a_config_that_it_takes(
 ) -> None:
     path = tmp_path / "mine.yaml"
     assert run_here(capsys, "range", "--write-config", str(path)).code == 0
-    from stillhouse.pipeline import range_config
-
     assert range_config(path).model_dump() == range_config().model_dump()
     again = run_here(capsys, "range", "--write-config", str(path))
     assert again.code == 2
@@ -252,3 +258,63 @@ def test_the_command_writes_a_config_that_it_takes(
     assert "Leave one out" in both.err
     with pytest.raises(ConfigError, match="not a setting"):
         range_config(path, {"seeed": 1})
+
+
+@pytest.mark.slow
+def test_a_range_that_is_killed_again_and_again_ends_as_one_that_was_not(
+    made: Path, results: RangeResults, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-m", "stillhouse", "range", str(made / "range.yaml")]
+    words += ["--out", str(tmp_path / "out"), "--quiet"]
+    for seconds in (6, 9, 12):
+        process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=seconds)
+        process.kill()
+        process.wait()
+    assert subprocess.run(words, check=False, timeout=600).returncode == 0
+    ended = read_range(tmp_path / "out" / "results.json")
+    for row, whole in zip(ended.fields[0].rows, results.fields[0].rows, strict=True):
+        assert (row.defence, row.attack) == (whole.defence, whole.attack)
+        if row.defence == "none":  # keys are random, and marked answers with them
+            assert row.quality == whole.quality
+    assert ended.fields[0].base_kl_nats == results.fields[0].base_kl_nats
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_the_embedded_model_is_copied_and_its_mark_found(tmp_path: Path) -> None:
+    changes = {
+        "fields": {
+            "writing": {
+                "num_prompts": 24,
+                "num_held_out": 8,
+                "max_tokens": 32,
+                "defences": ["none", "gumbel"],
+                "attacks": ["text"],
+                "train": {"keep_layers": 4, "epochs": 3, "batch_size": 8},
+            },
+            "steps": {
+                "additions": {"digits": 2, "examples": 320},
+                "num_prompts": 16,
+                "num_held_out": 8,
+                "defences": ["none", "hide_reasoning"],
+                "attacks": ["text"],
+                "train": {"epochs": 1},
+            },
+        },
+        "honest_accounts": 20,
+        "max_contexts": 600,
+        "decoys": 20,
+    }
+    config = range_config(changes=changes, quick=True)
+    found = attack_range(tmp_path / "out", config=config, config_dir=RANGE_DIR)
+    writing, steps = found.fields
+    by_pair = {row.defence: row for row in writing.rows}
+    assert by_pair["gumbel"].detection.log10_p is not None
+    assert by_pair["gumbel"].detection.log10_p < -3
+    assert all(row.quality.gap_closed.low > 0.3 for row in writing.rows)
+    shown, hidden = steps.rows
+    assert (shown.defence, hidden.defence) == ("none", "hide_reasoning")
+    assert hidden.cost.lost_reasoning is not None
+    assert shown.quality.right is not None

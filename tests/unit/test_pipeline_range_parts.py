@@ -1,5 +1,6 @@
 """Parts of a range: sums, settings, limits, costs, and names that do not overlap."""
 
+import itertools
 import math
 import re
 from collections.abc import Sequence
@@ -15,9 +16,10 @@ from stillhouse.errors import ConfigError, DataError
 from stillhouse.pipeline import RangeConfig, range_config
 from stillhouse.pipeline._range._additions import SEPARATOR, Sum, different_sums
 from stillhouse.pipeline._range._chart import Mark, RangeChart, _spread
-from stillhouse.pipeline._range._config import AttackConfig, LimitConfig, MarkConfig
+from stillhouse.pipeline._range._config import AttackConfig, DefenceConfig, LimitConfig, MarkConfig
 from stillhouse.pipeline._range._estimates import cost_of, quality_of
 from stillhouse.pipeline._range._measure import Scores, is_right
+from stillhouse.pipeline._range._owner import Trace
 from stillhouse.pipeline._range._run import _decide
 from stillhouse.pipeline._range._seen import after_separator
 from stillhouse.pipeline._range._traffic import Honest, areas_of
@@ -188,7 +190,7 @@ def test_a_teacher_that_is_no_better_than_the_base_has_nothing_to_copy() -> None
 def test_names_keep_their_distance_and_their_order(wanted: list[float], step: float) -> None:
     bottom = step * len(wanted) + 50
     places = _spread(sorted(wanted), step, 40.0, bottom)
-    assert all(later - one >= step - 1e-9 for one, later in zip(places, places[1:], strict=False))
+    assert all(later - one >= step - 1e-9 for one, later in itertools.pairwise(places))
     assert places[-1] <= bottom + 1e-9
     assert places[0] >= 40.0 - 1e-9
 
@@ -211,9 +213,6 @@ def test_every_mark_is_inside_the_drawing_and_told_in_words() -> None:
 
 
 def test_the_better_of_two_tests_counts_twice() -> None:
-    from stillhouse.pipeline._range._config import DefenceConfig
-    from stillhouse.pipeline._range._owner import Trace
-
     both = DefenceConfig(mark=MarkConfig(), limit=LimitConfig(watch=True))
     trace = Trace(log10_p=-4.0, z=4.0, contexts=9, decoy_z_mean=None, decoy_z_sd=None, effect=None)
     assert _decide(both, trace, -1.0) == ("both", pytest.approx(-4.0 + math.log10(2)), "")

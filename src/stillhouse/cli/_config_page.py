@@ -108,6 +108,9 @@ def _command_sections() -> Iterator[_Section]:
 
 def _inner_sections(outer: _Section, command: str, known: set[str]) -> Iterator[_Section]:
     for name, field in outer.schema["properties"].items():
+        by_name = field.get("additionalProperties")
+        if isinstance(by_name, Mapping):
+            name, field = f"{name}.NAME", by_name
         for option in _references(field):
             if _model(option) in known:
                 continue

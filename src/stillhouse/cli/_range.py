@@ -18,7 +18,7 @@ def range_(
     config: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[CONFIG]", help="YAML of fields, defences and attacks.  [default: our own]"
+            metavar="CONFIG", help="YAML of fields, defences and attacks.  [default: our own]"
         ),
     ] = None,
     quick: Annotated[

@@ -69,7 +69,7 @@ class DefenceConfig(Record):
     hide_logprobs: bool = False
     """Show no log-probabilities to anybody."""
     hide_reasoning: bool = False
-    """Show of an answer only what comes after the field's separator."""
+    """Show of an answer only what comes after the field's separator, and no log-probabilities."""
     limit: LimitConfig | None = None
     """Answer only so many requests; null sets no limit."""
 
@@ -83,7 +83,7 @@ class AttackConfig(Record):
     """What the student learns from: answers (objective sft), or the log-probabilities that are
     shown with them (forward KL). Where these are hidden it learns from the answers."""
     mixing: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the answers that come from the field's `editor`, a model without a mark, instead."""
+    """Share of the lessons that the field's `editor`, a model without a mark, answered instead."""
     paraphrase: bool = False
     """Whether the `editor` rewrites every answer before the student reads it."""
     accounts: int = Field(default=1, ge=1, le=1_000)
@@ -177,8 +177,9 @@ class RangeConfig(BaseModel):
     honest_accounts: int = Field(default=400, ge=10)
     """Simulated accounts that pay the price of a limit."""
     reference_accounts: int = Field(default=800, ge=50)
-    """Simulated accounts that tell the monitor what is usual, each with `reference_requests`."""
+    """Simulated accounts that tell the monitor what is usual."""
     reference_requests: int = Field(default=100, ge=20)
+    """Of each of those."""
     max_contexts: int = Field(default=8_000, ge=1)
     """Contexts of marked text that a suspect is tested on."""
     decoys: int = Field(default=50, ge=0, le=10_000)
