@@ -73,21 +73,24 @@ def attack_range(
     lock = FolderLock(out / _LOCK_NAME, owner=out)
     try:
         run = _Range(out, config, config_dir, on_progress)
-        fields = tuple(run.fields())
-        results = RangeResults(
-            title=config.title,
-            level=config.level,
-            fields=fields,
-            honest_requests=len(run.honest.rows),
-            verdict=verdict_text(fields, config.level),
-            notes=notes_text(fields, config),
-            config=config,
-            created_utc=datetime.now(UTC),
-            seconds=round(time.monotonic() - started_s, 3),
-        )
-        atomic_write_bytes(out / RESULTS_NAME, canonical_json(results) + b"\n")
-        atomic_write_bytes(out / DRAWING_NAME, range_svg(results).encode())
-        atomic_write_bytes(out / PAGE_NAME, render_range(results, command=command).encode())
+        fields: list[FieldResult] = []
+        for field in run.fields():
+            fields.append(field)
+            results = RangeResults(
+                title=config.title,
+                level=config.level,
+                fields=tuple(fields),
+                honest_requests=len(run.honest.rows),
+                verdict=verdict_text(fields, config.level),
+                notes=notes_text(fields, config),
+                config=config,
+                created_utc=datetime.now(UTC),
+                seconds=round(time.monotonic() - started_s, 3),
+            )
+            # After each field: one that is stopped later shows what there is.
+            atomic_write_bytes(out / RESULTS_NAME, canonical_json(results) + b"\n")
+            atomic_write_bytes(out / DRAWING_NAME, range_svg(results).encode())
+            atomic_write_bytes(out / PAGE_NAME, render_range(results, command=command).encode())
     finally:
         lock.release()
     return results

@@ -42,6 +42,8 @@ def is_found(detection: Detection, level: float) -> bool:
 def notes_text(fields: Sequence[FieldResult], config: RangeConfig) -> tuple[str, ...]:
     """What a reader must know of these numbers."""
     notes = []
+    if missing := [name for name in config.fields if name not in {one.name for one in fields}]:
+        notes.append(f"Not finished: {', '.join(missing)} is not in yet. The same command goes on.")
     for field in fields:
         for row in _with_same_student(field.rows):
             names = ", ".join(f"{one.defence} against {one.attack}" for one in row)
