@@ -19,6 +19,7 @@ _LEAST_HEIGHT = 340.0
 _NO_TEST = 52.0  # px of the strip for what has no test
 _GAP = 10.0
 _SIZE = 5.0
+_SLANT, _WIDEST = 22.0, 300.0  # px on either side of the names, and for them
 _COLORS = ("c-untrained", "c-student", "c-student-2", "c-student-3", "c-student-4", "c-teacher")
 
 
@@ -75,7 +76,8 @@ class RangeChart:
             one.number: f"{one.number}  {one.name}" if is_wide else str(one.number)
             for one in self.marks
         }
-        middle = min(max(text_width(name) for name in names.values()), 300.0) + 2 * 16
+        widest = min(max(text_width(name) for name in names.values()) + 1, _WIDEST)
+        middle = widest + 2 * _SLANT
         panel = (width - _LEFT - _RIGHT - middle) / 2
         left, right = (_LEFT, _LEFT + panel), (width - _RIGHT - panel, width - _RIGHT)
         y, y_ticks = self._quality_scale(height)
@@ -93,17 +95,18 @@ class RangeChart:
         centre = (left[1] + right[0]) / 2
         for one, at in zip(order, places, strict=True):
             x_left, x_right = evidence.x(one.evidence), cost(one.cost[0])
-            name = shorten(names[one.number], middle - 32)
-            half = text_width(name) / 2 + 4
-            color = self._color(one)
-            own_y = y(one.quality[0])
+            name = shorten(names[one.number], widest)
+            own_y, half = y(one.quality[0]), text_width(name) / 2 + 4
+            leaders = [
+                element("path", d=_leader(x, own_y, side, centre, (half, widest / 2 + 4), at))
+                for x, side in ((x_left, -1), (x_right, 1))
+            ]
             parts.append(
                 element(
                     "g",
-                    element("path", d=_leader(x_left, own_y, centre - half, at), class_="leader"),
-                    element("path", d=_leader(x_right, own_y, centre + half, at), class_="leader"),
+                    element("g", *leaders, class_="leader"),
                     element("text", name, x=centre, y=at + 4, class_="end-label middle"),
-                    class_=color,
+                    class_=self._color(one),
                 )
             )
         for one in self.marks:
@@ -122,7 +125,8 @@ class RangeChart:
         return element("g", title, *parts, class_=self._color(one))
 
     def _color(self, one: Mark) -> str:
-        return _COLORS[list(self.defences).index(one.defence) % len(_COLORS)]
+        there = [name for name in self.defences if any(name == mark.defence for mark in self.marks)]
+        return _COLORS[there.index(one.defence) % len(_COLORS)]
 
     def _quality_scale(self, height: float) -> tuple[Scale, list[float]]:
         values = [end for one in self.marks for end in one.quality]
@@ -224,11 +228,26 @@ def _told(one: Mark) -> str:
     )
 
 
-def _leader(x: float, y: float, name_x: float, name_y: float) -> str:
-    """From a point to the side of its name: straight out, then to the height of the name."""
-    side = 1 if name_x > x else -1
-    knee = name_x - side * 14
-    return f"M{x + side * (_SIZE + 2):.1f} {y:.1f}L{knee:.1f} {y:.1f}L{name_x:.1f} {name_y:.1f}"
+def _leader(
+    x: float, y: float, side: int, centre: float, halves: tuple[float, float], name_y: float
+) -> str:
+    """From a point to its name, past all other names: out, up or down beside them, and in.
+
+    Args:
+        x, y: Of the point.
+        side: -1 for a point left of the names, 1 for one right of them.
+        centre: Of the names.
+        halves: Half of the name's width and of the widest name's.
+        name_y: Height of the name.
+    """
+    half, widest = halves
+    steps = [
+        (x - side * (_SIZE + 2), y),
+        (centre + side * (widest + _SLANT - 4), y),
+        (centre + side * widest, name_y),
+        (centre + side * half, name_y),
+    ]
+    return "M" + "L".join(f"{at:.1f} {height:.1f}" for at, height in steps)
 
 
 def _shape(kind: int, x: float, y: float) -> Markup:

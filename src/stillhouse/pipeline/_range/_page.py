@@ -28,7 +28,7 @@ _STYLE = (
     ".head{font-size:15px;font-weight:650}"
     ".grid{stroke:#ebe7e0}.baseline{stroke:#645c53}"
     ".level{stroke:#645c53;stroke-dasharray:3 3}"
-    ".leader{fill:none;stroke:var(--c);stroke-width:1;opacity:.35}"
+    ".leader path{fill:none;stroke:var(--c);stroke-width:1;opacity:.35}"
     ".whisker{stroke:var(--c);stroke-width:1.4;opacity:.55}"
     ".dot{fill:var(--c);stroke:#fcfbf8;stroke-width:1.2}"
     ".c-student{--c:#b0450e}.c-student-2{--c:#1d6299}.c-student-3{--c:#0a6f62}"
