@@ -10,9 +10,10 @@ import torch
 import transformers
 from asking import answers, pull_from, requests_for
 from tiny_model import END_OF_TURN_ID, TEMPLATE, make_tiny_model
+from watermark_cases import signed_profile
 
 from stillhouse.errors import ConfigError, LogprobsUnavailableError, RecordError
-from stillhouse.models import load_model, trie_logprobs
+from stillhouse.models import load_chat, load_model, locate_model, trie_logprobs
 from stillhouse.records import Completion, Message, Prompt, Request, Sampling
 from stillhouse.teachers import Teacher, check_top_logprobs, open_teacher
 from stillhouse.teachers._local import LocalTeacher
@@ -313,3 +314,20 @@ def test_answers_are_recorded_while_others_are_still_to_be_asked(teacher: LocalT
     groups = teacher.stream(pull_from(requests))
     assert len(next(groups)) == 64
     assert len(next(groups)) == 6
+
+
+def test_a_key_that_is_named_marks_wherever_it_is(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STILLHOUSE_KEYS", str(tmp_path / "none"))
+    tokenizer = load_chat(locate_model(tiny_folder)).vocabulary_sha256
+    path, profile = signed_profile(tmp_path / "keys", tokenizer_sha256=tokenizer)
+    spec = f"local:{tiny_folder}?watermark={path}"
+    with pytest.raises(ConfigError, match="no watermark key is in"):
+        open_teacher(spec)
+    key = tmp_path / "keys" / "mark.watermark-key"
+    with open_teacher(f"{spec}&watermark_key={key}") as teacher:
+        assert teacher.info.watermark is not None
+        assert teacher.info.watermark.profile_id == profile.profile_id
+    with pytest.raises(ConfigError, match="has no option 'watermark_keys'"):
+        open_teacher(f"{spec}&watermark_keys={key}")
