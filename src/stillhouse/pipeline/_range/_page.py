@@ -1,5 +1,6 @@
 """A range as an HTML file and as a drawing of its own."""
 
+from collections.abc import Iterable
 from types import SimpleNamespace
 
 from markupsafe import Markup
@@ -86,10 +87,15 @@ def _chart(results: RangeResults, field: FieldResult) -> RangeChart:
     return RangeChart(
         marks=marks,
         level=results.level,
-        defences=list(results.config.defences),
-        attacks=list(results.config.attacks),
+        defences=_in_order(row.defence for row in field.rows),
+        attacks=_in_order(row.attack for one in results.fields for row in one.rows),
         label=f"{field.name}: share of the gap closed, by defence and attack: {told}",
     )
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    """Each once, as rows have them: settings that were read again are in another order."""
+    return list(dict.fromkeys(names))
 
 
 def _mark(number: int, row: RangeRow) -> Mark:
