@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 from cli_process import run_here
-from range_cases import config_of, settings
+from range_cases import config_of, settings, write_keys
 from tiny_model import make_tiny_model
 
 from stillhouse.artifacts import FolderLock, open_artifact
@@ -35,6 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, tiny_folder: Path) -> Path:
     base = make_tiny_model(folder / "base", seed=5)
     given = settings(folder, tiny_folder, base)
     (folder / "range.yaml").write_text(json.dumps(given), encoding="utf-8")
+    write_keys(folder / "out" / "keys")
     attack_range(folder / "out", config=config_of(given), config_dir=folder)
     return folder
 
