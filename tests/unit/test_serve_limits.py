@@ -113,6 +113,19 @@ def test_without_keys_pages_of_other_sites_are_refused(
         assert server.send(CHAT, ASKED, headers=headers)[0] in (200, 400)
 
 
+def test_a_server_may_show_no_log_probabilities() -> None:
+    completion = {"prompt": "town", "logprobs": 0}
+    asked = {**ASKED, "logprobs": True, "top_logprobs": 2}
+    with RunningServer(EchoEngine(), hides_logprobs=True) as server:
+        for path, body in ((CHAT, asked), ("/v1/completions", completion)):
+            status, _, said = server.send(path, body)
+            assert status == 400
+            assert json.loads(said)["error"]["code"] == "logprobs_not_shown"
+        assert server.send(CHAT, {**ASKED, "logprobs": False})[0] == 200
+    with RunningServer(EchoEngine()) as server:
+        assert server.send(CHAT, asked)[0] == 200
+
+
 def test_a_body_that_is_too_large_is_refused_with_and_without_its_length() -> None:
     with RunningServer(EchoEngine(), max_body_bytes=1000) as server:
         large = json.dumps({**ASKED, "padding": "x" * 2000}).encode()

@@ -139,6 +139,13 @@ def serve(
             metavar="FILE", help="With --watermark: who may sign its profile.  [default: anybody]"
         ),
     ] = None,
+    hide_logprobs: Annotated[
+        bool,
+        typer.Option(
+            "--hide-logprobs",
+            help="Refuse requests for log-probabilities, from which a copier learns no mark.",
+        ),
+    ] = False,
     detect: Annotated[
         int | None,
         typer.Option(
@@ -218,10 +225,16 @@ def serve(
         responses=_responses(responses, access_key, contact, live_step, throttle),
         trust=trust,
         watermark=watermark,
+        hides_logprobs=hide_logprobs,
         detections_per_minute=detect,
         watermark_key=watermark_key,
     )
     check_listening(config)  # loading may take minutes
+    if watermark is not None and not hide_logprobs:
+        output.say(
+            "log-probabilities are shown and bear no mark: who learns from them is not found by it "
+            "(--hide-logprobs)"
+        )
     output.say(f"loading {student}")
     asked = None
     if teacher is not None:

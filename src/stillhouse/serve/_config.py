@@ -37,6 +37,8 @@ class ServeConfig:
         watermark: File of the signed profile that marks what is generated.
         watermark_key: File of its key; None looks for it in the folder of keys.
         trust: File that says by whom the profile must be signed; None for anybody.
+        hides_logprobs: Whether requests for log-probabilities are refused. They are the model's own
+            also under a watermark, so that who learns from them learns no mark.
 
     Raises:
         ConfigError: a value is out of its range, or others could reach the server without a key.
@@ -62,6 +64,7 @@ class ServeConfig:
     watermark: Path | None = None
     watermark_key: Path | None = None
     trust: Path | None = None
+    hides_logprobs: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

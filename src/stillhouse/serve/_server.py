@@ -297,6 +297,13 @@ class Server:
         seen.is_streamed = flag(fields, "stream")
         name, ask = seen.model, wire.read(fields)
         seen.ask = ask
+        if self._config.hides_logprobs and ask.top_logprobs is not None:
+            raise RefusedError(
+                400,
+                "Log-probabilities are not shown here. Leave 'logprobs' out.",
+                param="logprobs",
+                code="logprobs_not_shown",
+            )
         if self._responder is not None:
             self._responder.charge(seen, ask.num_choices - 1)
         async with asyncio.timeout_at(deadline_s):
