@@ -2,8 +2,8 @@
 
     python benchmarks/protect.py [--only PART ...] [--peers-python PYTHON ...] [--table]
 
-The parts are `speed`, `alarms`, `tails`, `power`, `real`, `overhead` and `traffic`; each one's
-module in `_protect` says what it measures. Every part writes its own entry of
+The parts are `speed`, `alarms`, `tails`, `power`, `real`, `overhead`, `traffic` and `windows`; each
+one's module in `_protect` says what it measures. Every part writes its own entry of
 `results/protect.json`. Students take hours and have commands of their own, which can be stopped
 and go on: `benchmarks._protect.radioactivity` and `benchmarks._protect.attribution`.
 `--table` only writes the tables of `docs/benchmarks.md` anew. Real texts are read from `--data`.
@@ -31,6 +31,7 @@ from benchmarks._protect import (
     tables,
     tails,
     traffic,
+    traffic_windows,
 )
 from benchmarks._protect.options import Options
 
@@ -51,6 +52,7 @@ PROTECT = Benchmark(
         "real": real.run,
         "overhead": marking,
         "traffic": traffic.run,
+        "windows": traffic_windows.run,
     },
     options_type=Options,
     packages=("stillhouse", "numpy", "scipy", "tokenizers"),

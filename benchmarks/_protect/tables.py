@@ -5,6 +5,7 @@ from typing import Any
 from benchmarks._parts.goals import Goal, goals_table, markdown_table
 from benchmarks._parts.pages import circumstances
 from benchmarks._protect import student_tables
+from benchmarks._protect.traffic import clusters_table, windows_table
 
 _ALARMS = ("alarms", "width 4, without common ones", "0.001")
 _DOCUMENTS = {"size_path": ("alarms", "documents"), "least_size": 20_000}
@@ -126,6 +127,8 @@ def tables(document: dict[str, Any]) -> dict[str, str]:
         "power": _power(document.get("power")),
         "real": _real(document.get("real")),
         **student_tables.tables(document),
+        "traffic": clusters_table(document.get("traffic")),
+        "windows": windows_table(document.get("windows")),
         "circumstances": circumstances(document),
     }
 

@@ -10,56 +10,72 @@ import json
 from pathlib import Path
 
 import numpy as np
-from benchmarks._protect.traffic_made import made, simulator
+import numpy.typing as npt
+from benchmarks._protect.traffic_logs import Log
+from benchmarks._protect.traffic_made import Made, made, simulator
 
 from stillhouse.traffic._map import ContentMap
 from stillhouse.traffic._reference import clusters_of
 from stillhouse.traffic._scorer import NAMES, Usual, fit_weights
 from stillhouse.traffic._windows import Floats, Placed, window_figures
+from stillhouse.traffic.simulate import MANNERS
 
-_LENGTHS = (50, 200)
+_LENGTHS = (50, 200, 500)
 _SHARES = (1.0, 0.5, 0.25, 0.1, 0.05)
+Rows = tuple[Floats, npt.NDArray[np.bool_]]
 _ROOT = Path(__file__).resolve().parents[2]
 _OUT = _ROOT / "src" / "stillhouse" / "traffic" / "weights.json"
 
 
-def window_weights(data: Path, content_map: ContentMap) -> Floats:
-    """Of windows of two lengths, pure and mixed."""
-    distances, is_bad = [], []
+def window_rows(data: Path, content_map: ContentMap) -> Rows:
+    """Of windows of three lengths, pure and mixed."""
+    simulated = simulator(data, "fit", seed=100)
+    accounts = simulated.benign(1_000, num_requests=max(_LENGTHS))
+    for share in _SHARES:
+        accounts += simulated.mixed(60, num_requests=max(_LENGTHS), share=share)
+    traffic = made(simulated, accounts)
+    placed = Placed.on(content_map, traffic.table)
+    bad = np.isin(traffic.kind_A, ("single", "mixed"))
+    found = []
     for length in _LENGTHS:
-        simulated = simulator(data, "fit", seed=100 + length)
-        accounts = simulated.benign(1_000, num_requests=length)
-        for share in _SHARES:
-            accounts += simulated.mixed(60, num_requests=length, share=share)
-        traffic = made(simulated, accounts)
-        placed = Placed.on(content_map, traffic.table)
-        figures = np.array([window_figures(placed, w) for w in traffic.table.by_account()])
-        bad = np.isin(traffic.kind_A, ("single", "mixed"))
-        distances.append(Usual.of(figures[~bad]).distances(figures))
-        is_bad.append(bad)
-    return fit_weights(np.vstack(distances), np.concatenate(is_bad))
+        windows = [some[:length] for some in traffic.table.by_account()]
+        figures = np.array([window_figures(placed, window_M) for window_M in windows])
+        found.append(Usual.of(figures[~bad]).distances(figures))
+    return np.vstack(found), np.tile(bad, len(_LENGTHS))
 
 
-def cluster_weights(data: Path, content_map: ContentMap) -> Floats:
-    """Of clusters in populations with two campaigns each; benign ones are far more."""
+def cluster_rows(data: Path, content_map: ContentMap) -> Rows:
+    """Of benign logs, and of campaigns of every manner that are added to them in turn."""
     rng = np.random.default_rng(7)
-    figures, is_bad = [], []
+    benign: list[Floats] = []
+    campaigns: list[Floats] = []
     for number in range(8):
         simulated = simulator(data, "fit", seed=200 + number)
-        accounts = simulated.benign(600)
-        for _ in range(2):
-            accounts += simulated.hydra(
+        log = Log.of(simulated, simulated.benign(1_000))
+        placed = Placed.on(content_map, log.made().table)
+        benign += [figures_F for _, figures_F in clusters_of(placed)]
+        for manner in MANNERS * 2:
+            accounts = simulated.hydra(
                 int(rng.integers(10, 60)),
                 num_requests=int(rng.integers(10, 40)),
-                share=float(rng.uniform(0.3, 1.0)),
+                share=float(rng.uniform(0.25, 1.0)),
                 days=float(rng.uniform(3.0, 14.0)),
+                manner=manner,
             )
-        traffic = made(simulated, accounts)
-        found = clusters_of(Placed.on(content_map, traffic.table))
-        figures += [figures_F for _, figures_F in found]
-        is_bad += [bool(traffic.is_bad_N[c.linked_M].mean() > 0.5) for c, _ in found]
-    bad, figures_RF = np.array(is_bad), np.array(figures)
-    return fit_weights(Usual.of(figures_RF[~bad]).distances(figures_RF), bad)
+            campaigns += _of_campaign(content_map, log.with_(Log.of(simulated, accounts)).made())
+    figures_RF = np.array(benign + campaigns)
+    bad = np.arange(len(figures_RF)) >= len(benign)
+    return Usual.of(figures_RF[~bad]).distances(figures_RF), bad
+
+
+def _of_campaign(content_map: ContentMap, traffic: Made) -> list[Floats]:
+    """Figures of the cluster that has most of a campaign, where there is one."""
+    found = [
+        (int(traffic.is_bad_N[cluster.linked_M].sum()), figures_F)
+        for cluster, figures_F in clusters_of(Placed.on(content_map, traffic.table))
+        if traffic.is_bad_N[cluster.linked_M].mean() > 0.5
+    ]
+    return [max(found, key=lambda one: one[0])[1]] if found else []
 
 
 def main() -> None:
@@ -71,8 +87,8 @@ def main() -> None:
     traffic = made(simulated, simulated.benign(1_000))
     content_map = ContentMap.fit(traffic.table.content_NC)
     found = {
-        "window": window_weights(data, content_map),
-        "cluster": cluster_weights(data, content_map),
+        "window": fit_weights(*window_rows(data, content_map)),
+        "cluster": fit_weights(*cluster_rows(data, content_map)),
     }
     document = {
         kind: dict(zip(NAMES[kind], np.round(values, 3).tolist(), strict=True))

@@ -1,5 +1,6 @@
 """What is kept of prompts: under a key, without their words, and the frame apart from the rest."""
 
+import re
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from traffic_cases import KEY, areas
 
 from stillhouse.errors import ConfigError
-from stillhouse.traffic import Featuriser, TrafficKey, cues_in, open_traffic_key, packed
+from stillhouse.traffic import CUES, Featuriser, TrafficKey, cues_in, open_traffic_key, packed
 from stillhouse.traffic._features import NO_WORD
 from stillhouse.traffic._map import ContentMap, effective_number, likeness
 
@@ -92,6 +93,35 @@ def test_the_same_prompt_again_and_again_becomes_all_frame() -> None:
 )
 def test_cues_are_counted_by_kind(text: str, num: int) -> None:
     assert cues_in(text).bit_count() == num
+
+
+@pytest.mark.parametrize("number", range(len(CUES)))
+def test_no_cue_is_missed_by_what_is_looked_for_first(number: int) -> None:
+    cue = re.compile(list(CUES.values())[number], re.IGNORECASE)
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.from_regex(cue), st.sampled_from([str, str.upper, str.title]))
+    def has_it(text: str, cased: object) -> None:
+        text = cased(text)  # type: ignore[operator]
+        assert bool(cues_in(text) >> number & 1) == (cue.search(text) is not None)
+
+    has_it()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(("show grade step chain by of before which do not " * 2).split())))
+def test_cues_are_those_of_the_rules_one_by_one(words: list[str]) -> None:
+    text = " ".join([*words, "answer", "reasoning"])
+    slow = sum(
+        1 << number
+        for number, rule in enumerate(CUES.values())
+        if re.search(rule, text, re.IGNORECASE)
+    )
+    assert cues_in(text) == slow
+
+
+def test_letters_that_are_equal_where_case_is_ignored_are_seen() -> None:
+    assert cues_in("think \u017ftep by \u017ftep") == cues_in("think step by step") == 1
 
 
 @pytest.mark.parametrize("text", ["show " * 50_000, "grade answer " * 20_000, "<" * 200_000])

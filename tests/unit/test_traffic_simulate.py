@@ -7,7 +7,8 @@ import pytest
 from traffic_cases import areas, simulator
 
 from stillhouse.errors import DataError
-from stillhouse.traffic.simulate import HALVES, Area, Pool, labels
+from stillhouse.traffic import cues_in
+from stillhouse.traffic.simulate import HALVES, MANNERS, Area, Half, Pool, labels
 
 
 def test_the_same_seed_sends_the_same() -> None:
@@ -16,7 +17,8 @@ def test_the_same_seed_sends_the_same() -> None:
 
 
 def test_the_halves_share_no_phrase_but_the_empty_frame() -> None:
-    for name in ("roles", "duties", "forms", "wrappers", "lessons", "openings", "asks", "endings"):
+    names = ("roles", "duties", "forms", "wrappers", "lessons", "openings", "asks", "endings")
+    for name in (*names, "quiet_asks"):
         assert not set(getattr(HALVES["fit"], name)) & set(getattr(HALVES["test"], name))
     assert set(HALVES["fit"].habits) & set(HALVES["test"].habits) == {"{}"}
 
@@ -54,6 +56,18 @@ def test_a_campaign_sweeps_all_sources_and_keeps_to_its_days() -> None:
     assert len(sources) == 8
     assert max(sources.values()) < 3 * min(sources.values())
     assert (sent[-1].row.at - sent[0].row.at).total_seconds() <= 2.0 * 86_400
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_only_a_campaign_that_asks_openly_has_cues(half: Half) -> None:
+    shares = {}
+    for manner in MANNERS:
+        simulated = simulator(half, seed=9)
+        accounts = simulated.hydra(10, num_requests=30, share=1.0, manner=manner)
+        cues = [cues_in(one.row.prompt or "") for one in simulated.sent(accounts)]
+        shares[manner] = np.mean(np.array(cues) > 0)
+    assert shares["open"] > 0.5
+    assert shares["quiet"] == shares["application"] == 0.0
 
 
 def test_extraction_turns_to_a_new_model_at_once() -> None:

@@ -8,6 +8,7 @@ Letters: N requests, P pairs of a bucket and an account, G buckets, M requests o
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from stillhouse.traffic._map import effective_number, likeness
+from stillhouse.traffic._owns import own_figures
 from stillhouse.traffic._windows import PRESSED, Floats, Indices, Placed
 
 CLUSTER_FIGURES = (
@@ -29,6 +31,8 @@ CLUSTER_FIGURES = (
     "breadth",
     "likeness",
     "own_topics",
+    "own_likeness",
+    "own_breadth",
     "logprob_share",
     "answer_length",
     "early_share",
@@ -37,7 +41,9 @@ CLUSTER_FIGURES = (
     "newcomers",
 )
 _LEAST_ACCOUNTS, _LEAST_REQUESTS = 4, 30
-_SAME_ACCOUNTS = 0.3  # Jaccard of the accounts of two buckets that are put together
+# Jaccard of the accounts of two buckets that are put together. The lower one puts all frames of a
+# campaign together; the higher one keeps them apart from a common phrase that many others use too.
+_SAME_ACCOUNTS = (0.3, 0.7)
 _DAY_S = 86_400.0
 
 
@@ -55,7 +61,7 @@ class Cluster:
 
 
 def find_clusters(placed: Placed) -> list[Cluster]:
-    """All groups of at least four accounts and thirty requests.
+    """All groups of at least four accounts and thirty requests, close ones within wide ones.
 
     An account may be in several, and in none.
     """
@@ -75,34 +81,40 @@ def find_clusters(placed: Placed) -> list[Cluster]:
     if not is_shared_G.any():
         return []
     number_G = np.cumsum(is_shared_G) - 1
-    group_G = _grouped(uses[np.flatnonzero(is_shared_G)])
     is_kept_R = is_shared_G[bucket_R]
-    group_R = group_G[number_G[bucket_R[is_kept_R]]]
-    request_R = request_R[is_kept_R]
+    number_R, request_R = number_G[bucket_R[is_kept_R]], request_R[is_kept_R]
+    found: dict[bytes, Cluster] = {}
+    for group_G in _grouped(uses[np.flatnonzero(is_shared_G)]):
+        for cluster in _clusters(table.account_N, group_G[number_R], request_R):
+            found.setdefault(cluster.linked_M.tobytes(), cluster)
+    return list(found.values())
+
+
+def _clusters(
+    account_N: npt.NDArray[np.int32], group_R: Indices, request_R: Indices
+) -> Iterator[Cluster]:
     order = np.lexsort((request_R, group_R))
     group_R, request_R = group_R[order], request_R[order]
     edges = np.flatnonzero(np.diff(group_R)) + 1
-    clusters = []
     for part in np.split(request_R, edges):
         linked_M = np.unique(part)
-        accounts = np.unique(table.account_N[linked_M]).astype(np.int64)
         if len(linked_M) >= _LEAST_REQUESTS:
-            clusters.append(Cluster(accounts, linked_M))
-    return clusters
+            yield Cluster(np.unique(account_N[linked_M]).astype(np.int64), linked_M)
 
 
-def _grouped(uses_GA: sparse.csr_array) -> Indices:
-    """(G,) the group of each bucket: buckets that mostly the same accounts use are one."""
+def _grouped(uses_GA: sparse.csr_array) -> Iterator[Indices]:
+    """(G,) the group of each bucket, widely and closely: the same accounts use what is one."""
     has_GA = uses_GA.astype(bool).astype(np.int32)
     sizes_G = np.diff(has_GA.indptr)
     both = (has_GA @ has_GA.T).tocoo()
     union = sizes_G[both.row] + sizes_G[both.col] - both.data
-    is_same = both.data >= _SAME_ACCOUNTS * union
-    links = sparse.coo_array(
-        (np.ones(int(is_same.sum()), np.int8), (both.row[is_same], both.col[is_same])),
-        (len(sizes_G), len(sizes_G)),
-    )
-    return np.asarray(connected_components(links, directed=False)[1], np.int64)
+    for same in _SAME_ACCOUNTS:
+        is_same = both.data >= same * union
+        links = sparse.coo_array(
+            (np.ones(int(is_same.sum()), np.int8), (both.row[is_same], both.col[is_same])),
+            (len(sizes_G), len(sizes_G)),
+        )
+        yield np.asarray(connected_components(links, directed=False)[1], np.int64)
 
 
 def cluster_figures(
@@ -115,8 +127,10 @@ def cluster_figures(
     - `cue_share`, `logprob_share`, `early_share`: logs of two hundredths more than the shares of
       requests with a cue, with log-probabilities, and to a model within a day of its first request.
     - `cue_kinds`, `pressed`, `breadth`, `likeness`, `answer_length`: as of windows, pooled.
-    - `own_topics`: how much more alike two contents of one account are than those of two accounts.
-      Users of a framework have topics of their own; slices of one sweep have none.
+    - `own_topics`: log of how much more alike two contents of one account are than those of two
+      accounts; `own_likeness`: log of how alike they are; `own_breadth`: log of the effective
+      number of regions of an account. Users of a framework have topics of their own; slices of one
+      sweep have none, and each spreads as wide as the whole (`_owns.py`).
     - `days`: log of the days between the quartiles of time; `evenness`: log of the variation of
       requests for each account; `newcomers`: share of accounts whose first request is in a shared
       frame or within a day of the first such request.
@@ -131,14 +145,8 @@ def cluster_figures(
     kinds_M = np.bitwise_count(table.cues_N[linked_M])
     num, num_cued = len(linked_M), int((kinds_M > 0).sum())
     of_account, counts = np.unique(account_M, return_counts=True)
-    own = [
-        (likeness(direction_MD[account_M == account]), count * (count - 1))
-        for account, count in zip(of_account, counts, strict=True)
-        if count > 1
-    ]
     pooled = likeness(direction_MD)
-    weight = sum(pairs for _, pairs in own)
-    own_topics = sum(like * pairs for like, pairs in own) / weight - pooled if weight else 0.0
+    own = own_figures(account_M, direction_MD, region_M)
     early_s = np.full(len(table.accounts), np.inf)
     np.minimum.at(early_s, account_M, time_M)
     is_new = early_s[of_account] - first_s_A[of_account] < _DAY_S
@@ -155,7 +163,9 @@ def cluster_figures(
             math.log1p(int((kinds_M >= PRESSED).sum())),
             math.log(effective_number(region_M)),
             pooled,
-            own_topics,
+            own.topics,
+            own.likeness,
+            own.breadth,
             _log_share(int(table.logprobs_N[linked_M].sum()), num),
             float(np.log1p(table.completion_tokens_N[linked_M]).mean()),
             _log_share(int(table.early_N[linked_M].sum()), num),

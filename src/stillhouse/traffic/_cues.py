@@ -30,12 +30,30 @@ CUES = {
     r"|do not (?:skip|omit|hide|summari[sz]e) (?:any|your)",
 }
 _CUES = [re.compile(pattern, re.IGNORECASE) for pattern in CUES.values()]
-# One pass tells that there is nothing in most prompts.
-_ANY = re.compile("|".join(f"(?:{pattern})" for pattern in CUES.values()), re.IGNORECASE)
+# A kind of cue has at least one of these in it: most prompts have none, and none is searched then.
+_BEGINNINGS = (
+    ("step", "number"),
+    (
+        *("think", "thought", "reason", "rational", "deliberat"),
+        *("inner mono", "scratch", "before", "how you"),
+    ),
+    ("rubric", "grade", "rate", "score", "rank", "compare", "reward", "which"),
+    (
+        *("training", "diverse", "distinct", "different", "paraphrase", "alternative"),
+        *("critique", "gold", "instruction", "tool"),
+    ),
+    ("system", "internal", "behind", "do not"),
+)
 
 
 def cues_in(text: str) -> int:
     """Which kinds of cues a text has, a bit for each in the order of `CUES`."""
-    if _ANY.search(text) is None:
-        return 0
-    return sum(1 << number for number, cue in enumerate(_CUES) if cue.search(text))
+    found = 0
+    # Other letters than those of ASCII may be equal to one of them where case is ignored.
+    lower = text.lower() if text.isascii() else None
+    for number, (cue, beginnings) in enumerate(zip(_CUES, _BEGINNINGS, strict=True)):
+        if lower is not None and not any(beginning in lower for beginning in beginnings):
+            continue
+        if cue.search(text) is not None:
+            found |= 1 << number
+    return found

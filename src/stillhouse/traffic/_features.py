@@ -12,7 +12,15 @@ import numpy.typing as npt
 from stillhouse.traffic._cues import cues_in
 from stillhouse.traffic._key import TrafficKey
 from stillhouse.traffic._recurring import RecentCounts
-from stillhouse.traffic._words import SHINGLE_WORDS, Hashes, Indices, WordHasher, ends, mix
+from stillhouse.traffic._words import (
+    SHINGLE_WORDS,
+    HashedWords,
+    Hashes,
+    Indices,
+    WordHasher,
+    ends,
+    mix,
+)
 
 NUM_BANDS = 4
 NUM_CONTENT = 48
@@ -49,6 +57,19 @@ class PromptFeatures:
         return len(self.cues_N)
 
 
+@dataclass(frozen=True)
+class PromptWords:
+    """Of N prompts, before it is known what of them recurs.
+
+    Attributes:
+        hashed: Their words.
+        cues_N: Bits of `CUES`.
+    """
+
+    hashed: HashedWords
+    cues_N: npt.NDArray[np.uint8]
+
+
 class Featuriser:
     """Makes features of prompts in the order in which they come, and keeps no prompt.
 
@@ -69,8 +90,16 @@ class Featuriser:
 
     def features(self, texts: Sequence[str]) -> PromptFeatures:
         """Of prompts; batches of a few hundred are quickest, and one at a time gives the same."""
-        hashed = self._hasher.hashed(texts)
-        num = hashed.num_prompts
+        return self.features_of(self.words(texts))
+
+    def words(self, texts: Sequence[str]) -> PromptWords:
+        """What does not depend on which prompts came before."""
+        cues_N = np.fromiter((cues_in(ends(text)) for text in texts), np.uint8, len(texts))
+        return PromptWords(self._hasher.hashed(texts), cues_N)
+
+    def features_of(self, words: PromptWords) -> PromptFeatures:
+        """Of the words of prompts, which are learnt from as they come."""
+        hashed, num = words.hashed, words.hashed.num_prompts
         shingles_S, first_S = hashed.shingles()
         prompt_S = hashed.prompt_W[first_S]
         recurring_S = self._shingles.add(shingles_S, prompt_S, num) >= _RECURRING
@@ -82,7 +111,7 @@ class Featuriser:
         return PromptFeatures(
             frame_NB=_bands(shingles_S[recurring_S], prompt_S[recurring_S], num),
             content_NC=contents(hashed.words_W[~in_frame_W], hashed.prompt_W[~in_frame_W], num),
-            cues_N=np.fromiter((cues_in(ends(text)) for text in texts), np.uint8, num),
+            cues_N=words.cues_N,
             words_N=words_N.astype(np.uint16),
             frame_words_N=frame_words_N.astype(np.uint16),
         )

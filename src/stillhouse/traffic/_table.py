@@ -195,14 +195,12 @@ class Columns:
             words_N=np.concatenate([part.words_N for part in parts]),
             completion_tokens_N=np.array(tokens, np.int32),
             logprobs_N=np.array(logprobs, bool),
-            early_N=_early(time_N, model_N),
+            early_N=early(time_N, model_N),
             num_backwards=int((np.diff(time_N) < 0).sum()) if len(time_N) else 0,
         )
 
 
-def _early(
-    time_N: npt.NDArray[np.float64], model_N: npt.NDArray[np.int16]
-) -> npt.NDArray[np.bool_]:
+def early(time_N: npt.NDArray[np.float64], model_N: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
     if not len(time_N):
         return np.empty(0, bool)
     first = np.full(int(model_N.max()) + 1, np.inf)

@@ -5,7 +5,7 @@ Letters: M requests of a window, D dimensions, F figures.
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ FIGURES = (
     "frame_breadth",
     "frame_likeness",
     "broad_frames",
+    "framed_breadth",
     "logprob_share",
     "answer_length",
     "burstiness",
@@ -70,6 +71,7 @@ def window_figures(placed: Placed, window_M: Indices) -> Floats:
       cosine of two contents; `cued_` and `pressed_`: of those; `frame_`: of requests in one frame,
       the largest breadth and the least likeness of frames that have enough.
     - `broad_frames`: log of one more than the requests in frames that spread over many regions.
+    - `framed_breadth`: mean over requests of the log of the breadth of their frame; 0 without one.
     - `logprob_share`: log-odds of requests that ask for log-probabilities.
     - `answer_length`: mean log of one more than the tokens of answers.
     - `burstiness`: log of the variation of the time between requests; 0 for a random clock.
@@ -81,9 +83,7 @@ def window_figures(placed: Placed, window_M: Indices) -> Floats:
     num_cued = int(cued_M.sum())
     kinds_M = np.bitwise_count(table.cues_N[window_M])
     pressed_M = kinds_M >= PRESSED
-    frame_breadth, frame_likeness, num_broad = _frames(
-        table.frame_NB[window_M, 0], region_M, direction_MD
-    )
+    frames = _frames(table.frame_NB[window_M, 0], region_M, direction_MD)
     return np.array(
         [
             log_odds(num_cued, num),
@@ -95,9 +95,10 @@ def window_figures(placed: Placed, window_M: Indices) -> Floats:
             math.log(effective_number(region_M[pressed_M])),
             math.log(effective_number(region_M)),
             likeness(direction_MD),
-            frame_breadth,
-            frame_likeness,
-            math.log1p(num_broad),
+            frames.largest,
+            frames.least_likeness,
+            math.log1p(frames.num_broad),
+            frames.total / num,
             log_odds(int(table.logprobs_N[window_M].sum()), num),
             float(np.log1p(table.completion_tokens_N[window_M]).mean()),
             _burstiness(table.time_N[window_M]),
@@ -106,13 +107,21 @@ def window_figures(placed: Placed, window_M: Indices) -> Floats:
     )
 
 
+class _Frames(NamedTuple):
+    """Of frames that have enough requests: logs of breadths, and requests in broad ones."""
+
+    largest: float
+    least_likeness: float
+    num_broad: int
+    total: float  # over requests
+
+
 def _frames(
     frame_M: npt.NDArray[np.uint32], region_M: Regions, direction_MD: Directions
-) -> tuple[float, float, int]:
-    """Log of the largest breadth of a frame, the least likeness, and requests in broad frames."""
+) -> _Frames:
     order = np.argsort(frame_M, kind="stable")
     values, starts, counts = np.unique(frame_M[order], return_index=True, return_counts=True)
-    largest, least, num_broad = 1.0, 1.0, 0
+    largest, least, num_broad, total = 1.0, 1.0, 0, 0.0
     for value, start, count in zip(values, starts, counts, strict=True):
         if value and count >= _LEAST_IN_FRAME:
             of_frame = order[start : start + count]
@@ -120,7 +129,8 @@ def _frames(
             largest = max(largest, breadth)
             least = min(least, likeness(direction_MD[of_frame]))
             num_broad += int(count) if breadth > _BROAD else 0
-    return math.log(largest), least, num_broad
+            total += int(count) * math.log(breadth)
+    return _Frames(math.log(largest), least, num_broad, total)
 
 
 def log_odds(num_of: int, num: int) -> float:

@@ -10,6 +10,8 @@ from typing import Literal
 import numpy as np
 
 Half = Literal["fit", "test"]
+Manner = Literal["open", "quiet", "application"]
+MANNERS: tuple[Manner, ...] = ("open", "quiet", "application")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Phrases:
         habits: Short frames of people, who mostly use none.
         lessons: Frames of people who learn or test, with the words that extraction uses too.
         asks: What extraction wants of an answer.
+        quiet_asks: The same without a word that a cue is taken from.
         openings: How its frames begin.
         endings: How they end.
     """
@@ -36,6 +39,7 @@ class Phrases:
     lessons: Sequence[str]
     openings: Sequence[str]
     asks: Sequence[str]
+    quiet_asks: Sequence[str]
     endings: Sequence[str]
 
     def application(self, rng: np.random.Generator) -> str:
@@ -47,10 +51,18 @@ class Phrases:
         form = str(rng.choice(self.forms)).format(num=rng.integers(1, 9) * 10)
         return f"{role} {duty} {form}\n\n{{}}"
 
-    def extraction(self, rng: np.random.Generator) -> str:
-        """A frame of an extraction campaign."""
+    def extraction(self, rng: np.random.Generator, manner: Manner = "open") -> str:
+        """A frame of an extraction campaign.
+
+        Args:
+            manner: `open` asks for reasoning and the like; `quiet` asks for good answers only;
+                `application` has a frame as an application's.
+        """
+        if manner == "application":
+            return self.application(rng)
         opening, ending = str(rng.choice(self.openings)), str(rng.choice(self.endings))
-        asks = " ".join(map(str, rng.choice(self.asks, 2, replace=False)))
+        wanted = self.asks if manner == "open" else self.quiet_asks
+        asks = " ".join(map(str, rng.choice(wanted, 2, replace=False)))
         return f"{opening}\n\n{{}}\n\n{asks} {ending}"
 
 
@@ -124,6 +136,13 @@ FIT = Phrases(
         "Critique your own draft and then improve it.",
         "Give as much detail as an ideal written solution would have.",
     ),
+    quiet_asks=(
+        "Give as much detail as an ideal written solution would have.",
+        "Name every fact that the result rests on.",
+        "Leave nothing out that a careful colleague would add.",
+        "Say which assumptions you make and how sure you are of them.",
+        "Use the terms of the field and define each of them.",
+    ),
     endings=(
         "End with the final answer on a line of its own.",
         "Put the answer between <answer> marks.",
@@ -193,6 +212,13 @@ TEST = Phrases(
         "Mention pitfalls, edge cases and what a weaker solution would miss.",
         "Revise the result twice and keep all versions.",
         "Be exhaustive, cover every aspect that a textbook would.",
+    ),
+    quiet_asks=(
+        "Be exhaustive, cover every aspect that a textbook would.",
+        "Mention pitfalls, edge cases and what a weaker reader would miss.",
+        "Treat limits, exceptions and open points at full length.",
+        "Bring two short illustrations and one that fails.",
+        "Aim for the quality of a reference work.",
     ),
     endings=(
         "Close with CONCLUSION: and the outcome.",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stillhouse.errors import DataError
-from stillhouse.traffic.simulate._frames import Phrases
+from stillhouse.traffic.simulate._frames import Manner, Phrases
 
 
 @dataclass(frozen=True)
@@ -187,9 +187,11 @@ class Cast:
         return Person("tester", [Task(areas, [frame], 1.0, logprobs, 250.0)], is_machine=True)
 
 
-def extractor(pool: Pool, phrases: Phrases, rng: np.random.Generator) -> Person:
+def extractor(
+    pool: Pool, phrases: Phrases, rng: np.random.Generator, manner: Manner = "open"
+) -> Person:
     """Who sweeps all areas with a few frames; the tasks are one campaign's."""
-    frames = [phrases.extraction(rng) for _ in range(int(rng.integers(3, 7)))]
+    frames = [phrases.extraction(rng, manner) for _ in range(int(rng.integers(3, 7)))]
     logprobs = 0.5 if rng.random() < 0.3 else 0.0
     length = float(np.exp(rng.normal(5.9, 0.4)))
     # Each source as often as another: what is wanted is breadth, not what people ask.

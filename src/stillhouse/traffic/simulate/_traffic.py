@@ -1,6 +1,6 @@
 """Simulated traffic with labels: who asked what, when, and whether it was extraction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.traffic._rows import AccessRow
+from stillhouse.traffic.simulate._frames import Manner
 from stillhouse.traffic.simulate._persons import Cast, Person, extractor
 
 Floats = npt.NDArray[np.float64]
@@ -92,10 +93,16 @@ class Simulator:
         ]
 
     def hydra(
-        self, num_accounts: int, *, num_requests: int, share: float, days: float = 7.0
+        self,
+        num_accounts: int,
+        *,
+        num_requests: int,
+        share: float,
+        days: float = 7.0,
+        manner: Manner = "open",
     ) -> list[Account]:
         """One campaign over many accounts, each with ordinary requests of its own as a cover."""
-        campaign = self._campaign()
+        campaign = self._campaign(manner)
         begin = float(self.rng.uniform(0.0, 14.0 - days))
         return [
             Account(
@@ -110,14 +117,14 @@ class Simulator:
             for _ in range(num_accounts)
         ]
 
-    def sent(self, accounts: Iterable[Account]) -> list[Sent]:
+    def sent(self, accounts: Sequence[Account]) -> list[Sent]:
         """All that accounts send, in the order of time."""
         found = [one for account in accounts for one in self._sent_by(account)]
         found.sort(key=lambda one: one.row.at)
         return found
 
-    def _campaign(self) -> Person:
-        return extractor(self.pool, self.cast.phrases, self.rng)
+    def _campaign(self, manner: Manner = "open") -> Person:
+        return extractor(self.pool, self.cast.phrases, self.rng, manner)
 
     def _name(self) -> str:
         self._num += 1
