@@ -45,8 +45,8 @@ class ClusterSizes:
     reference: int = 4_000
     logs: int = 10
     accounts: int = 2_000
-    campaigns: int = 3
-    others: int = 2
+    campaigns: int = 2
+    others: int = 1
 
 
 @dataclass(frozen=True)
