@@ -100,7 +100,8 @@ def measured(options: Options, sizes: ClusterSizes) -> dict[str, Any]:
                 with_campaign = log.with_(Log.of(simulated, accounts)).made()
                 found = counts(with_campaign, reference)
                 arms.setdefault((manner, share), []).append(found)
-        print(f"log {number + 1} of {sizes.logs}", flush=True)
+        told = {f"{m} {s:g}": [one.found for one in some] for (m, s), some in arms.items()}
+        print(f"log {number + 1} of {sizes.logs}: found {told}", flush=True)
     shown = [
         {"manner": manner, "share": share} | summary(some) for (manner, share), some in arms.items()
     ]
