@@ -67,6 +67,7 @@ def measured(options: Options, sizes: WindowSizes) -> dict[str, Any]:
         for length in _LENGTHS
         if length <= sizes.length
     }
+    print(f"ours: {found}", flush=True)
     all_looks_A = np.array([compare_windows(placed, some, reference)[0] for some in by_account])
     return asdict(sizes) | {
         "level": LEVEL,
