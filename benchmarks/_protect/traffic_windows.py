@@ -146,7 +146,7 @@ def _peer(options: Options, sizes: WindowSizes, length: int) -> dict[str, Any]:
     _, usual_NC, by_usual = _whole(
         simulated.sent(simulated.benign(sizes.peer, num_requests=length))
     )
-    peer = Peer.fit(usual_NC, num_reference=min(1_000, length * 2))
+    peer = Peer.fit(usual_NC, num_reference=max(1_000, length))
     usual_values = np.sort(_values(peer, usual_NC, by_usual))
     simulated = simulator(options.data, "test", seed=4)
     accounts = simulated.benign(sizes.peer, num_requests=length)
