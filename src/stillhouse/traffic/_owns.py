@@ -50,7 +50,7 @@ def own_figures(
     has_content_M = region_M != NO_REGION
     direction_MD = direction_MD[has_content_M].astype(np.float64)
     num = len(direction_MD)
-    _, account_M, counts_A = np.unique(
+    _, number_M, counts_A = np.unique(
         account_M[has_content_M], return_inverse=True, return_counts=True
     )
     pairs_A = counts_A * (counts_A - 1.0)
@@ -61,7 +61,7 @@ def own_figures(
     by_pairs = 2.0 * float((weight_A**2 / np.maximum(pairs_A, 1.0)).sum())
 
     sums_AD = np.zeros((len(counts_A), direction_MD.shape[1]))
-    np.add.at(sums_AD, account_M, direction_MD)
+    np.add.at(sums_AD, number_M, direction_MD)
     within_A = (sums_AD**2).sum(axis=1) - counts_A
     total_D = direction_MD.sum(axis=0)
     across = (total_D @ total_D - num - within_A.sum()) / max(num_across, 1.0)
@@ -70,7 +70,7 @@ def own_figures(
     error = _SAFE * math.sqrt(max(squared - across**2, 0.0) * by_pairs)
 
     seen_AK = np.zeros((len(counts_A), NUM_REGIONS))
-    np.add.at(seen_AK, (account_M, region_M[has_content_M]), 1)
+    np.add.at(seen_AK, (number_M, region_M[has_content_M]), 1)
     shared_A = (seen_AK * (seen_AK - 1)).sum(axis=1)
     share = float((weight_A * shared_A / np.maximum(pairs_A, 1.0)).sum())
     total_K = seen_AK.sum(axis=0)
