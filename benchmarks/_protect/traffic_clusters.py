@@ -17,9 +17,10 @@ import numpy.typing as npt
 from benchmarks._protect.options import Options
 from benchmarks._protect.traffic_logs import Log
 from benchmarks._protect.traffic_made import KEY, Made, simulator
+from benchmarks._protect.traffic_responses import StepCost, mean_costs, step_costs
 
 from stillhouse.statistics import fraction_interval
-from stillhouse.traffic import Placed, Reference, adjust, compare_accounts
+from stillhouse.traffic import Placed, Reference, adjust, compare_accounts, watch_table
 from stillhouse.traffic.simulate import Manner
 
 RATE = 0.05
@@ -87,6 +88,7 @@ def measured(options: Options, sizes: ClusterSizes) -> dict[str, Any]:
     usual = Log.of(simulated, simulated.benign(sizes.reference)).made()
     reference = Reference.fit(usual.table, KEY.key_id)
     arms: dict[tuple[Manner, float], list[Counts]] = {}
+    costs: dict[tuple[Manner, float], list[dict[str, StepCost]]] = {}
     alone: list[Counts] = []
     for number in range(sizes.logs):
         simulated = simulator(options.data, "test", seed=600 + number)
@@ -100,10 +102,15 @@ def measured(options: Options, sizes: ClusterSizes) -> dict[str, Any]:
                 with_campaign = log.with_(Log.of(simulated, accounts)).made()
                 found = counts(with_campaign, reference)
                 arms.setdefault((manner, share), []).append(found)
+                answered = step_costs(watch_table(with_campaign.table, reference), with_campaign)
+                costs.setdefault((manner, share), []).append(answered)
         told = {f"{m} {s:g}": [one.found for one in some] for (m, s), some in arms.items()}
         print(f"log {number + 1} of {sizes.logs}: found {told}", flush=True)
     shown = [
-        {"manner": manner, "share": share} | summary(some) for (manner, share), some in arms.items()
+        {"manner": manner, "share": share}
+        | summary(some)
+        | {"responses": mean_costs(costs[manner, share])}
+        for (manner, share), some in arms.items()
     ]
     opens = [some for (manner, _), some in arms.items() if manner == "open"]
     return asdict(sizes) | {
