@@ -1,11 +1,13 @@
 """Groups of accounts that share frames, wide ones and close ones within them."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 from traffic_cases import KEY, areas, reference, row, rows_of, simulator, table_of
 
 from stillhouse.traffic import Placed, Table
-from stillhouse.traffic._clusters import Cluster, find_clusters
+from stillhouse.traffic._clusters import Cluster, account_totals, cluster_figures, find_clusters
 from stillhouse.traffic.simulate import MANNERS, Manner
 
 SHARED = "This is the desk of a large public library and of its archive."
@@ -55,3 +57,20 @@ def test_clusters_are_large_enough_and_no_two_are_the_same() -> None:
         assert np.all(np.diff(cluster.linked_M) > 0)
         assert set(table.account_N[cluster.linked_M].tolist()) == set(cluster.accounts.tolist())
         assert table.frame_NB[cluster.linked_M].any(axis=1).all()
+
+
+def test_a_cluster_may_have_more_frames_than_a_short_number_counts() -> None:
+    simulated = simulator("fit", seed=3)
+    small, num = table_of(rows_of(simulated, simulated.benign(5))), 40_000
+    repeated = {
+        field.name: np.resize(value, (num, *value.shape[1:]))
+        for field in fields(small)
+        if isinstance(value := getattr(small, field.name), np.ndarray)
+    }
+    table = replace(small, **repeated)
+    table.frame_NB[:, 0] = np.arange(1, num + 1)
+    placed = Placed.on(reference().content_map, table)
+    every = Cluster(np.arange(len(table.accounts)), np.arange(num))
+    figures = cluster_figures(placed, every, *account_totals(placed))
+    assert np.isfinite(figures).all()
+    assert figures[3] == pytest.approx(np.log(num * (num - 1) / 2))

@@ -157,7 +157,7 @@ def cluster_figures(
             math.log(len(of_account)),
             math.log(num),
             float((counts / totals_A[of_account]).mean()),
-            math.log(effective_number(frame_M.astype(np.int16))),
+            math.log(effective_number(frame_M)),
             _log_share(num_cued, num),
             float(kinds_M[kinds_M > 0].mean()) if num_cued else 1.0,
             math.log1p(int((kinds_M >= PRESSED).sum())),

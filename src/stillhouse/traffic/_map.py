@@ -7,7 +7,7 @@ Letters: N contents, C words of a content, V buckets, D dimensions, K regions.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +91,7 @@ class ContentMap:
         return region_N
 
 
-def effective_number(region_M: Regions) -> float:
+def effective_number(region_M: npt.NDArray[np.integer[Any]]) -> float:
     """How many regions contents spread over: the inverse of the chance that two share one.
 
     The estimate is that of pairs without replacement, so that few contents are no narrower for

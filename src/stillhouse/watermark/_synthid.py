@@ -138,7 +138,7 @@ def synthid_scores(profile: Profile, key: WatermarkKey, ids_T: npt.ArrayLike) ->
     ones_N = np.zeros(len(tokens.ids_N), dtype=np.uint64)
     for first in range(0, num_layers, 32):
         count = min(32, num_layers - first)
-        ones_N += _num_ones(codes(first, count).astype(np.uint64, copy=False))
+        ones_N += np.bitwise_count(codes(first, count).astype(np.uint64, copy=False))
     return Scores(
         ones_N.astype(np.float64),
         NullLaw("binomial", (float(num_layers), 0.5)),
@@ -146,19 +146,6 @@ def synthid_scores(profile: Profile, key: WatermarkKey, ids_T: npt.ArrayLike) ->
         tokens.positions_N,
         tokens.ids_N,
     )
-
-
-def _num_ones(numbers_N: U64) -> U64:
-    """(N,) how many bits of each are 1; `numpy.bitwise_count` is not in numpy 1.
-
-    Source: Warren 2012, "Hacker's Delight", section 5-1.
-    """
-    found = numbers_N - (numbers_N >> np.uint64(1) & np.uint64(0x5555555555555555))
-    pairs = np.uint64(0x3333333333333333)
-    found = (found & pairs) + (found >> np.uint64(2) & pairs)
-    found = (found + (found >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    ones_N: U64 = found * np.uint64(0x0101010101010101) >> np.uint64(56)
-    return ones_N
 
 
 def synthid_bits(profile: Profile, key: WatermarkKey, ids_T: npt.ArrayLike) -> U8:
