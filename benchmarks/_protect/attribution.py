@@ -120,7 +120,7 @@ class Lab:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def teacher(self, name: str) -> Path:
-        return self._trained(f"teacher-{name}", _people(self.sizes.data, name)[: self.sizes.texts])
+        return self._trained(f"teacher-{name}", _people(self.sizes, name)[: self.sizes.texts])
 
     def student(self, teacher: str, number: int) -> Path:
         rows = self._answers(f"{teacher}-{number}", str(self.teacher(teacher)), seed=number)
@@ -131,7 +131,7 @@ class Lab:
             rows = self._answers(f"base-{number}", self._base, seed=50 + number)
         else:
             # A part of them each, so that controls differ by what they learnt, as suspects do.
-            rows = _people(self.sizes.data, "answers")
+            rows = _people(self.sizes, "answers")
             order = np.random.default_rng(number).permutation(len(rows))
             rows = [rows[place] for place in order[: self.sizes.texts]]
         return self._trained(f"control-{number}", rows)
@@ -155,7 +155,7 @@ class Lab:
         texts = [
             Text((Message(role="user", content=prompt),), text, None)
             for name in TEACHERS
-            for prompt, text in _people(self.sizes.data, name)[-each:]
+            for prompt, text in _people(self.sizes, name)[-each:]
         ]
         first, *others = models
 
@@ -188,9 +188,7 @@ class Lab:
         # Texts that no teacher learns, nor anybody is compared on.
         learnt, each = self.sizes.texts, 100
         rows = [
-            row
-            for name in TEACHERS
-            for row in _people(self.sizes.data, name)[learnt : learnt + each]
+            row for name in TEACHERS for row in _people(self.sizes, name)[learnt : learnt + each]
         ]
         config = TrainConfig.model_validate(
             {
@@ -219,7 +217,7 @@ class Lab:
     def _answers(self, name: str, model: str, seed: int) -> list[tuple[str, str]]:
         """What a model answers to instructions that its text was not made of."""
         path = self.folder / f"answers-{name}.json"
-        prompts = [prompt for prompt, _ in _people(self.sizes.data, "answers")[: self.sizes.texts]]
+        prompts = [prompt for prompt, _ in _people(self.sizes, "answers")[: self.sizes.texts]]
         if not path.exists():
             from stillhouse.models import load_model
 
@@ -252,10 +250,11 @@ class Lab:
         return writer.finish(counts=counts).path
 
 
-def _people(data: Path, name: str) -> list[tuple[str, str]]:
-    """Prompts and texts of one kind that people wrote, 60 to 600 characters."""
-    pairs = _PEOPLE[name](data)
-    cut = [(prompt.strip(), text.strip()[:600]) for prompt, text in pairs]
+def _people(sizes: Sizes, name: str) -> list[tuple[str, str]]:
+    """Prompts and texts of one kind that people wrote, as long as answers at most."""
+    pairs = _PEOPLE[name](sizes.data)
+    most = 5 * sizes.tokens  # characters
+    cut = [(prompt.strip(), text.strip()[:most]) for prompt, text in pairs]
     return [
         (prompt, text)
         for prompt, text in cut
