@@ -308,6 +308,14 @@ def start_collect(folder: Path, at: int, cap_usd: float, *more: str) -> "subproc
     )  # fmt: skip
 
 
+def wait_for_paid(
+    provider: MockProvider, num: int, children: "list[subprocess.Popen[str]]"
+) -> None:
+    while provider.world.num_paid < num:
+        assert all(child.poll() is None for child in children)
+        time.sleep(0.01)
+
+
 def write_prompts(folder: Path, at: int, num: int) -> None:
     rows = [{"prompt": f"River {at} {i} rises"} for i in range(num)]
     (folder / f"prompts{at}.jsonl").write_bytes(b"".join(orjson.dumps(r) + b"\n" for r in rows))
@@ -344,10 +352,11 @@ def test_what_a_killed_process_had_under_way_stays_counted(
     provider.change(latency={"first_s": 0.05})
     for at in (0, 1):
         write_prompts(tmp_path, at, 400)
-    children = [start_collect(tmp_path, at, cap_usd) for at in (0, 1)]
-    while provider.world.num_paid < 30:
-        assert [child.poll() for child in children] == [None, None]
-        time.sleep(0.01)
+    # The one that is killed asks first, or a busy machine may not have let it begin.
+    children = [start_collect(tmp_path, 0, cap_usd)]
+    wait_for_paid(provider, 10, children)
+    children.append(start_collect(tmp_path, 1, cap_usd))
+    wait_for_paid(provider, 30, children)
     children[0].kill()
     children[0].communicate(timeout=10)
     _, err = children[1].communicate(timeout=60)
