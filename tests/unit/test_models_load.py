@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from cli_process import run_there
 
 from stillhouse import models
 from stillhouse.artifacts import weights_revision
@@ -60,6 +61,12 @@ def test_a_hub_name_is_taken_as_one_only_where_no_folder_is_meant(tmp_path: Path
     for source in (tmp_path / "missing", "a/b/c", "missing", "./missing"):
         with pytest.raises(ConfigError, match="No model at"):
             locate_model(source)
+
+
+def test_a_folder_that_is_missing_is_not_only_looked_for_on_the_hub(tmp_path: Path) -> None:
+    ran = run_there("serve", "run/student", "--port", "0", cwd=tmp_path, HF_HUB_OFFLINE="1")
+    assert ran.code == 2
+    assert "error: There is no folder run/student here, and the model of that name" in ran.err
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:

@@ -187,6 +187,12 @@ def _damage_as_integrity_error(folder: ModelFolder) -> Iterator[None]:
         raise
     except Exception as err:  # safetensors, json and hub errors share no base class
         reason = str(err).strip().split("\n")[0]
+        if not folder.is_local:
+            raise ConfigError(
+                f"There is no folder {folder.path} here, and the model of that name on the hub "
+                f"cannot be loaded ({type(err).__name__}: {reason}). Give a folder that exists, or "
+                "the name of a model on the hub."
+            ) from err
         raise IntegrityError(
             f"The model in {folder.path} cannot be loaded ({type(err).__name__}: {reason}). "
             "Check the files or fetch them again."
