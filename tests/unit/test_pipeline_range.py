@@ -284,7 +284,7 @@ def test_a_range_that_is_killed_again_and_again_ends_as_one_that_was_not(
 
 @pytest.mark.slow
 @pytest.mark.weights
-def test_the_embedded_model_is_copied_and_its_mark_found(tmp_path: Path) -> None:
+def test_the_embedded_model_is_copied_and_its_answers_bear_the_mark(tmp_path: Path) -> None:
     changes = {
         "fields": {
             "writing": {
@@ -312,8 +312,10 @@ def test_the_embedded_model_is_copied_and_its_mark_found(tmp_path: Path) -> None
     found = attack_range(tmp_path / "out", config=config, config_dir=RANGE_DIR)
     writing, steps = found.fields
     by_pair = {row.defence: row for row in writing.rows}
+    # So few answers make no copy that shows the mark; the answers themselves do.
     assert by_pair["gumbel"].detection.log10_p is not None
-    assert by_pair["gumbel"].detection.log10_p < -3
+    assert by_pair["gumbel"].detection.lesson_log10_p is not None
+    assert by_pair["gumbel"].detection.lesson_log10_p < -20
     assert all(row.quality.gap_closed.low > 0.3 for row in writing.rows)
     shown, hidden = steps.rows
     assert (shown.defence, hidden.defence) == ("none", "hide_reasoning")
