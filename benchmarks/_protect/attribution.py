@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks._protect.answers import Answer, kept_dataset
 from benchmarks._protect.radioactivity import DATA, _generated, _teacher, _write
 
 TEACHERS = ("news", "science", "novels", "medicine")
@@ -228,26 +229,9 @@ class Lab:
         return [(prompt, text) for prompt, text in pairs if text.strip() and "<|" not in text]
 
     def _dataset(self, name: str, rows: list[tuple[str, str]]) -> Path:
-        from stillhouse.artifacts import Counts, begin_artifact
-        from stillhouse.records import Example, Message
-
-        folder = self.folder / "datasets" / name
-        if (folder / "manifest.json").exists():
-            return folder
-        writer = begin_artifact(folder, kind="dataset", stage="curate", config={"name": name})
-        examples = (
-            Example(
-                id=f"e{number}",
-                prompt_id=f"p{number}",
-                request_id=f"r{number}",
-                messages=(Message(role="user", content=prompt),),
-                completion=text,
-            )
-            for number, (prompt, text) in enumerate(rows)
-        )
-        writer.write_rows("examples", examples, Example)
-        counts = Counts.model_validate({"in": len(rows), "kept": len(rows)})
-        return writer.finish(counts=counts).path
+        sha256 = _teacher().chat.vocabulary_sha256
+        answers: list[Answer] = [(prompt, [], text) for prompt, text in rows]
+        return kept_dataset(self.folder / "datasets" / name, answers, tokenizer_sha256=sha256)
 
 
 def _people(sizes: Sizes, name: str) -> list[tuple[str, str]]:

@@ -30,6 +30,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks._parts import BENCHMARKS
+from benchmarks._protect.answers import Answer, kept_dataset
 from benchmarks._protect.corpus import tokenizer_of
 
 KEY = bytes(range(32))
@@ -144,7 +145,7 @@ class Texts:
             rows = marked[:count] + _human(self.sizes.data, self.sizes.texts - count)
         else:
             rows = marked[:count] + plain[count:]
-        return self._dataset(name, rows)
+        return self.dataset(name, rows)
 
     def learnt(self, name: str) -> Path:
         """The marked texts that an arm learnt, as the owner has them: before anybody edited them.
@@ -152,15 +153,15 @@ class Texts:
         All of them where it learnt none.
         """
         count = round(float(name.partition("-")[2]) * self.sizes.texts) or self.sizes.texts
-        return self._dataset(f"learnt-{count}", self.marked[:count])
+        return self.dataset(f"learnt-{count}", self.marked[:count])
 
     def unseen(self) -> Path:
         """Marked texts that no student learnt."""
-        return self._dataset("unseen", self.marked[self.sizes.texts :])
+        return self.dataset("unseen", self.marked[self.sizes.texts :])
 
     def others(self) -> Path:
         """Text of people, for a reference that is not the exact base."""
-        return self._dataset("others", _human(self.sizes.data, self.sizes.texts))
+        return self.dataset("others", _human(self.sizes.data, self.sizes.texts))
 
     def unique_contexts(self) -> dict[str, int]:
         """How various the texts are: different contexts in marked and unmarked answers."""
@@ -175,7 +176,7 @@ class Texts:
             for name, rows in (("marked", self.marked), ("plain", self.plain))
         }
 
-    def _answers(self, name: str, *, marked: bool, seed: int) -> list[tuple[str, list[int], str]]:
+    def _answers(self, name: str, *, marked: bool, seed: int) -> list[Answer]:
         path = self.folder / f"{name}.json"
         if not path.exists():
             model = _teacher()
@@ -211,7 +212,7 @@ class Texts:
             }
         return found
 
-    def _rewritten(self, kind: str) -> list[tuple[str, list[int], str]]:
+    def _rewritten(self, kind: str) -> list[Answer]:
         """Marked answers after a model without the mark had them."""
         path = self.folder / f"{kind}.json"
         if not path.exists():
@@ -222,29 +223,10 @@ class Texts:
             for (prompt, _, _), ids in zip(self.marked, json.loads(path.read_text()), strict=False)
         ]
 
-    def _dataset(self, name: str, rows: Sequence[tuple[str, list[int], str]]) -> Path:
-        from stillhouse.artifacts import Counts, begin_artifact, open_artifact
-        from stillhouse.records import Example, Message
-
-        folder = self.folder / "datasets" / name
-        if (folder / "manifest.json").exists():
-            return open_artifact(folder).path
-        chat = _teacher().chat
-        writer = begin_artifact(folder, kind="dataset", stage="curate", config={"name": name})
-        examples = (
-            Example(
-                id=f"e{number}",
-                prompt_id=f"p{number}",
-                request_id=f"r{number}",
-                messages=(Message(role="user", content=prompt),),
-                completion=text,
-                completion_token_ids=tuple(ids) if ids else None,
-            )
-            for number, (prompt, ids, text) in enumerate(rows)
-        )
-        writer.write_rows("examples", examples, Example)
-        counts = Counts.model_validate({"in": len(rows), "kept": len(rows)})
-        return writer.finish(counts=counts, tokenizer_sha256=chat.vocabulary_sha256).path
+    def dataset(self, name: str, answers: Sequence[Answer]) -> Path:
+        """Answers under a name; made once."""
+        sha256 = _teacher().chat.vocabulary_sha256
+        return kept_dataset(self.folder / "datasets" / name, answers, tokenizer_sha256=sha256)
 
 
 class Students:
@@ -384,7 +366,7 @@ def _closed(
         (prompt, one, chat.decode_completion(one)[0])
         for prompt, one in zip(texts.asked, ids, strict=True)
     ]
-    answers = texts._dataset(name, [row for row in rows if row[2].strip() and "<|" not in row[2]])
+    answers = texts.dataset(name, [row for row in rows if row[2].strip() and "<|" not in row[2]])
     entry: dict[str, Any] = {"tokens": sum(len(one) for one in ids)}
     for kind, known in (("anywhere", None), ("contexts of learnt texts", texts.learnt(arm))):
         found = find_radioactivity(
@@ -486,9 +468,6 @@ def _generated(
     return found
 
 
-Answer = tuple[str, list[int], str]
-
-
 def _edited(answers: Sequence[Answer], tokens: int) -> list[list[int]]:
     """With a share of the tokens drawn anew, by what stands before them."""
     return [_redrawn(prompt, ids, number) for number, (prompt, ids, _) in enumerate(answers)]
@@ -549,7 +528,7 @@ def _titles(data: Path, count: int) -> list[str]:
     return [f"Write about: {title}" for title in titles[:count]]
 
 
-def _human(data: Path, count: int) -> list[tuple[str, list[int], str]]:
+def _human(data: Path, count: int) -> list[Answer]:
     """Headlines and what people wrote under them."""
     lines = (data / "digitalgov_news" / "train.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
