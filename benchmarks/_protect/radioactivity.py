@@ -35,6 +35,7 @@ from benchmarks._protect.corpus import tokenizer_of
 
 KEY = bytes(range(32))
 SIZES = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
+BASE_EPOCHS = 6.0  # of a pruned model, over text of people, until it writes again
 EDITED_SHARE = 0.3
 DATA = BENCHMARKS.parents[1] / "shared" / "data"
 
@@ -97,6 +98,7 @@ def run(sizes: Sizes) -> dict[str, Any]:
             for arm, folder in students.all():
                 entry[arm] = _tested(sizes, texts, students, arm, folder)
                 _say(scheme, layers, arm, entry[arm])
+                entry[arm]["last_epoch_loss_nats"] = _last_loss(sizes, folder)
                 if arm in sizes.closed:
                     entry[arm]["closed"] = _closed(sizes, texts, students, arm, folder)
             found[scheme][f"layers_{layers}"] = entry
@@ -264,7 +266,7 @@ class Students:
                 "objective": "sft",
                 "base": base or f"local:{self.base}",
                 "keep_layers": self.layers if is_base else None,
-                "epochs": 2 * self.sizes.epochs if is_base else self.sizes.epochs,
+                "epochs": BASE_EPOCHS if is_base else self.sizes.epochs,
                 "learning_rate": 1e-3 if is_base else self.sizes.learning_rate,
                 "device": {"precision": self.sizes.precision},
             }
@@ -285,6 +287,13 @@ def _tested(
             entry[f"{kind}/{name}"] = _read(sizes, texts, folder, reference, dataset)
     _write(path, entry)
     return entry
+
+
+def _last_loss(sizes: Sizes, folder: Path) -> float:
+    """How well a student learnt: its mean loss over the last epoch, nats per token."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["train/loss_nats"] for line in lines]
+    return float(np.mean(losses[-max(1, round(len(losses) / sizes.epochs)) :]))
 
 
 def _read(

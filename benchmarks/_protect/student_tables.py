@@ -81,7 +81,7 @@ def _radioactivity(entry: dict[str, Any] | None) -> str:
     rows = []
     for name, arm, result in _students(entry):
         for kind, found in result.items():
-            if kind == "closed":
+            if "/" not in kind:
                 continue
             decoys = found["contrast"]
             rows.append(
