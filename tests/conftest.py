@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from proxy_cases import RunningProxy
@@ -29,6 +30,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Mock providers and models of random numbers are the tests' own.
 os.environ["STILLHOUSE_TERMS"] = str(Path(__file__).parent / "fixtures" / "terms.yaml")
+
+# The same examples each time; `--hypothesis-profile random` looks for others.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("random", derandomize=False)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

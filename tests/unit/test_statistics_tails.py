@@ -66,7 +66,8 @@ def total_at(log10_p: float, tail: object, high: float) -> float:
 @settings(deadline=None, max_examples=60)
 def test_a_gamma_tail_is_that_of_the_poisson_sum(terms: int, mean: float) -> None:
     found = log_gamma_tail([terms * mean], [terms])[0]
-    assert found == pytest.approx(gamma_by_poisson(terms * mean, terms), rel=1e-9, abs=1e-12)
+    # Near a probability of 1 the sum of thousands of masses is no more exact than this.
+    assert found == pytest.approx(gamma_by_poisson(terms * mean, terms), rel=1e-9, abs=1e-11)
 
 
 @given(st.integers(1, 2000), st.floats(0, 1), st.sampled_from([0.05, 0.25, 0.5, 0.9]))
