@@ -96,12 +96,27 @@ def test_marked_texts_are_told_with_their_parts(
 def test_standard_input_is_one_text(owner: Owner) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "stillhouse", "watermark", "detect", "-", *owner.options, "--json"],
-        input="Größe ".encode() + b"\xff",
+        input="Größe".encode(),
         capture_output=True,
         check=True,
         timeout=60,
     )
     assert json.loads(done.stdout)["texts"][0]["num_tokens"] > 0
+
+
+def test_text_in_another_encoding_has_the_same_tokens_or_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, owner: Owner
+) -> None:
+    told = set()
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        file = tmp_path / "text.txt"
+        file.write_text("Größe und Güte einer Brücke.", encoding=encoding)
+        told.add(run_here(capsys, "watermark", "detect", str(file), *owner.options).out)
+    assert len(told) == 1
+    file.write_bytes("Größe".encode("latin-1"))
+    ran = run_here(capsys, "watermark", "detect", str(file), *owner.options)
+    assert (ran.code, ran.out) == (2, "")
+    assert "no UTF-8 at byte 2" in " ".join(ran.err.split())
 
 
 def test_the_customer_is_named(

@@ -1,5 +1,6 @@
 """Texts that are tested for marks: from a file, a folder or standard input, as token ids."""
 
+import codecs
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def _rows(source: str) -> Iterator[_Row]:
 
     path = Path(source)
     if source == "-":
-        yield _Row("-", sys.stdin.buffer.read().decode("utf-8", "replace"))
+        yield _Row("-", _decoded(sys.stdin.buffer.read(), "standard input"))
     elif path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.suffix in _SUFFIXES and file.is_file():
@@ -147,6 +148,25 @@ def _read(path: Path) -> str:
     from stillhouse.errors import ConfigError
 
     try:
-        return path.read_bytes().decode("utf-8", "replace")
+        raw = path.read_bytes()
     except OSError as err:
         raise ConfigError(f"{path} cannot be read ({err.strerror}). Give a text file.") from err
+    return _decoded(raw, str(path))
+
+
+def _decoded(raw: bytes, where: str) -> str:
+    """Text of UTF-8, or of UTF-16 with a mark of its order, as some shells write it.
+
+    Nothing is replaced: damaged text has other tokens, and would look unmarked.
+    """
+    from stillhouse.errors import ConfigError
+
+    is_utf16 = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return raw.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError as err:
+        kind = "UTF-16" if is_utf16 else "UTF-8"
+        raise ConfigError(
+            f"{where} is no {kind} at byte {err.start}. Give text in UTF-8: "
+            "iconv -f ITS_ENCODING -t utf-8 FILE."
+        ) from err
