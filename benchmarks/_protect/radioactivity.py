@@ -587,6 +587,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", default=Sizes.precision)
     parser.add_argument("--learning-rate", type=float, default=Sizes.learning_rate)
     parser.add_argument("--json", type=Path, help="file of results, whose entry is replaced")
+    parser.add_argument("--entry", default="radioactivity", help="its name in that file")
     return parser
 
 
@@ -595,7 +596,7 @@ def main() -> None:
 
     os.environ["STILLHOUSE_TERMS"] = str(Path(__file__).with_name("terms.yaml"))
     given = vars(_parser().parse_args())
-    results = given.pop("json")
+    results, name = given.pop("json"), given.pop("entry")
     sizes = Sizes(
         **{
             name: tuple(value) if isinstance(value, list) else value
@@ -605,7 +606,7 @@ def main() -> None:
     around = circumstances(("stillhouse", "torch", "transformers", "numpy"))
     entry = {"circumstances": around, **run(sizes)}
     if results:
-        keep("radioactivity", entry, results)
+        keep(name, entry, results)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def tables(document: dict[str, Any]) -> dict[str, str]:
     """Each generated table by its name."""
     marks = document.get("radioactivity")
     return {
-        "radioactivity": _radioactivity(marks),
+        "radioactivity": _radioactivity(marks, document.get("radioactivity_pruned")),
         "closed": _closed(marks),
         "rewritten": _rewritten(marks),
         "attribution": _attribution(document.get("attribution")),
@@ -75,11 +75,11 @@ def _students(entry: dict[str, Any] | None) -> list[tuple[str, str, dict[str, An
     return found
 
 
-def _radioactivity(entry: dict[str, Any] | None) -> str:
+def _radioactivity(*entries: dict[str, Any] | None) -> str:
     statistics = ("argmax", "soft", "contrast", "root contrast")
     header = ("student", "arm", "texts / reference", "contexts", *statistics, "decoys' z")
     rows = []
-    for name, arm, result in _students(entry):
+    for name, arm, result in (one for entry in entries for one in _students(entry)):
         for kind, found in result.items():
             if "/" not in kind:
                 continue
