@@ -127,6 +127,8 @@ def test_half_of_mixed_lessons_come_from_the_model_without_a_mark(
     assert len(mixed) == 36
     assert sum(same) == 18
     assert same[:6].count(True) == 3  # spread over all prompts
+    # Only what the teacher wrote is held against what the teacher finds likely.
+    assert [one.completion_token_ids is not None for one in mixed] == same
 
 
 def test_a_limit_leaves_fewer_lessons_and_accounts_bring_them_back(

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from cli_process import run_here
-from preflight_faults import FAULTS, with_dataset
+from preflight_faults import FAULTS, rows_of, with_dataset, write_rows
 from tiny_chain import KEEP_EVERYTHING, SAMPLING, Chain, prompts, settings, write_dataset
 from tiny_model import END_OF_TURN_ID, make_tiny_model
+from watermark_cases import signed_profile
 
 from stillhouse.artifacts import open_artifact
 from stillhouse.collect import CaptureConfig, CollectConfig, capture, collect
@@ -84,6 +85,24 @@ def test_text_that_was_not_the_teachers_own_tokens_raises_no_alarm(
     report = preflight(dataset.path, config=settings(chain, objective="sft"))
     assert report.problems == []
     assert report.measured["likelihood (teacher)"] > 5.0
+
+
+def test_text_that_a_green_list_bent_raises_no_alarm(chain: Chain, tmp_path: Path) -> None:
+    tokenizer = load_model(chain.model_dir).chat.vocabulary_sha256
+    keys = tmp_path / "keys"
+    path, _ = signed_profile(
+        keys, tokenizer_sha256=tokenizer, scheme="kgw", parameters={"gamma": 0.01, "delta": 12.0}
+    )
+    mark = f"watermark={path}&watermark_key={keys / 'mark.watermark-key'}"
+    config = CollectConfig(sampling=SAMPLING)
+    collect(prompts(), tmp_path / "marked", teacher=f"{chain.teacher}?{mark}", config=config)
+    curate(tmp_path / "marked", tmp_path / "dataset", config=KEEP_EVERYTHING)
+    learn = settings(chain, objective="sft")
+    assert preflight(tmp_path / "dataset", config=learn).problems == []
+    # The same text whose record does not say that it was marked.
+    plain = write_rows(chain, tmp_path / "plain", rows_of(tmp_path / "dataset"))
+    (problem,) = preflight(plain.path, config=learn).problems
+    assert "less likely than a teacher finds its own text" in problem
 
 
 def test_a_template_with_a_line_break_before_its_end_of_turn_raises_no_alarm(

@@ -108,9 +108,13 @@ class Subject:
 
     @property
     def is_sharpened(self) -> bool:
-        """Whether the text is at least as likely as a plain sample would be."""
-        sampling = self.dataset.manifest.sampling
-        return sampling is not None and sampling.temperature <= 1.0
+        """Whether the text is at least as likely as a plain sample would be.
+
+        What green lists mark is less likely, by as much as their owner wanted.
+        """
+        sampling, mark = self.dataset.manifest.sampling, self.dataset.manifest.watermark
+        is_bent = mark is not None and mark.scheme == "kgw"
+        return sampling is not None and sampling.temperature <= 1.0 and not is_bent
 
 
 class Surprise:

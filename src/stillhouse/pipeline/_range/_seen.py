@@ -67,13 +67,13 @@ def see(
     if attack.paraphrase:
         source = field.rewritten(answers, on_progress)
         others.append(source)
-    rows = _rows(source, prompts, like=answers)
+    rows = _rows(source, prompts, is_teachers=source is answers)
     if attack.mixing:
         editor = field.of_editor(on_progress)
         others.append(editor)
         # Every so many, so that both kinds are of all sorts of prompts.
         mixed = _spread(prompts, attack.mixing)
-        rows |= _rows(editor, mixed, like=answers)
+        rows |= _rows(editor, mixed, is_teachers=False)
     separator = field.separator if defence.hide_reasoning else None
     examples = []
     for prompt in prompts:
@@ -121,12 +121,16 @@ def after_separator(text: str, separator: str) -> str | None:
     return rest.strip() or None if found else None
 
 
-def _rows(source: Artifact, prompts: Sequence[Prompt], *, like: Artifact) -> dict[str, Completion]:
-    """Answers by prompt; ids of another tokenizer than the teacher's are left out."""
-    theirs, ours = source.manifest.tokenizer, like.manifest.tokenizer
-    is_same = theirs is not None and ours is not None and theirs.sha256 == ours.sha256
+def _rows(
+    source: Artifact, prompts: Sequence[Prompt], *, is_teachers: bool
+) -> dict[str, Completion]:
+    """Answers by prompt; only the teacher's own keep their ids.
+
+    Of an editor's words the teacher would be found to think little, and training would not begin:
+    they answer another prompt, and may be of another tokenizer.
+    """
     rows = answered(source, prompts)
-    if not is_same:
+    if not is_teachers:
         rows = [row.model_copy(update={"logprobs": None}) for row in rows]
     return {row.prompt_id: row for row in rows}
 
