@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stillhouse.errors import ConfigError
 from stillhouse.models._constrained import Constraint
-from stillhouse.models._sampling import Drawn, draw, sampling_law
+from stillhouse.models._sampling import Drawn, draw, draw_ids, sampling_law
 
 RowMark = Callable[[Tensor], Tensor | int]
 """What marks the next token of one row, by the logits that it would be drawn from."""
@@ -88,13 +88,12 @@ def draw_within(
             top_k=top_k,
         )
     if held:
-        drawn.ids_A[rows_H[: len(held)]] = draw(
+        drawn.ids_A[rows_H[: len(held)]] = draw_ids(
             torch.stack([one.logits_V for one in held.values()]),
             temperature_A=torch.tensor([one.temperature for one in held.values()]),
             top_p_A=torch.tensor([one.top_p for one in held.values()], dtype=top_p_A.dtype),
             uniform_A=uniform_A[rows_H[: len(held)]],
-            top_k=0,
-        ).ids_A
+        )
         for row, one in held.items():
             _checked_choice(int(drawn.ids_A[row]), one.law_V)
     for row, token_id in chosen.items():
@@ -161,10 +160,10 @@ def _checked_logits(given_V: Tensor, law_V: Tensor) -> Tensor:
         raise ConfigError(
             f"A mark gave logits of shape {tuple(given_V.shape)}; give ({len(law_V)},) of them."
         )
-    total = float(torch.logsumexp(given_V, dim=0))  # one pass finds all that is no law
-    if not -torch.inf < total < torch.inf:
+    largest = float(given_V.max())  # one pass finds all that is no law
+    if not -torch.inf < largest < torch.inf:
         raise ConfigError(
-            f"A mark gave logits that leave no token to go on with or are no numbers (log of their "
-            f"sum: {total}). Use another scheme."
+            f"A mark gave logits that leave no token to go on with or are no numbers (the largest: "
+            f"{largest}). Use another scheme."
         )
     return given_V

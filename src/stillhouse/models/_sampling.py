@@ -43,21 +43,9 @@ def draw(
         uniform_A: One number in [0, 1) per row, float64: all the randomness there is.
         top_k: How many log-probabilities to keep; may be 0.
     """
-    num_candidates = min(max(top_k, _MIN_CANDIDATES), logits_AV.shape[1])
-    top_AM, ids_AM = exact_topk(logits_AV, num_candidates)
+    top_AM, ids_AM = exact_topk(logits_AV, min(max(top_k, _MIN_CANDIDATES), logits_AV.shape[1]))
     log_normaliser_A1 = torch.logsumexp(logits_AV, dim=1, keepdim=True)
-    choice_A = ids_AM[:, 0].clone()
-    rows = torch.nonzero(temperature_A > 0).squeeze(1)
-    if len(rows):
-        choice_A[rows] = _sample(
-            logits_AV,
-            rows,
-            top_AM[rows],
-            ids_AM[rows],
-            temperature_A[rows],
-            top_p_A[rows],
-            uniform_A[rows],
-        )
+    choice_A = _choice(logits_AV, top_AM, ids_AM, temperature_A, top_p_A, uniform_A)
     chosen_A1 = logits_AV.gather(1, choice_A.unsqueeze(1)) - log_normaliser_A1
     return Drawn(
         ids_A=choice_A,
@@ -65,6 +53,14 @@ def draw(
         top_ids_AK=ids_AM[:, :top_k],
         top_logprobs_AK=top_AM[:, :top_k] - log_normaliser_A1,
     )
+
+
+def draw_ids(
+    logits_AV: Tensor, *, temperature_A: Tensor, top_p_A: Tensor, uniform_A: Tensor
+) -> Tensor:
+    """(A,) the ids that `draw` draws, without a pass for their log-probabilities."""
+    top_AM, ids_AM = exact_topk(logits_AV, min(_MIN_CANDIDATES, logits_AV.shape[1]))
+    return _choice(logits_AV, top_AM, ids_AM, temperature_A, top_p_A, uniform_A)
 
 
 def sampling_law(logits_V: Tensor, *, temperature: float, top_p: float) -> Tensor:
@@ -107,6 +103,29 @@ def exact_topk(values_AV: Tensor, k: int) -> tuple[Tensor, Tensor]:
     ids_AC = torch.cat([ids_AC, rest.expand(len(ids_AC), -1)], dim=1)
     top = values_AV.gather(1, ids_AC).topk(k, dim=1)
     return top.values, ids_AC.gather(1, top.indices)
+
+
+def _choice(
+    logits_AV: Tensor,
+    top_AM: Tensor,
+    ids_AM: Tensor,
+    temperature_A: Tensor,
+    top_p_A: Tensor,
+    uniform_A: Tensor,
+) -> Tensor:
+    choice_A = ids_AM[:, 0].clone()
+    rows = torch.nonzero(temperature_A > 0).squeeze(1)
+    if len(rows):
+        choice_A[rows] = _sample(
+            logits_AV,
+            rows,
+            top_AM[rows],
+            ids_AM[rows],
+            temperature_A[rows],
+            top_p_A[rows],
+            uniform_A[rows],
+        )
+    return choice_A
 
 
 def _sample(

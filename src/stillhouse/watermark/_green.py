@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.watermark._contexts import NewContexts
-from stillhouse.watermark._hashes import VocabularyHashes
+from stillhouse.watermark._hashes import VocabularyHashes, may_come
 from stillhouse.watermark._key import WatermarkKey
 from stillhouse.watermark._keyed import scored_tokens, subkeys_of
 from stillhouse.watermark._mark import MarkedRow
@@ -45,7 +45,11 @@ class GreenMark:
             return logits_V
         import torch
 
-        is_green_V = self._hashes.of_all(context, len(logits_V)) < self._first_red
+        ids_S = may_come(logits_V.numpy(force=True))
+        is_green_V = self._hashes.of(context, len(logits_V), ids_S) < self._first_red
+        if ids_S is not None:
+            is_green_S, is_green_V = is_green_V, np.zeros(len(logits_V), dtype=np.bool_)
+            is_green_V[ids_S] = is_green_S
         return torch.add(logits_V, torch.from_numpy(is_green_V).to(logits_V), alpha=self._delta)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.watermark._contexts import NewContexts
-from stillhouse.watermark._hashes import VocabularyHashes
+from stillhouse.watermark._hashes import VocabularyHashes, may_come
 from stillhouse.watermark._key import WatermarkKey
 from stillhouse.watermark._keyed import scored_tokens, subkeys_of
 from stillhouse.watermark._mark import MarkedRow
@@ -60,11 +60,11 @@ def gumbel_choice(logits_V: npt.NDArray[np.float32], hashes: VocabularyHashes, c
     With E = -log u the winner has the least E / exp(logit). E is at least 1 - u, so that a token
     with a larger (1 - u) / exp(logit) than the E / exp(logit) of the likeliest cannot win.
     """
-    ids_S = np.flatnonzero(logits_V > -np.inf)
-    if 4 * len(ids_S) < len(logits_V):
-        winner = _winner(logits_V[ids_S], hashes.of_some(context, ids_S))
-        return int(ids_S[winner])
-    return _winner(logits_V, hashes.of_all(context, len(logits_V)))
+    ids_S = may_come(logits_V)
+    hashes_S = hashes.of(context, len(logits_V), ids_S)
+    if ids_S is None:
+        return _winner(logits_V, hashes_S)
+    return int(ids_S[_winner(logits_V[ids_S], hashes_S)])
 
 
 def _winner(logits_S: npt.NDArray[np.float32], hashes_S: U64) -> int:

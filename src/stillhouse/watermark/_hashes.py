@@ -4,6 +4,7 @@ Letters: V vocabulary, S its tokens that may be drawn.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from stillhouse.watermark._prf import (
     U64,
@@ -14,6 +15,15 @@ from stillhouse.watermark._prf import (
     token_keys,
 )
 from stillhouse.watermark._scores import I64
+
+
+_FEW = 4  # times as many would have to be in the vocabulary for hashing them alone to be quicker
+
+
+def may_come(logits_V: npt.NDArray[np.float32]) -> I64 | None:
+    """(S,) ids that may be drawn, or None for the whole vocabulary; what is no number may be."""
+    is_open_V = logits_V != -np.inf
+    return None if bool(is_open_V.all()) else np.flatnonzero(is_open_V)
 
 
 class VocabularyHashes:
@@ -28,6 +38,17 @@ class VocabularyHashes:
         self._keys_V = np.empty(0, dtype=np.uint64)
         self._hashes_V = self._keys_V
         self._scratch_V = self._keys_V
+
+    def of(self, context: int, width: int, ids_S: I64 | None) -> U64:
+        """(S,) uint64 for these ids of 0 to `width` - 1; (V,) for all of them, if None.
+
+        What is given is overwritten by the next call.
+        """
+        if ids_S is None:
+            return self.of_all(context, width)
+        if _FEW * len(ids_S) < width or self._subkeys.prf == "hmac-sha256-v1":
+            return self.of_some(context, ids_S)
+        return self.of_all(context, width)[ids_S]
 
     def of_all(self, context: int, width: int) -> U64:
         """(V,) uint64 for the ids 0 to `width` - 1; overwritten by the next call."""

@@ -4,7 +4,7 @@ A layer draws two tokens and keeps the one whose bit is 1; what that does to the
 computed, not drawn. Over keys one layer leaves each token its probability.
 Source: Dathathri et al. 2024, doi:10.1038/s41586-024-08025-4.
 
-Letters: V vocabulary, N scored tokens, L layers.
+Letters: V vocabulary, S its tokens that may be drawn, N scored tokens, L layers.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from stillhouse.watermark._contexts import NewContexts
-from stillhouse.watermark._hashes import VocabularyHashes
+from stillhouse.watermark._hashes import VocabularyHashes, may_come
 from stillhouse.watermark._key import WatermarkKey
 from stillhouse.watermark._keyed import ScoredTokens, check_key, scored_tokens, subkeys_of
 from stillhouse.watermark._mark import MarkedRow
 from stillhouse.watermark._prf import U64, token_hashes
 from stillhouse.watermark._profile import Profile
-from stillhouse.watermark._scores import NullLaw, Scores
+from stillhouse.watermark._scores import I64, NullLaw, Scores
 from stillhouse.watermark._synthid_prf import (
     U8,
     accumulate,
@@ -38,6 +38,11 @@ LayerCodes = Callable[[int, int], Codes]
 """The bits of so many layers from one on, as one number: the first of them is the highest."""
 
 _TOGETHER = 10  # layers: a number for each of the 2**10 patterns is small beside a vocabulary
+_ONES = np.ones(1 << _TOGETHER)
+
+# Of zeros, and of numbers too small for float32 to hold whole, logarithms take ten times as long,
+# and so do exponentials that give such numbers.
+_LEAST = 2.0**-120
 
 
 def hash_codes(hashes: U64) -> LayerCodes:
@@ -71,14 +76,24 @@ class SynthIdMark:
         context = self._contexts(row, previous_ids)
         if context is None:
             return logits_V
-        codes = self._codes(context, previous_ids[-self._width :], len(logits_V))
-        return tournament(logits_V, codes, self._num_layers)
+        import torch
 
-    def _codes(self, context: int, context_ids: Sequence[int], width: int) -> LayerCodes:
+        ids_S = may_come(logits_V.numpy(force=True))
+        codes = self._codes(context, previous_ids[-self._width :], len(logits_V), ids_S)
+        if ids_S is None:
+            return tournament(logits_V, codes, self._num_layers)
+        places_S = torch.from_numpy(ids_S).to(logits_V.device)
+        law_S = tournament(logits_V[places_S], codes, self._num_layers)
+        return torch.full_like(logits_V, -torch.inf).index_copy_(0, places_S, law_S)
+
+    def _codes(
+        self, context: int, context_ids: Sequence[int], width: int, ids_S: I64 | None
+    ) -> LayerCodes:
         if self._layer_keys is None:
-            return hash_codes(self._hashes.of_all(context, width))
+            return hash_codes(self._hashes.of(context, width, ids_S))
         state = context_states(np.array([*context_ids, 0]), self._width)
-        return _their_codes(accumulate(state, np.arange(width)), self._layer_keys)
+        ids = np.arange(width) if ids_S is None else ids_S
+        return _their_codes(accumulate(state, ids), self._layer_keys)
 
 
 def _their_codes(states: U64, keys: Sequence[int]) -> LayerCodes:
@@ -94,40 +109,56 @@ def _their_codes(states: U64, keys: Sequence[int]) -> LayerCodes:
     return codes
 
 
-def tournament(logits_V: "Tensor", codes: LayerCodes, num_layers: int) -> "Tensor":
+def tournament(logits_S: "Tensor", codes: LayerCodes, num_layers: int) -> "Tensor":
     """The log-probabilities after `num_layers` layers, nats.
 
     Tokens whose bits are the same in some layers are changed by the same factor there, so that
-    those layers are computed on the mass of each pattern of bits, and on the vocabulary once.
+    those layers are computed on the mass of each pattern of bits, and on the tokens once.
 
     Args:
-        logits_V: Float32; -inf stays what it is.
-        codes: Gives the (V,) bits of layers.
+        logits_S: Float32, of tokens that may all be drawn.
+        codes: Gives the (S,) bits of layers.
         num_layers: How many.
+
+    Returns:
+        (S,) float32; what has less than 2**-120 is given as that. All of it together changes no
+        sum of float64, and so no draw.
     """
     import torch
 
-    probs_V = torch.softmax(logits_V, dim=0).numpy(force=True).astype(np.float64)
+    probs_S = torch.softmax(logits_S, dim=0).numpy(force=True).astype(np.float64)
+    weights_S = torch.from_numpy(probs_S)  # the same memory
     for first in range(0, num_layers, _TOGETHER):
         count = min(_TOGETHER, num_layers - first)
-        codes_V = codes(first, count)
-        masses = np.bincount(codes_V, weights=probs_V, minlength=1 << count).astype(np.float64)
-        probs_V *= _factors(masses, count).take(codes_V)
-    return torch.from_numpy(probs_V).to(logits_V).log_()
+        codes_S = codes(first, count)
+        masses = torch.zeros(1 << count, dtype=torch.float64)
+        masses.scatter_add_(0, torch.from_numpy(codes_S), weights_S)  # twice as fast as bincount
+        probs_S *= _factors(masses.numpy(), count).take(codes_S)
+    law_S = probs_S.astype(np.float32)
+    return torch.from_numpy(np.log(np.maximum(law_S, _LEAST, out=law_S), out=law_S)).to(logits_S)
 
 
 def _factors(masses: Floats, num_layers: int) -> Floats:
     """(2**L,) what each pattern's probabilities are multiplied by, from the masses of patterns."""
-    factors = np.ones(1)
+    by_layer = []
     for _ in range(num_layers):
-        zeros, ones = masses.reshape(2, -1)
+        half = len(masses) // 2
         # 1 + bit - mass of the ones: with 1 for the whole, errors of the sum shrink by each layer.
         # That mass may round to more than 1, and a probability would fall below 0.
-        mass_of_zeros = max(0.0, 1.0 - float(ones.sum()))
-        by_bit = np.array([mass_of_zeros, 1.0 + mass_of_zeros])
-        masses = by_bit[0] * zeros + by_bit[1] * ones
-        factors = np.multiply.outer(factors, by_bit).ravel()
-    return factors
+        mass_of_zeros = max(0.0, 1.0 - float(masses[half:].dot(_ONES[:half])))
+        by_layer.append((mass_of_zeros, 1.0 + mass_of_zeros))
+        masses = np.dot(by_layer[-1], masses.reshape(2, half))
+    half = num_layers // 2
+    found = np.multiply.outer(_products(by_layer[:half]), _products(by_layer[half:])).ravel()
+    return np.maximum(found, _LEAST, out=found)
+
+
+def _products(by_layer: Sequence[tuple[float, float]]) -> list[float]:
+    """The factor of each pattern of some layers, the first of them in the highest bit."""
+    found = [1.0]
+    for zero, one in by_layer:
+        found = [product * factor for product in found for factor in (zero, one)]
+    return found
 
 
 def synthid_scores(profile: Profile, key: WatermarkKey, ids_T: npt.ArrayLike) -> Scores:
