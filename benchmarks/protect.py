@@ -2,8 +2,8 @@
 
     python benchmarks/protect.py [--only PART ...] [--peers-python PYTHON ...] [--table]
 
-The parts are `speed`, `alarms`, `tails`, `power`, `real`, `overhead`, `traffic` and `windows`; each
-one's module in `_protect` says what it measures. Every part writes its own entry of
+The parts are `speed`, `alarms`, `tails`, `power`, `real`, `overhead`, `drift`, `traffic` and
+`windows`; each one's module in `_protect` says what it measures. Every part writes its own entry of
 `results/protect.json`. Students take hours and have commands of their own, which can be stopped
 and go on: `benchmarks._protect.radioactivity` and `benchmarks._protect.attribution`.
 `--table` only writes the tables of `docs/benchmarks.md` anew. Real texts are read from `--data`.
@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks._parts.command import Benchmark, run
 from benchmarks._protect import (
     alarms,
+    drift,
     overhead,
     power,
     real,
@@ -39,7 +40,7 @@ PAIRS, TOKENS = 6, 64  # of the times with and without a mark
 
 
 def marking(options: Options) -> dict[str, Any]:
-    return overhead.run(rounds=PAIRS, tokens=TOKENS, texts=options.quality_texts)
+    return overhead.run(rounds=PAIRS, tokens=TOKENS)
 
 
 PROTECT = Benchmark(
@@ -51,6 +52,7 @@ PROTECT = Benchmark(
         "power": power.run,
         "real": real.run,
         "overhead": marking,
+        "drift": drift.run,
         "traffic": traffic.run,
         "windows": traffic_windows.run,
     },

@@ -19,7 +19,8 @@ class Options(PartOptions):
         most_documents: Unmarked texts that are tested.
         texts: Marked texts for each figure.
         real_texts: That SmolLM2 writes with each scheme.
-        quality_texts: The same, for what a mark does to texts.
+        drift_texts: The same, for what a mark does to texts.
+        drift_keys: That mark those in turn; 0 for one for each text.
         fast_tokens: For our detector's speed.
         peer_tokens: For that of others, which take minutes for more.
         rounds: Times that a speed is measured.
@@ -30,7 +31,8 @@ class Options(PartOptions):
     most_documents: int = 40_000
     texts: int = 1_000
     real_texts: int = 200
-    quality_texts: int = 400
+    drift_texts: int = 400
+    drift_keys: int = 0
     fast_tokens: int = 2_400_000
     peer_tokens: int = 1_200
     rounds: int = 3

@@ -4,13 +4,13 @@ From the ids that were drawn, and from the text read anew, as whoever finds it h
 is made from the log-probabilities of unmarked texts.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from benchmarks._protect.corpus import tokenizer_of
 from benchmarks._protect.options import Options
+from benchmarks._protect.titles import news_titles
 
 from stillhouse.models import GenerationJob, LanguageModel, generate, load_model
 from stillhouse.records import Message
@@ -31,7 +31,7 @@ LEVEL = 1e-3
 def run(options: Options) -> dict[str, Any]:
     model = load_model("")
     tokenizer = tokenizer_of()
-    titles = _titles(options)
+    titles = news_titles(options.data, options.real_texts)
     plain = list(_texts(model, None, titles))
     probabilities = np.exp(np.concatenate([logprobs for _, logprobs in plain]))
     found: dict[str, Any] = {
@@ -72,13 +72,6 @@ def run(options: Options) -> dict[str, Any]:
                 entry[str(length)]["forecast"] = told.power[length]
         found[scheme] = entry
     return found
-
-
-def _titles(options: Options) -> list[str]:
-    """Of public-sector news."""
-    with (options.data / "digitalgov_news" / "test.jsonl").open(encoding="utf-8") as stream:
-        found = [str(json.loads(line)["title"]) for line in stream]
-    return [found[number % len(found)] for number in range(options.real_texts)]
 
 
 def _share(detections: list[Any]) -> float:
