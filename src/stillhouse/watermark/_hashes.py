@@ -16,7 +16,6 @@ from stillhouse.watermark._prf import (
 )
 from stillhouse.watermark._scores import I64
 
-
 _FEW = 4  # times as many would have to be in the vocabulary for hashing them alone to be quicker
 
 
