@@ -126,6 +126,7 @@ def tables(document: dict[str, Any]) -> dict[str, str]:
         "tails": _tails(document.get("tails")),
         "power": _power(document.get("power")),
         "real": _real(document.get("real")),
+        "drift": _drift(document.get("drift")),
         **student_tables.tables(document),
         "traffic": clusters_table(document.get("traffic")),
         "windows": windows_table(document.get("windows")),
@@ -215,5 +216,30 @@ def _real(entry: dict[str, Any] | None) -> str:
         )
         for scheme in SCHEMES
         for length, row in (entry or {}).get(scheme, {}).items()
+    ]
+    return markdown_table(header, rows)
+
+
+def _drift(entry: dict[str, Any] | None) -> str:
+    words = {
+        "nats_per_token": "nats a token",
+        "tokens": "tokens",
+        "cut_share": "cut, points",
+        "distinct_1": "distinct tokens",
+        "distinct_2": "distinct pairs",
+        "distinct_3": "distinct triples",
+    }
+    header = ("change, % (95 % interval)", *words.values())
+    rows = [
+        (
+            name,
+            *(
+                "{:+.1f} ({:+.1f} to {:+.1f})".format(
+                    100 * found[key]["change"], *(100 * end for end in found[key]["interval"])
+                )
+                for key in words
+            ),
+        )
+        for name, found in (entry or {"changes": {}})["changes"].items()
     ]
     return markdown_table(header, rows)

@@ -8,7 +8,7 @@ import pytest
 from benchmarks._parts.goals import rows
 from benchmarks._parts.pages import PAGE, with_tables
 from benchmarks._parts.results import read
-from benchmarks._protect import tails
+from benchmarks._protect import drift, tails
 from benchmarks._protect.corpus import LENGTH, read_corpus
 from benchmarks._protect.marked import VOCABULARY, edited, marked_texts, profile_of
 from benchmarks._protect.options import RESULTS, Options
@@ -75,6 +75,36 @@ def test_the_truth_of_tails_is_that_of_one_gamma_law_where_weights_are_nearly_th
 
     truth = tails._truth(150.0, 1.0, 1 - 1e-9, 50, 50)
     assert truth == pytest.approx(log_gamma_tail([150.0], [100])[0], abs=1e-5)
+
+
+def test_sums_of_a_text_count_its_distinct_runs_of_tokens() -> None:
+    logprobs = np.array([-1.0, -2.0, -0.5, -0.5], dtype=np.float32)
+    assert drift.sums_of([5, 6, 5, 6], logprobs, True) == [4, 4, 1, True, 2, 2, 2, 4, 3, 2]
+    assert drift.sums_of([5], logprobs[:1], False) == [1, 1, 1, False, 1, 0, 0, 1, 0, 0]
+
+
+def test_changes_are_of_all_texts_together_and_their_intervals_cover_what_is_true() -> None:
+    rng = np.random.default_rng(0)
+
+    def texts(mean: float, nats: float) -> np.ndarray:
+        rows = []
+        for tokens in rng.poisson(mean, 600) + 3:
+            logprobs = -rng.exponential(nats, tokens)
+            rows.append(drift.sums_of(rng.integers(0, 9, tokens).tolist(), logprobs, tokens > 40))
+        return np.array(rows, dtype=np.float64)
+
+    plain, same, other = texts(37, 2.0), texts(37, 2.0), texts(57, 2.5)
+    found = drift.changes(plain, same)
+    for name, one in found.items():
+        low, high = one["interval"]
+        assert low < one["change"] < high, name
+        assert abs(one["change"]) < 0.8 * (high - low), name  # three standard errors
+    found = drift.changes(plain, other)
+    assert found["tokens"]["change"] == pytest.approx(0.5, abs=0.03)
+    assert found["nats_per_token"]["change"] == pytest.approx(0.25, abs=0.03)
+    assert found["tokens"]["interval"][0] > 0.4
+    assert found["cut_share"]["change"] == pytest.approx(0.5, abs=0.15)  # points, not a ratio
+    assert found["distinct_1"]["change"] < -0.2
 
 
 def test_few_texts_say_nothing_of_goals() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from stillhouse.models._sampling import Drawn, draw, exact_topk
+from stillhouse.models._sampling import Drawn, draw, draw_ids, exact_topk
 
 
 def random_logits(rows: int, vocabulary: int, *, seed: int = 0, scale: float = 3.0) -> Tensor:
@@ -205,3 +205,16 @@ def test_rows_with_their_own_settings_do_not_meet_and_logits_are_left_alone() ->
         assert alone.ids_A == together.ids_A[row]
         assert torch.equal(alone.top_ids_AK[0], together.top_ids_AK[row])
     assert torch.equal(logits, before)
+
+
+@pytest.mark.parametrize("top_p", [0.4, 0.99, 1.0])
+def test_ids_alone_are_those_that_come_with_log_probabilities(top_p: float) -> None:
+    logits = random_logits(40, 700, seed=3, scale=1.0)
+    uniforms = torch.rand(40, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    temperatures = torch.tensor([0.0, 0.7, 1.0, 2.0]).repeat(10)
+    given = {
+        "temperature_A": temperatures,
+        "top_p_A": torch.full((40,), top_p, dtype=torch.float64),
+        "uniform_A": uniforms,
+    }
+    assert torch.equal(draw_ids(logits, **given), draw(logits, top_k=0, **given).ids_A)

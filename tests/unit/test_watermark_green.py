@@ -9,7 +9,7 @@ from watermark_cases import KEY, Row, profile_of
 
 from stillhouse.watermark import context_hash, make_mark, score_tokens, token_uniforms
 from stillhouse.watermark._green import _first_red
-from stillhouse.watermark._prf import uniforms
+from stillhouse.watermark._prf import PrfName, uniforms
 
 CONTEXT = [5, 6, 7, 8]
 
@@ -27,6 +27,18 @@ def test_green_tokens_gain_delta_and_no_others(gamma: float, temperature: float)
     expected = logits + torch.from_numpy(np.where(u < gamma, np.float32(3.0), np.float32(0.0)))
     assert torch.equal(marked, expected)
     assert abs(float((u < gamma).mean()) - gamma) < 0.015
+
+
+@pytest.mark.parametrize("prf", ["splitmix64-v1", "hmac-sha256-v1"])
+def test_under_a_nucleus_its_green_tokens_gain_delta(prf: PrfName) -> None:
+    logits = torch.full((20_000,), -torch.inf)
+    logits[::1000] = torch.arange(20.0)
+    marked = make_mark(profile_of("kgw", prf=prf), KEY)(Row(), CONTEXT, logits)
+    assert isinstance(marked, torch.Tensor)
+    contexts = np.array([context_hash(CONTEXT)], dtype=np.uint64)
+    u = token_uniforms(contexts, np.arange(20_000), KEY.subkeys("green", prf=prf))
+    expected = logits + torch.from_numpy(np.where(u < 0.25, np.float32(2.0), np.float32(0.0)))
+    assert torch.equal(marked, expected)
 
 
 def test_marked_text_is_green_and_other_text_is_not() -> None:

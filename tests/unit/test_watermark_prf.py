@@ -20,7 +20,8 @@ from stillhouse.watermark import (
     token_hashes,
     token_uniforms,
 )
-from stillhouse.watermark._prf import uniforms
+from stillhouse.watermark._hashes import VocabularyHashes, may_come
+from stillhouse.watermark._prf import PrfName, uniforms
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "watermark.md"
 MASK = (1 << 64) - 1
@@ -183,3 +184,24 @@ def test_several_texts_at_once_and_impossible_widths_are_refused() -> None:
     for width in (0, -1, 65):
         with pytest.raises(DataError, match=f"context_width={width}"):
             context_hashes([1, 2, 3], width)
+
+
+@pytest.mark.parametrize("prf", ["splitmix64-v1", "hmac-sha256-v1"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 1.0])
+def test_tokens_that_may_come_have_the_hashes_of_the_whole_vocabulary(
+    prf: PrfName, share: float
+) -> None:
+    subkeys = KEY.subkeys("gumbel", prf=prf)
+    logits = np.random.default_rng(3).standard_normal(500).astype(np.float32)
+    logits[np.random.default_rng(4).random(500) > share] = -np.inf
+    logits[7] = np.nan  # not to be hidden
+    ids = may_come(logits)
+    hashes = VocabularyHashes(subkeys)
+    whole = token_hashes(np.array([99], dtype=np.uint64), np.arange(500), subkeys)
+    if share == 1.0:
+        assert ids is None
+        assert np.array_equal(hashes.of(99, 500, None), whole)
+    else:
+        assert ids is not None
+        assert ids.tolist() == [n for n in range(500) if logits[n] != -np.inf]
+        assert np.array_equal(hashes.of(99, 500, ids), whole[ids])
