@@ -13,6 +13,12 @@ _OURS = ("speed", "tokens_per_s")
 _TAILS = ("two keys, alpha 0.1", "70 % of the tokens at weight 0.1", "SynthID, weighted layers")
 _TEXTS = {"size_path": ("power", "texts"), "least_size": 500}
 
+
+def _found(words: str, path: tuple[str, ...], least: float) -> Goal:
+    """At least so many per cent, of the part `power`."""
+    return Goal(words, ("power", *path), least, "%", is_least=True, scale=100, **_TEXTS)
+
+
 SCHEMES = ("gumbel", "dual_gumbel", "kgw", "synthid")
 GOALS = (
     Goal("tokens/s from ids", (*_OURS, "gumbel", "median"), 2e6, is_least=True),
@@ -23,47 +29,25 @@ GOALS = (
         1_000,
         is_least=True,
     ),
-    Goal(
-        "false alarms at 1e-3, of 1,000 texts",
-        (*_ALARMS, "mean"),
-        0.8,
-        is_least=True,
-        scale=1e3,
-        **_DOCUMENTS,
+    *(
+        Goal(
+            "false alarms at 1e-3, of 1,000 texts",
+            (*_ALARMS, "mean"),
+            limit,
+            is_least=is_least,
+            scale=1e3,
+            **_DOCUMENTS,
+        )
+        for limit, is_least in ((0.8, True), (1.2, False))
     ),
-    Goal("false alarms at 1e-3, of 1,000 texts", (*_ALARMS, "mean"), 1.2, scale=1e3, **_DOCUMENTS),
     Goal("spread over keys by that of chance", (*_ALARMS, "spread_ratio"), 1.5, **_DOCUMENTS),
     *(
         Goal(f"error of log10 p down to 1e-10: {case}", ("tails", case, "worst"), 0.05)
         for case in _TAILS
     ),
-    Goal(
-        "found of 50 marked tokens, 2 nats",
-        ("power", "by_length", "2", "50", "found"),
-        95,
-        "%",
-        is_least=True,
-        scale=100,
-        **_TEXTS,
-    ),
-    Goal(
-        "found of 100 marked tokens, 2 nats",
-        ("power", "by_length", "2", "100", "found"),
-        99,
-        "%",
-        is_least=True,
-        scale=100,
-        **_TEXTS,
-    ),
-    Goal(
-        "found of 200 marked tokens, 0.5 nats",
-        ("power", "by_length", "0.5", "200", "found"),
-        95,
-        "%",
-        is_least=True,
-        scale=100,
-        **_TEXTS,
-    ),
+    _found("found of 50 marked tokens, 2 nats", ("by_length", "2", "50", "found"), 95),
+    _found("found of 100 marked tokens, 2 nats", ("by_length", "2", "100", "found"), 99),
+    _found("found of 200 marked tokens, 0.5 nats", ("by_length", "0.5", "200", "found"), 95),
     Goal(
         "forecast less what was found, at most",
         ("power", "by_length", "worst_forecast_error"),
@@ -73,35 +57,15 @@ GOALS = (
         **_TEXTS,
     ),
     *(
-        Goal(
+        _found(
             f"found of 200 tokens, {share} % replaced, width 2",
-            ("power", "edits", f"width 2, {share}% replaced"),
+            ("edits", f"width 2, {share}% replaced"),
             limit,
-            "%",
-            is_least=True,
-            scale=100,
-            **_TEXTS,
         )
         for share, limit in ((20, 95), (40, 80))
     ),
-    Goal(
-        "100 marked of 1,000 tokens found within 25",
-        ("power", "mixed", "found_within_25_tokens"),
-        90,
-        "%",
-        is_least=True,
-        scale=100,
-        **_TEXTS,
-    ),
-    Goal(
-        "1 of 1,000 customers named, 200 tokens of 1 nat",
-        ("power", "customers", "1 nats", "right"),
-        95,
-        "%",
-        is_least=True,
-        scale=100,
-        **_TEXTS,
-    ),
+    _found("100 marked of 1,000 tokens found within 25", ("mixed", "found_within_25_tokens"), 90),
+    _found("1 of 1,000 customers named, 200 tokens of 1 nat", ("customers", "1 nats", "right"), 95),
     Goal("seconds for that", ("power", "customers", "1 nats", "median_s"), 1, "s"),
     *(
         Goal(

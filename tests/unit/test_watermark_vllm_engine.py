@@ -41,8 +41,13 @@ def sampling_of(number: int) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("scheme", ["gumbel", "dual_gumbel", "kgw", "synthid"])
-def test_vllm_marks_every_request_that_is_drawn_and_no_other(tmp_path: Path, scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "plan"),
+    [("gumbel", ""), ("dual_gumbel", ""), ("kgw", ""), ("synthid", ""), ("gumbel", "async")],
+)
+def test_vllm_marks_every_request_that_is_drawn_and_no_other(
+    tmp_path: Path, scheme: str, plan: str
+) -> None:
     model = load_model("")
     folder = tmp_path / "model"
     save_model(model, folder)
@@ -65,7 +70,7 @@ def test_vllm_marks_every_request_that_is_drawn_and_no_other(tmp_path: Path, sch
     (tmp_path / "requests.json").write_text(json.dumps(requests))
     program = Path(__file__).with_name("vllm_engine.py")
     ended = subprocess.run(
-        [sys.executable, str(program), str(folder), str(tmp_path / "requests.json")],
+        [sys.executable, str(program), str(folder), str(tmp_path / "requests.json"), plan],
         env={**os.environ, "STILLHOUSE_WATERMARK": str(path), "STILLHOUSE_KEYS": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -1,6 +1,6 @@
 """A program that writes marked texts with vLLM itself and tells what happened as JSON.
 
-    python vllm_engine.py MODEL_FOLDER REQUESTS.json
+    python vllm_engine.py MODEL_FOLDER REQUESTS.json [async]
 
 It is a process of its own: vLLM reads its settings when it is imported, and warns as it likes.
 """
@@ -41,8 +41,8 @@ class Watched(WatermarkLogitsProcessor):
         super().update_state(batch_update)
 
 
-def main(model: Path, requests: Path) -> None:
-    """Write all texts, four at a time."""
+def main(model: Path, requests: Path, is_async: bool) -> None:
+    """Write all texts, four at a time; `is_async` plans a step before the last one has ended."""
     given = json.loads(requests.read_text())
     engine = LLM(
         model=str(model),
@@ -50,7 +50,7 @@ def main(model: Path, requests: Path) -> None:
         enforce_eager=True,
         max_model_len=256,
         max_num_seqs=4,
-        async_scheduling=False,
+        async_scheduling=is_async,
         disable_log_stats=True,
         logits_processors=[Watched],
     )
@@ -68,4 +68,4 @@ def main(model: Path, requests: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] == ["async"])
