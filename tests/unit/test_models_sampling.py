@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from stillhouse.models._sampling import Drawn, draw, draw_ids, exact_topk
+from stillhouse.models._sampling import Drawn, draw, draw_ids, exact_topk, sampling_law
 
 
 def random_logits(rows: int, vocabulary: int, *, seed: int = 0, scale: float = 3.0) -> Tensor:
@@ -218,3 +218,47 @@ def test_ids_alone_are_those_that_come_with_log_probabilities(top_p: float) -> N
         "uniform_A": uniforms,
     }
     assert torch.equal(draw_ids(logits, **given), draw(logits, top_k=0, **given).ids_A)
+
+
+def drawn_by_sorting_all(logits_V: Tensor, top_p: float, uniform: float) -> int:
+    scaled_V = logits_V - logits_V.max()
+    probs_V = (scaled_V - torch.logsumexp(scaled_V, dim=0)).double().exp()
+    order_V = probs_V.sort(descending=True, stable=True).indices
+    cumulative_V = probs_V[order_V].cumsum(dim=0)
+    mass = float(cumulative_V[-1])
+    if top_p < 1.0:
+        mass = float(cumulative_V[int(torch.searchsorted(cumulative_V, top_p))])
+    place = int(torch.searchsorted(cumulative_V, uniform * mass, right=True))
+    return int(order_V[min(place, len(order_V) - 1)])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([0.0, 0.2, 1.0, 3.0]),
+    st.sampled_from([1e-9, 0.02, 0.5]),
+    st.sampled_from([0.5, 0.97, 1.0]),
+)
+def test_what_is_drawn_beyond_the_candidates_is_what_sorting_all_gives(
+    seed: int, scale: float, step: float, top_p: float
+) -> None:
+    """With many equal logits too: among them the ids decide."""
+    logits_V = (random_logits(1, 20_000, seed=seed, scale=scale)[0] / step).round() * step
+    uniforms = torch.rand(8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    found = draw_all(repeated(logits_V, 8), uniforms, top_p=top_p).ids_A.tolist()
+    expected = [drawn_by_sorting_all(logits_V, top_p, float(u)) for u in uniforms]
+    probs_V = logits_V.softmax(0)
+    assert probs_V[found].tolist() == probs_V[expected].tolist()
+    least = logits_V.topk(64).values[-1]
+    pairs = zip(found, expected, strict=True)
+    assert all(one == other for one, other in pairs if logits_V[other] < least)
+    if top_p < 1.0:
+        law_V = sampling_law(logits_V, temperature=1.0, top_p=top_p)
+        sorted_V, order_V = logits_V.sort(descending=True, stable=True)
+        mass_V = (sorted_V - torch.logsumexp(logits_V, dim=0)).double().exp().cumsum(dim=0)
+        size = int(torch.searchsorted(mass_V, top_p)) + 1
+        assert int((law_V > -torch.inf).sum()) == size
+        if size > 64:
+            assert set(torch.nonzero(law_V > -torch.inf).flatten().tolist()) == set(
+                order_V[:size].tolist()
+            )

@@ -3,16 +3,19 @@
 All draws are exact. The K largest logits of a row lie in the K blocks with the largest maxima, so
 a maximum per block of 64 and a top-k over the few surviving candidates replace a top-k over V. The
 token is drawn by inverting the cumulative distribution, largest probability first, with one
-uniform per token: only rows whose uniform falls beyond the candidates need the whole vocabulary.
+uniform per token: only rows whose uniform falls beyond the candidates look at more of the
+vocabulary, first at some thousands and then at all of it.
 """
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 _BLOCK = 64
 _MIN_CANDIDATES = 64
+_LIKELY = 2048  # of SmolLM2 at temperature 1 they hold 99.5 %; sorting all takes 30 times as long
 
 
 class Drawn(NamedTuple):
@@ -80,9 +83,10 @@ def sampling_law(logits_V: Tensor, *, temperature: float, top_p: float) -> Tenso
     sorted_M, ids_M = top_1M[0], ids_1M[0]
     log_normaliser = torch.logsumexp(scaled_V, dim=0)
     cumulative_M = (sorted_M - log_normaliser).double().exp().cumsum(dim=0)
-    if float(cumulative_M[-1]) < top_p:
-        sorted_M, ids_M = scaled_V.sort(descending=True, stable=True)
-        cumulative_M = (sorted_M - log_normaliser).double().exp().cumsum(dim=0)
+    for most in (_LIKELY, len(scaled_V)):
+        if float(cumulative_M[-1:].sum()) < top_p:
+            sorted_M, ids_M = _likeliest(scaled_V, most)
+            cumulative_M = (sorted_M - log_normaliser).double().exp().cumsum(dim=0)
     size = min(int(torch.searchsorted(cumulative_M, top_p)) + 1, len(ids_M))
     law_V = torch.full_like(scaled_V, -torch.inf)
     law_V[ids_M[:size]] = sorted_M[:size]
@@ -168,12 +172,32 @@ def _nucleus_mass(cumulative_RM: Tensor, top_p_R: Tensor) -> Tensor:
 
 
 def _sample_row(probs_V: Tensor, top_p: float, uniform: float) -> int:
-    sorted_V, ids_V = probs_V.sort(descending=True, stable=True)
-    cumulative_V = sorted_V.cumsum(dim=0)
-    total = float(cumulative_V[-1])
-    mass = total
-    if top_p < 1.0:
-        last = int(torch.searchsorted(cumulative_V, min(top_p, total)))
-        mass = float(cumulative_V[min(last, len(ids_V) - 1)])
-    position = int(torch.searchsorted(cumulative_V, uniform * mass, right=True))
-    return int(ids_V[min(position, len(ids_V) - 1)])
+    total = float(probs_V.sum())
+    for most in (_LIKELY, len(probs_V)):
+        sorted_M, ids_M = _likeliest(probs_V, most)
+        cumulative_M = sorted_M.cumsum(dim=0)
+        mass = total
+        if top_p < 1.0:
+            last = int(torch.searchsorted(cumulative_M, min(top_p, total)))
+            if last == len(ids_M) < len(probs_V):
+                continue  # the nucleus goes on
+            mass = float(cumulative_M[min(last, len(ids_M) - 1)])
+        position = int(torch.searchsorted(cumulative_M, uniform * mass, right=True))
+        if position < len(ids_M):
+            break
+    return int(ids_M[min(position, len(ids_M) - 1)])
+
+
+def _likeliest(values_V: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The first of the values in falling order and their ids, equal ones by id.
+
+    At most so many; fewer where the last of them has equals, which are then all left out.
+    """
+    if 4 * most >= len(values_V):
+        sorted_V = values_V.sort(descending=True, stable=True)
+        return sorted_V.values, sorted_V.indices
+    values = values_V.numpy(force=True)
+    ids_M = np.flatnonzero(values > np.partition(values, -most - 1)[-most - 1])
+    order_M = np.argsort(-values[ids_M], kind="stable")
+    ids = torch.from_numpy(ids_M[order_M])
+    return values_V[ids], ids

@@ -3,11 +3,10 @@ r"""Marks for vLLM, as a logits processor of its engine v1.
     STILLHOUSE_WATERMARK=profile.json vllm serve MODEL --no-async-scheduling \
         --logits-processors stillhouse.watermark.vllm:WatermarkLogitsProcessor
 
-It marks every request, and none can switch it off. It was written after vLLM's published interface
-(vllm/v1/sample/logits_processor/interface.py) and is tested with batches of that shape; it was not
-run inside vLLM. That interface is of the V1 model runner: vLLM 0.32 takes another one by default
-(VLLM_USE_V2_MODEL_RUNNER=0 goes back), and with speculative decoding it takes no processors at all.
-Numbers of the key are computed on the CPU.
+It marks every request, and none can switch it off. It is of the interface of vLLM's model runner V1
+(vllm/v1/sample/logits_processor/interface.py) and ran inside vLLM 0.32.0 on a CPU. The runner V2,
+which 0.32 takes by default where Triton is installed, refuses it (VLLM_USE_V2_MODEL_RUNNER=0 goes
+back), and so does vLLM with speculative decoding. Numbers of the key are computed on the CPU.
 
 Letters: B requests in a batch, V vocabulary.
 """
