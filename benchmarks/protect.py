@@ -36,7 +36,7 @@ from benchmarks._protect import (
 )
 from benchmarks._protect.options import Options
 
-PAIRS, TOKENS = 6, 64  # of the times with and without a mark
+PAIRS, TOKENS = 3, 48  # of the batches with and without a mark
 
 
 def marking(options: Options) -> dict[str, Any]:

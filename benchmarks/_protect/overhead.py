@@ -1,6 +1,6 @@
 """What a mark costs the one who generates: time for each token.
 
-    cd benchmarks; python -m _protect.overhead [--rounds 6] [--tokens 64]
+    cd benchmarks; python -m _protect.overhead [--rounds 3] [--tokens 48]
 
 SmolLM2-135M-Instruct at temperature 1, no token ends a text; a marked and an unmarked batch take
 their steps in turn, and the median of the ratios of such pairs counts. Processor time is told
@@ -25,8 +25,8 @@ def main() -> None:
     from _result import publish
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=6, help="pairs of batches for each figure")
-    parser.add_argument("--tokens", type=int, default=64, help="of each text that is timed")
+    parser.add_argument("--rounds", type=int, default=3, help="pairs of batches for each figure")
+    parser.add_argument("--tokens", type=int, default=48, help="of each text that is timed")
     parser.add_argument("--schemes", nargs="+", default=list(SCHEMES))
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()

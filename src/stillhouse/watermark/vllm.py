@@ -1,6 +1,6 @@
 r"""Marks for vLLM, as a logits processor of its engine v1.
 
-    STILLHOUSE_WATERMARK=profile.json vllm serve MODEL --no-async-scheduling \
+    STILLHOUSE_WATERMARK=profile.json vllm serve MODEL \
         --logits-processors stillhouse.watermark.vllm:WatermarkLogitsProcessor
 
 It marks every request, and none can switch it off. It is of the interface of vLLM's model runner V1
