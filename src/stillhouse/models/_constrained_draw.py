@@ -98,9 +98,12 @@ def draw_within(
             _checked_choice(int(drawn.ids_A[row]), one.law_V)
     for row, token_id in chosen.items():
         drawn.ids_A[row] = token_id
-    for row in (*held, *chosen):
-        logits_V = logits_AV[row]
-        drawn.logprobs_A[row] = logits_V[drawn.ids_A[row]] - torch.logsumexp(logits_V, dim=0)
+    # Without a copy where all rows are held.
+    is_every = len(rows_H) == len(logits_AV)
+    logits_HV = logits_AV if is_every else logits_AV[rows_H]
+    places_H = slice(None) if is_every else rows_H
+    chosen_H1 = logits_HV.gather(1, drawn.ids_A[places_H].unsqueeze(1))
+    drawn.logprobs_A[places_H] = chosen_H1.squeeze(1) - torch.logsumexp(logits_HV, dim=1)
     return drawn
 
 

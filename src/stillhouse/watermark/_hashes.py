@@ -21,7 +21,9 @@ _FEW = 4  # times as many would have to be in the vocabulary for hashing them al
 
 def may_come(logits_V: npt.NDArray[np.float32]) -> I64 | None:
     """(S,) ids that may be drawn, or None for the whole vocabulary; what is no number may be."""
-    is_open_V = logits_V != -np.inf
+    if logits_V.min(initial=0.0) > -np.inf:
+        return None
+    is_open_V = logits_V != -np.inf  # a minimum that is no number hides those that are cut
     return None if bool(is_open_V.all()) else np.flatnonzero(is_open_V)
 
 
