@@ -36,11 +36,9 @@ from benchmarks._protect import (
 )
 from benchmarks._protect.options import Options
 
-PAIRS, TOKENS = 3, 48  # of the batches with and without a mark
-
 
 def marking(options: Options) -> dict[str, Any]:
-    return overhead.run(rounds=PAIRS, tokens=TOKENS)
+    return overhead.run(rounds=options.rounds, tokens=options.overhead_tokens)
 
 
 PROTECT = Benchmark(

@@ -19,11 +19,12 @@ class Options(PartOptions):
         most_documents: Unmarked texts that are tested.
         texts: Marked texts for each figure.
         real_texts: That SmolLM2 writes with each scheme.
-        drift_texts: The same, for what a mark does to texts.
+        overhead_tokens: Of each text whose marking is timed.
+        drift_texts: Texts of SmolLM2 with each scheme, for what a mark does to texts.
         drift_keys: That mark those in turn; 0 for one for each text.
         fast_tokens: For our detector's speed.
         peer_tokens: For that of others, which take minutes for more.
-        rounds: Times that a speed is measured.
+        rounds: Times that a speed is measured, and pairs of batches with and without a mark.
     """
 
     data: Path = BENCHMARKS.parents[1] / "shared" / "data"
@@ -31,6 +32,7 @@ class Options(PartOptions):
     most_documents: int = 40_000
     texts: int = 1_000
     real_texts: int = 200
+    overhead_tokens: int = 48
     drift_texts: int = 400
     drift_keys: int = 0
     fast_tokens: int = 2_400_000
