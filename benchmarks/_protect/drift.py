@@ -71,7 +71,7 @@ def changes(plain_P: Sums, marked_P: Sums) -> dict[str, dict[str, Any]]:
     rng = np.random.default_rng(8)
     rows = rng.integers(0, len(plain_P), (RESAMPLES, len(plain_P)))
     whole, drawn = (plain_P.sum(axis=0), marked_P.sum(axis=0)), ([], [])
-    for some in rows:  # a row at a time: all of them together would not fit into memory
+    for some in rows:
         drawn[0].append(plain_P[some].sum(axis=0))
         drawn[1].append(marked_P[some].sum(axis=0))
     found = {}

@@ -167,7 +167,8 @@ def test_the_law_is_that_of_the_layers_one_by_one(
     assert torch.equal(ours == -torch.inf, cut)
     expected = layer_by_layer(logits, context_hash(ids), layers)
     found = ours.double().exp().numpy()
-    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-14)
+    # A softmax of float32 sums to 1 but for 1e-7: a layer's mass of zeros may be off by as much.
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-7)
     # What is given as 2**-120 weighs nothing: without it the same tokens are drawn.
     uniform = torch.rand(20, generator=generator, dtype=torch.float64)
     uniform[0] = 0.0
