@@ -20,7 +20,14 @@ from benchmarks._protect.traffic_made import KEY, Made, simulator
 from benchmarks._protect.traffic_responses import StepCost, mean_costs, step_costs
 
 from stillhouse.statistics import fraction_interval
-from stillhouse.traffic import Placed, Reference, adjust, compare_accounts, watch_table
+from stillhouse.traffic import (
+    AccountEvidence,
+    Placed,
+    Reference,
+    adjust,
+    compare_accounts,
+    watch_table,
+)
 from stillhouse.traffic.simulate import Manner
 
 RATE = 0.05
@@ -93,16 +100,19 @@ def measured(options: Options, sizes: ClusterSizes) -> dict[str, Any]:
     for number in range(sizes.logs):
         simulated = simulator(options.data, "test", seed=600 + number)
         log = Log.of(simulated, simulated.benign(sizes.accounts))
-        alone.append(counts(log.made(), reference))
+        benign = log.made()
+        alone.append(counts(benign, compared(benign, reference)))
         for manner, share, num in _plan(sizes):
             for _ in range(num):
                 accounts = simulated.hydra(
                     ACCOUNTS, num_requests=REQUESTS, share=share, manner=manner
                 )
                 with_campaign = log.with_(Log.of(simulated, accounts)).made()
-                found = counts(with_campaign, reference)
+                evidence = compared(with_campaign, reference)
+                found = counts(with_campaign, evidence)
                 arms.setdefault((manner, share), []).append(found)
-                answered = step_costs(watch_table(with_campaign.table, reference), with_campaign)
+                results = watch_table(with_campaign.table, reference, evidence=evidence)
+                answered = step_costs(results, with_campaign)
                 costs.setdefault((manner, share), []).append(answered)
         told = {f"{m} {s:g}": [one.found for one in some] for (m, s), some in arms.items()}
         print(f"log {number + 1} of {sizes.logs}: found {told}", flush=True)
@@ -125,10 +135,13 @@ def measured(options: Options, sizes: ClusterSizes) -> dict[str, Any]:
     }
 
 
-def counts(made: Made, reference: Reference) -> Counts:
+def compared(made: Made, reference: Reference) -> AccountEvidence:
+    """All comparisons of a log."""
+    return compare_accounts(Placed.on(reference.content_map, made.table), reference)
+
+
+def counts(made: Made, evidence: AccountEvidence) -> Counts:
     """What is found in a log."""
-    placed = Placed.on(reference.content_map, made.table)
-    evidence = compare_accounts(placed, reference)
     adjusted = adjust(evidence)
     found_A, is_bad_A = adjusted.both_A <= RATE, made.kind_A == "hydra"
     alone_A = evidence.window_p_A <= LEVEL

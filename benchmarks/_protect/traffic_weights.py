@@ -10,44 +10,61 @@ import json
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from benchmarks._protect.traffic_logs import Log
 from benchmarks._protect.traffic_made import Made, made, simulator
 
 from stillhouse.traffic._map import ContentMap
 from stillhouse.traffic._reference import clusters_of
-from stillhouse.traffic._scorer import NAMES, Usual, fit_weights
+from stillhouse.traffic._scorer import BIAS, NAMES, Kind, Usual, fit_weights
 from stillhouse.traffic._windows import Floats, Placed, window_figures
-from stillhouse.traffic.simulate import MANNERS
+from stillhouse.traffic.simulate import MANNERS, Account
 
-_LENGTHS = (50, 200, 500)
-# Of 1e-4 to 3e-2, the one by which campaigns stood farthest beyond the tail of benign clusters, in
+_LENGTHS = (200, 500)
+# Of each kind as many as it takes to tell it: in a log of 1,000 there are ten testers.
+_ACCOUNTS = {"person": 200, "application": 300, "learner": 150, "reseller": 200, "tester": 150}
+# Of 2e-4 to 6e-2, the one by which campaigns stood farthest beyond the tail of benign clusters, in
 # a world of every second data set and phrase of the fit half: fewer than 50 campaigns fit closely.
-_CLUSTER_PENALTY = 3e-2
+_CLUSTER_PENALTY = 6e-2
 _SHARES = (1.0, 0.5, 0.25, 0.1, 0.05)
-Rows = tuple[Floats, npt.NDArray[np.bool_]]
+Kinds = dict[str, Floats]
 _ROOT = Path(__file__).resolve().parents[2]
 _OUT = _ROOT / "src" / "stillhouse" / "traffic" / "weights.json"
 
 
-def window_rows(data: Path, content_map: ContentMap) -> Rows:
-    """Of windows of three lengths, pure and mixed."""
+def window_weights(data: Path, content_map: ContentMap) -> Kinds:
+    """Of windows: each kind of benign accounts against extraction, pure and mixed."""
     simulated = simulator(data, "fit", seed=100)
-    accounts = simulated.benign(1_000, num_requests=max(_LENGTHS))
+    shares = simulated.cast.shares
+    accounts = [
+        Account(f"{kind}-{number}", kind, max(_LENGTHS), simulated.cast.of_kind(kind))
+        for kind, num in _ACCOUNTS.items()
+        for number in range(num)
+    ]
     for share in _SHARES:
         accounts += simulated.mixed(60, num_requests=max(_LENGTHS), share=share)
     traffic = made(simulated, accounts)
     placed = Placed.on(content_map, traffic.table)
-    bad = np.isin(traffic.kind_A, ("single", "mixed"))
+    kinds = list(_ACCOUNTS)
+    class_A = np.array([kinds.index(k) if k in kinds else len(kinds) for k in traffic.kind_A])
+    odds_A = np.array([*(shares[k] / num for k, num in _ACCOUNTS.items()), 0.0])[class_A]
     found = []
     for length in _LENGTHS:
         windows = [some[:length] for some in traffic.table.by_account()]
         figures = np.array([window_figures(placed, window_M) for window_M in windows])
-        found.append(Usual.of(figures[~bad]).distances(figures))
-    return np.vstack(found), np.tile(bad, len(_LENGTHS))
+        found.append(_usual(figures, odds_A / odds_A.sum()).distances(figures))
+    weights_KG = fit_weights(np.vstack(found), np.tile(class_A, len(_LENGTHS)))
+    # How common a kind is counts as it does in a log.
+    weights_KG[:, 0] -= np.log([shares[kind] for kind in kinds])
+    return dict(zip(kinds, weights_KG, strict=True))
 
 
-def cluster_rows(data: Path, content_map: ContentMap) -> Rows:
+def _usual(figures_RF: Floats, odds_R: Floats) -> Usual:
+    """What is usual where rows are as common as `odds_R`, which add up to 1."""
+    centre_F = odds_R @ figures_RF
+    return Usual(centre_F, np.sqrt(odds_R @ (figures_RF - centre_F) ** 2))
+
+
+def cluster_weights(data: Path, content_map: ContentMap) -> Kinds:
     """Of benign logs, and of campaigns of every manner that are added to them in turn."""
     rng = np.random.default_rng(7)
     benign: list[Floats] = []
@@ -68,7 +85,10 @@ def cluster_rows(data: Path, content_map: ContentMap) -> Rows:
             campaigns += _of_campaign(content_map, log.with_(Log.of(simulated, accounts)).made())
     figures_RF = np.array(benign + campaigns)
     bad = np.arange(len(figures_RF)) >= len(benign)
-    return Usual.of(figures_RF[~bad]).distances(figures_RF), bad
+    distances_RF = Usual.of(figures_RF[~bad]).distances(figures_RF)
+    (weights_G,) = fit_weights(distances_RF, bad.astype(np.int64), penalty=_CLUSTER_PENALTY)
+    weights_G[0] = 0.0  # changes no rank
+    return {"cluster": weights_G}
 
 
 def _of_campaign(content_map: ContentMap, traffic: Made) -> list[Floats]:
@@ -89,13 +109,16 @@ def main() -> None:
     simulated = simulator(data, "fit", seed=99)
     traffic = made(simulated, simulated.benign(1_000))
     content_map = ContentMap.fit(traffic.table.content_NC)
-    found = {
-        "window": fit_weights(*window_rows(data, content_map)),
-        "cluster": fit_weights(*cluster_rows(data, content_map), penalty=_CLUSTER_PENALTY),
+    found: dict[Kind, Kinds] = {
+        "window": window_weights(data, content_map),
+        "cluster": cluster_weights(data, content_map),
     }
     document = {
-        kind: dict(zip(NAMES[kind], np.round(values, 3).tolist(), strict=True))
-        for kind, values in found.items()
+        kind: {
+            name: dict(zip((BIAS, *NAMES[kind]), np.round(weights_G, 3).tolist(), strict=True))
+            for name, weights_G in kinds.items()
+        }
+        for kind, kinds in found.items()
     }
     _OUT.write_text(json.dumps(document, indent=2) + "\n")
     print(_OUT.read_text())

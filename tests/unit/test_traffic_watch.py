@@ -29,7 +29,15 @@ from stillhouse.traffic._config import Procedure
 from stillhouse.traffic._looks import LOOKS, looks_of
 from stillhouse.traffic._monitor import look_number, look_share
 from stillhouse.traffic._ranks import Ranks
-from stillhouse.traffic._scorer import Usual, fit_weights
+from stillhouse.traffic._scorer import (
+    NAMES,
+    Kind,
+    Usual,
+    added,
+    fit_weights,
+    scores,
+    soft_minimum,
+)
 
 
 @pytest.fixture(scope="module")
@@ -160,14 +168,25 @@ def test_rates_that_rise_are_refused() -> None:
 # The reference
 
 
-def test_the_tail_of_clusters_is_no_smaller_than_an_exponential_one_is() -> None:
+@pytest.mark.parametrize("kind", ["window", "cluster"])
+def test_the_tail_is_no_smaller_than_an_exponential_one_is(kind: Kind) -> None:
     rng = np.random.default_rng(0)
     usual, true = Usual(np.zeros(1), np.ones(1)), []
     for _ in range(40):
-        ranks = Ranks("cluster", usual, np.zeros(1), np.sort(rng.exponential(2.0, 500)))
+        ranks = Ranks(kind, usual, np.zeros(1), np.sort(rng.exponential(2.0, 500)))
         true.append(ranks.compare_score(20.0).p_value / np.exp(-10.0))
     assert np.mean(np.array(true) >= 1.0) >= 0.85  # 95 % for the rate alone
     assert np.median(true) < 20
+
+
+def test_within_the_lower_nine_tenths_p_values_are_ranks() -> None:
+    ranks = Ranks("window", Usual(np.zeros(1), np.ones(1)), np.zeros(1), np.arange(500.0))
+    for score in (-1.0, 0.0, 17.5, 449.0):
+        at_least = sum(one >= score for one in range(500))
+        assert ranks.compare_score(score).p_value == (1 + at_least) / 501
+    # The tail begins where ranks end, and is on the safe side of them within it.
+    assert ranks.compare_score(449.001).p_value == pytest.approx(51 / 501, rel=1e-3)
+    assert ranks.compare_score(498.5).p_value > 2 / 501
 
 
 def test_p_values_never_rise_with_the_score() -> None:
@@ -180,8 +199,9 @@ def test_p_values_never_rise_with_the_score() -> None:
         assert 0 < min(p_values) <= max(p_values) == 1.0
 
 
-def test_few_reference_clusters_have_no_tail() -> None:
-    ranks = Ranks("cluster", Usual(np.zeros(1), np.ones(1)), np.zeros(1), np.arange(39.0))
+@pytest.mark.parametrize("kind", ["window", "cluster"])
+def test_few_reference_scores_have_no_tail(kind: Kind) -> None:
+    ranks = Ranks(kind, Usual(np.zeros(1), np.ones(1)), np.zeros(1), np.arange(39.0))
     assert ranks.compare_score(1e9).p_value == 1 / 40
 
 
@@ -245,9 +265,34 @@ def test_fitted_weights_separate_and_have_the_right_sign() -> None:
     rng = np.random.default_rng(0)
     rows_RF = rng.normal(size=(400, 3))
     is_bad_R = rows_RF[:, 0] - rows_RF[:, 1] + 0.3 * rng.normal(size=400) > 0
-    weights_F = fit_weights(rows_RF, is_bad_R)
+    ((_, *weights_F),) = fit_weights(rows_RF, is_bad_R.astype(np.int64), penalty=2e-3)
     assert weights_F[0] > 1 > abs(weights_F[2]) * 2
     assert weights_F[1] < -1
+
+
+def test_what_is_between_two_kinds_of_benign_rows_scores_higher_than_both() -> None:
+    """No single weighted sum can do that: the kinds are on both sides."""
+    rng = np.random.default_rng(0)
+    class_R = np.repeat([0, 1, 2], 200)
+    rows_RF = rng.normal(size=(600, 2)) * 0.5
+    rows_RF[:, 0] += np.array([-3.0, 3.0, 0.0])[class_R]
+    weights_KG = fit_weights(rows_RF, class_R)
+    assert weights_KG.shape == (2, 3)
+    scores_R = soft_minimum(weights_KG, rows_RF)
+    assert (scores_R[class_R == 2] > 0).mean() > 0.95 > 0.05 > (scores_R[class_R != 2] > 0).mean()
+    # The soft minimum is minus the log of the summed odds of the kinds against extraction.
+    odds_R = np.exp(-(weights_KG[:, 0] + rows_RF @ weights_KG[:, 1:].T)).sum(axis=1)
+    assert scores_R == pytest.approx(-np.log(odds_R))
+
+
+@pytest.mark.parametrize("kind", ["window", "cluster"])
+def test_what_figures_add_is_the_slope_of_the_score(kind: Kind) -> None:
+    num = len(NAMES[kind])
+    usual = Usual(np.zeros(num), np.ones(num))
+    at_F = np.random.default_rng(2).normal(size=num)
+    steps_FF = 1e-5 * np.eye(num)
+    slope_F = (scores(kind, usual, at_F + steps_FF) - scores(kind, usual, at_F - steps_FF)) / 2e-5
+    assert added(kind, at_F) == pytest.approx(slope_F * at_F, abs=1e-6)
 
 
 # The monitor

@@ -22,14 +22,15 @@ ASSUMPTIONS = (
     "for chance: the same service, about the same time and number of accounts.",
     "Accounts are independent of one another but for what a cluster says they share.",
     "For procedure bh: p-values are independent or positively dependent.",
-    "For clusters: beyond the highest tenth of the reference's scores, chances fall at least as "
-    "fast as exponentially.",
+    "Beyond the highest tenth of the reference's scores, chances fall at least as fast as "
+    "exponentially.",
 )
 LIMITS = (
     "It does not show who the account belongs to, what its answers were used for, or that anything "
     "was trained on them.",
     "Testers, teachers and makers of benchmarks ask in ways that extraction asks in too.",
-    "The weights of figures were fitted on simulated traffic; p-values do not rest on them.",
+    "The weights of figures were fitted on simulated traffic; p-values rest on the scores of the "
+    "reference's accounts, whatever the weights.",
     "Being in a cluster says that frames are shared, which a public framework explains as well.",
 )
 APPEAL = (

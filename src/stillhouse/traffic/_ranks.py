@@ -1,11 +1,12 @@
 """P-values of scores beside those of a reference.
 
-Windows of accounts are ranked: a new benign account is as likely as any of the reference's to be
-the oddest of all. That does not hold for clusters, of which a log is as likely as the reference to
-have the oddest one: there must be p-values far below one over their number, and ranks have none.
-So beyond the reference's highest tenth the tail is taken to fall no slower than exponentially, at
-a rate that is estimated on the safe side. That is an assumption, which holds for sums of bounded
-figures far enough out.
+A new benign account is as likely as any of the reference's to be the oddest of all, so that its
+rank is a p-value. That holds where log and reference are alike. They never are quite: the tail of a
+log is as long as that of the reference, but not made of the same accounts. And a rank is never
+below one over the number of the reference's, which says too little of clusters, of which a log is
+as likely as the reference to have the oddest one. So beyond the reference's highest tenth the tail
+is taken to fall exponentially, at a rate that is estimated on the safe side. That is an assumption;
+it is what log-odds do, since benign rows have odds of extraction of e**s no oftener than e**-s.
 
 Letters: R reference scores, F figures.
 """
@@ -20,8 +21,8 @@ from stillhouse.traffic._scorer import Kind, Usual, scores
 from stillhouse.traffic._windows import Floats
 
 TAIL_FRACTION = 0.1
-LEAST_CLUSTERS = 40
-"""Reference clusters without which none is compared."""
+LEAST_SCORES = 40
+"""Reference clusters without which none is compared, and scores without which there is no tail."""
 _CONFIDENCE = 0.95  # that the tail falls at least as fast as it is taken to
 _LEAST_IN_TAIL = 10
 
@@ -46,7 +47,7 @@ class Ranks:
     """Figures and scores of a reference, for comparing with.
 
     Attributes:
-        kind: Which weights score them; clusters have a tail.
+        kind: Which weights score them.
         usual: What is usual of figures.
         high_F: 99th percentile of each figure, for reports.
         score_R: Of the reference, rising.
@@ -73,18 +74,17 @@ class Ranks:
         num = len(self.score_R)
         at_least = num - int(np.searchsorted(self.score_R, score, side="left"))
         p_value = (1 + at_least) / (1 + num)
-        if self.kind == "cluster":
-            p_value = min(p_value, self._tail(score))
+        start = num - self._num_above()
+        if num >= LEAST_SCORES and score > self.score_R[start - 1]:
+            p_value = self._tail(score, float(self.score_R[start - 1]))
         return Comparison(score, p_value, num)
 
-    def _tail(self, score: float) -> float:
-        """The chance of a score beyond the highest tenth; 1 where there are too few to say."""
-        num_above = max(_LEAST_IN_TAIL, int(len(self.score_R) * TAIL_FRACTION))
-        if len(self.score_R) < LEAST_CLUSTERS:
-            return 1.0
-        start = float(self.score_R[-num_above - 1])
-        if score <= start:
-            return 1.0
+    def _num_above(self) -> int:
+        return max(_LEAST_IN_TAIL, int(len(self.score_R) * TAIL_FRACTION))
+
+    def _tail(self, score: float, start: float) -> float:
+        """The chance of a score beyond the highest tenth, which begins at `start`."""
+        num_above = self._num_above()
         mean_excess = float((self.score_R[-num_above:] - start).mean())
         # Upper confidence bound of an exponential mean: 2 n mean / chi-squared quantile.
         bound = mean_excess * num_above / float(gammaincinv(num_above, 1 - _CONFIDENCE))

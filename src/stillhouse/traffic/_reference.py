@@ -29,7 +29,7 @@ from stillhouse.traffic._clusters import (
 )
 from stillhouse.traffic._looks import LOOKS, looks_of
 from stillhouse.traffic._map import ContentMap
-from stillhouse.traffic._ranks import LEAST_CLUSTERS, Ranks
+from stillhouse.traffic._ranks import LEAST_SCORES, Ranks
 from stillhouse.traffic._scorer import Kind, Usual, weights
 from stillhouse.traffic._table import Table
 from stillhouse.traffic._windows import Floats, Placed, window_figures
@@ -85,7 +85,7 @@ class Reference:
             if len(figures) >= LEAST_ACCOUNTS
         }
         found = [figures_F for _, figures_F in clusters_of(placed)]
-        clusters = Ranks.of("cluster", np.array(found)) if len(found) >= LEAST_CLUSTERS else None
+        clusters = Ranks.of("cluster", np.array(found)) if len(found) >= LEAST_SCORES else None
         return cls(key_id, len(table.accounts), len(table), content_map, windows, clusters)
 
     def save(self, path: Path) -> str:

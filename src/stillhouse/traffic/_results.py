@@ -24,7 +24,8 @@ class FigureResult(Record):
     high: float
     """99th percentile of the reference."""
     share_of_score: float
-    """What the figure adds to the score."""
+    """What the figure adds to the score, against the kinds of benign accounts that are most like
+    it."""
 
 
 class EvidenceResult(Record):
@@ -107,6 +108,7 @@ class WatchResults(Record):
     accounts: tuple[AccountResult, ...]
     """Those that are answered, the likeliest first."""
     clusters: tuple[tuple[str, ...], ...] = ()
-    """Pseudonyms of all accounts of clusters that are evidence."""
+    """Pseudonyms of all accounts of clusters that are evidence, also of those that share a frame
+    with one, do not fit it, and are not answered for it."""
     notes: tuple[str, ...] = ()
     config: TrafficConfig

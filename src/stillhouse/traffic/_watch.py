@@ -3,7 +3,6 @@
 Letters: A accounts, F figures.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from stillhouse.statistics import (
 from stillhouse.traffic._clusters import Cluster
 from stillhouse.traffic._config import Procedure, TrafficConfig
 from stillhouse.traffic._looks import LOOKS, looks_of
+from stillhouse.traffic._members import best_clusters
 from stillhouse.traffic._ranks import Comparison, Ranks
 from stillhouse.traffic._reading import AccessLog
 from stillhouse.traffic._reference import Reference, clusters_of
@@ -31,7 +31,7 @@ from stillhouse.traffic._results import (
     StepResult,
     WatchResults,
 )
-from stillhouse.traffic._scorer import NAMES, weights
+from stillhouse.traffic._scorer import NAMES, added
 from stillhouse.traffic._table import Table
 from stillhouse.traffic._windows import Floats, Indices, Placed, window_figures
 
@@ -98,7 +98,7 @@ class AccountEvidence:
         look_A: The most telling window of each, where there is one.
         clusters: All, with their figures.
         cluster_p_C: Of each cluster.
-        best_A: Which cluster of each account has the smallest p-value; -1 for none.
+        best_A: Which cluster that an account fits has the smallest p-value; -1 for none.
     """
 
     window_p_A: Floats
@@ -124,8 +124,7 @@ def compare_accounts(placed: Placed, reference: Reference) -> AccountEvidence:
     p_C = np.ones(len(found))
     if ranks is not None:
         p_C = np.array([ranks.compare(figures_F).p_value for _, figures_F in found], np.float64)
-        for number in np.argsort(-p_C, kind="stable").tolist():  # the best is written last
-            best_A[found[number][0].accounts] = number
+        best_A = best_clusters(placed, [cluster for cluster, _ in found], p_C, ranks)
     return AccountEvidence(window_p_A, looks, found, p_C, best_A)
 
 
@@ -166,6 +165,7 @@ def watch_table(
     *,
     config: TrafficConfig | None = None,
     log: AccessLog | None = None,
+    evidence: AccountEvidence | None = None,
 ) -> WatchResults:
     """Compare a log with a reference, and say what to answer to whom.
 
@@ -173,12 +173,13 @@ def watch_table(
         table: Its requests, at least one.
         reference: Made under the key that the log was hashed under.
         log: What was read, for the counts of what is no row.
+        evidence: What `compare_accounts` found in a table that has no request that is too old.
     """
     config = config or TrafficConfig()
     num_all = len(table)
     table = table.since(float(table.time_N.max()) - config.retention_days * _DAY_S)
     placed = Placed.on(reference.content_map, table)
-    evidence = compare_accounts(placed, reference)
+    evidence = evidence or compare_accounts(placed, reference)
     adjusted = adjust(evidence, config.procedure)
     adjusted_A = adjusted.both_A
     sizes_A = np.bincount(table.account_N, minlength=len(table.accounts))
@@ -220,7 +221,7 @@ def watch_table(
             tuple(table.accounts[a] for a in evidence.clusters[which][0].accounts.tolist())
             for which in shown
         ),
-        notes=_notes(table, reference, config),
+        notes=_notes(table, reference),
         config=config,
     )
 
@@ -281,7 +282,7 @@ def _evidence(
     num_accounts: int,
 ) -> EvidenceResult:
     time_M = placed.table.time_N[requests_M]
-    adds_F = ranks.usual.distances(figures_F[None])[0] * weights(ranks.kind)
+    adds_F = added(ranks.kind, ranks.usual.distances(figures_F[None])[0])
     return EvidenceResult(
         kind=ranks.kind,
         num_requests=len(requests_M),
@@ -311,7 +312,7 @@ def _evidence(
     )
 
 
-def _notes(table: Table, reference: Reference, config: TrafficConfig) -> tuple[str, ...]:
+def _notes(table: Table, reference: Reference) -> tuple[str, ...]:
     notes = []
     num = len(table.accounts)
     if num > _MANY_TIMES * reference.num_accounts:
@@ -324,14 +325,6 @@ def _notes(table: Table, reference: Reference, config: TrafficConfig) -> tuple[s
         notes.append(
             "Clusters were not compared: the reference has too few. Fit it on a log of more "
             "accounts."
-        )
-    most = max((len(ranks.score_R) for ranks in reference.windows.values()), default=0)
-    needed = math.ceil(2 * num / (1 + most) / config.throttle_rate)
-    if needed > 1:
-        notes.append(
-            f"A p-value of an account by itself is never below 1 in {1 + most:,}, so that fewer "
-            f"than {needed} such accounts among {num:,} are not throttled. A larger reference sees "
-            "fewer; clusters are seen whatever its size."
         )
     missing = [length for length in LOOKS if length not in reference.windows]
     if missing:

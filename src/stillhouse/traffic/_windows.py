@@ -4,6 +4,7 @@ Letters: M requests of a window, D dimensions, F figures.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -30,6 +31,8 @@ FIGURES = (
     "frame_likeness",
     "broad_frames",
     "framed_breadth",
+    "swept_frames",
+    "cued_swept_frames",
     "logprob_share",
     "answer_length",
     "burstiness",
@@ -38,6 +41,7 @@ FIGURES = (
 _LEAST_IN_FRAME = 4
 PRESSED = 2  # kinds of cues
 _BROAD = 5.0  # effective regions
+_LEAST_ALIKE = 0.02  # mean cosines below it are noise
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,10 @@ def window_figures(placed: Placed, window_M: Indices) -> Floats:
       the largest breadth and the least likeness of frames that have enough.
     - `broad_frames`: log of one more than the requests in frames that spread over many regions.
     - `framed_breadth`: mean over requests of the log of the breadth of their frame; 0 without one.
+    - `swept_frames`: log of the effective number of broad frames, times how alike contents of two
+      of them are beside those of one (0 to 1). Jobs have frames and topics of their own, and who
+      tests has one frame at a time; a sweep puts the same spread of contents into each of its
+      frames. `cued_`: of requests with a cue.
     - `logprob_share`: log-odds of requests that ask for log-probabilities.
     - `answer_length`: mean log of one more than the tokens of answers.
     - `burstiness`: log of the variation of the time between requests; 0 for a random clock.
@@ -99,6 +107,10 @@ def window_figures(placed: Placed, window_M: Indices) -> Floats:
             frames.least_likeness,
             math.log1p(frames.num_broad),
             frames.total / num,
+            frames.swept,
+            _frames(
+                table.frame_NB[window_M[cued_M], 0], region_M[cued_M], direction_MD[cued_M]
+            ).swept,
             log_odds(int(table.logprobs_N[window_M].sum()), num),
             float(np.log1p(table.completion_tokens_N[window_M]).mean()),
             _burstiness(table.time_N[window_M]),
@@ -114,6 +126,7 @@ class _Frames(NamedTuple):
     least_likeness: float
     num_broad: int
     total: float  # over requests
+    swept: float
 
 
 def _frames(
@@ -121,16 +134,33 @@ def _frames(
 ) -> _Frames:
     order = np.argsort(frame_M, kind="stable")
     values, starts, counts = np.unique(frame_M[order], return_index=True, return_counts=True)
-    largest, least, num_broad, total = 1.0, 1.0, 0, 0.0
+    largest, least, total = 1.0, 1.0, 0.0
+    broad: list[Indices] = []
     for value, start, count in zip(values, starts, counts, strict=True):
         if value and count >= _LEAST_IN_FRAME:
             of_frame = order[start : start + count]
             breadth = effective_number(region_M[of_frame])
             largest = max(largest, breadth)
             least = min(least, likeness(direction_MD[of_frame]))
-            num_broad += int(count) if breadth > _BROAD else 0
             total += int(count) * math.log(breadth)
-    return _Frames(math.log(largest), least, num_broad, total)
+            if breadth > _BROAD:
+                broad.append(of_frame)
+    num_broad = sum(map(len, broad))
+    return _Frames(math.log(largest), least, num_broad, total, _swept(broad, direction_MD))
+
+
+def _swept(frames: Sequence[Indices], direction_MD: Directions) -> float:
+    if len(frames) < 2:
+        return 0.0
+    counts = np.array([len(some) for some in frames], np.float64)
+    with_content = np.array([direction_MD[some].any(axis=1).sum() for some in frames], np.float64)
+    sums = np.array([direction_MD[some].sum(axis=0, dtype=np.float64) for some in frames])
+    total_D, num = sums.sum(axis=0), with_content.sum()
+    within = float((sums**2).sum())
+    across = (total_D @ total_D - within) / max(num**2 - (with_content**2).sum(), 1.0)
+    own = (within - num) / max(float((with_content * (with_content - 1)).sum()), 1.0)
+    alike = (across + _LEAST_ALIKE) / (max(own, 0.0) + _LEAST_ALIKE)
+    return math.log(counts.sum() ** 2 / (counts**2).sum()) * min(max(alike, 0.0), 1.0)
 
 
 def log_odds(num_of: int, num: int) -> float:
