@@ -9,6 +9,7 @@ Letters: N requests, W words.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Protocol, Self
 
 import numpy as np
@@ -115,6 +116,17 @@ class Log:
             words_N=found.words_N,
         )
         return Made(table, self.kind_A, self.is_bad_N)
+
+
+def made_in_parts(
+    simulated: Sender, accounts: Sequence[Account], *, num_accounts: int = 400
+) -> Made:
+    """What accounts send, the prompts of so many of them in memory at a time."""
+    parts = (
+        Log.of(simulated, accounts[start : start + num_accounts])
+        for start in range(0, len(accounts), num_accounts)
+    )
+    return reduce(Log.with_, parts).made()
 
 
 def _words(texts: Sequence[str]) -> PromptWords:

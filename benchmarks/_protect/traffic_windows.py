@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from benchmarks._protect.options import Options
-from benchmarks._protect.traffic_made import KEY, Made, made, simulator
+from benchmarks._protect.traffic_logs import made_in_parts
+from benchmarks._protect.traffic_made import KEY, Made, simulator
 from benchmarks._protect.traffic_peer import Peer, whole_contents
 
 from stillhouse.statistics import fraction_interval
@@ -56,7 +57,8 @@ def run(options: Options) -> dict[str, Any]:
 def measured(options: Options, sizes: WindowSizes) -> dict[str, Any]:
     """At any size."""
     simulated = simulator(options.data, "fit", seed=1)
-    usual = made(simulated, simulated.benign(sizes.reference, num_requests=sizes.length))
+    accounts = simulated.benign(sizes.reference, num_requests=sizes.length)
+    usual = made_in_parts(simulated, accounts)
     reference = Reference.fit(usual.table, KEY.key_id)
     del usual
     test = _tested(options, seed=2, num=sizes.benign, attackers=sizes.attackers, sizes=sizes)
@@ -136,7 +138,7 @@ def _tested(
     for share in SHARES:
         accounts += simulated.mixed(attackers, num_requests=sizes.length, share=share)
     shares = {KEY.account(account.name): account.share for account in accounts}
-    traffic = made(simulated, accounts)
+    traffic = made_in_parts(simulated, accounts)
     return Labelled(traffic, np.array([shares[name] for name in traffic.table.accounts]))
 
 

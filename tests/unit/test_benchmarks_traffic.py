@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from benchmarks._protect.prompts import _HALVES
 from benchmarks._protect.traffic_clusters import Counts, summary, without_campaign
-from benchmarks._protect.traffic_logs import Log
+from benchmarks._protect.traffic_logs import Log, made_in_parts
 from benchmarks._protect.traffic_made import Made
 from benchmarks._protect.traffic_peer import Peer, whole_contents
 from benchmarks._protect.traffic_windows import LEVEL, Labelled, found_at
@@ -46,6 +46,19 @@ def test_a_log_with_a_campaign_is_that_of_the_merged_rows() -> None:
     assert names[0] == names[1]
     assert merged.is_bad_N.tolist() == [one.is_extraction for one in rows]
     assert (merged.kind_A == "hydra").tolist() == [False] * 40 + [True] * 8
+
+
+def test_a_log_that_is_made_in_parts_is_that_of_all_its_rows() -> None:
+    found = []
+    for num_accounts in (7, 100):
+        simulated = simulator("test", seed=3)
+        accounts = simulated.benign(20, num_requests=30)
+        found.append(made_in_parts(simulated, accounts, num_accounts=num_accounts))
+    for name in set(Table.__dataclass_fields__) - {"accounts", "account_N"}:
+        one, two = (getattr(some.table, name) for some in found)
+        np.testing.assert_array_equal(one, two, name)
+    names = [[some.table.accounts[a] for a in some.table.account_N] for some in found]
+    assert names[0] == names[1]
 
 
 class _Twice:
