@@ -1,8 +1,9 @@
 """Which accounts of a cluster are slices of one sweep, and which only share a phrase with it.
 
 A cluster is found as a whole, and an account is answered by itself: it has to fit what was found.
-Where a wide cluster has a closer one in it that is odder, the closer one explains the wide one, and
-what is left of the wide one has to be odd itself (a closed test: Marcus, Peritz & Gabriel 1976).
+Where a wide cluster has a closer one in it that would be found by itself, the closer one explains
+the wide one, unless what is left of the wide one would be found too (after closed tests: Marcus,
+Peritz & Gabriel 1976).
 
 Letters: M requests of a cluster, A accounts, C clusters, D dimensions, S some accounts.
 """
@@ -28,7 +29,8 @@ _LEAST_OWN = 2  # one request in a frame is no pattern
 _LEAST_SHARE = 0.25  # of the median account's requests
 _LEVEL = 0.01  # slices of a sweep that are lost by chance
 _MOST_P = 0.5  # half of a rate is for clusters, so that beyond it none is found
-_REST_LEVEL = 0.05  # of what is left of a cluster when closer ones are taken out of it
+_PART_LEVEL = 0.05  # of a part of a cluster, among all clusters of the log
+_LEAST_WITHIN = 0.9  # of the requests of a part
 _LEAST_SKEW = 1e-3
 _MOST_CUBED = 1_000
 Bools = npt.NDArray[np.bool_]
@@ -44,24 +46,42 @@ def best_clusters(
         ranks: Of the reference's clusters.
     """
     account_N = placed.table.account_N
-    totals_A, first_s_A = account_totals(placed)
+    totals = account_totals(placed)
+    level = _PART_LEVEL / max(len(clusters), 1)
+
+    def is_odd(linked_M: Indices) -> bool:
+        accounts = np.unique(account_N[linked_M]).astype(np.int64)
+        if len(accounts) < LEAST_ACCOUNTS or len(linked_M) < LEAST_REQUESTS:
+            return False
+        figures_F = cluster_figures(placed, Cluster(accounts, linked_M), *totals)
+        return ranks.compare(figures_F).p_value <= level
+
     best_A = np.full(len(placed.table.accounts), -1, np.int64)
-    for number in np.argsort(p_C, kind="stable").tolist():
-        if p_C[number] > _MOST_P:
-            break
+    order = [number for number in np.argsort(p_C, kind="stable").tolist() if p_C[number] <= _MOST_P]
+    for place, number in enumerate(order):
         linked_M = clusters[number].linked_M
         is_left_M = best_A[account_N[linked_M]] < 0
         if not is_left_M.all():
             linked_M = linked_M[is_left_M]
-            rest = Cluster(np.unique(account_N[linked_M]).astype(np.int64), linked_M)
-            if len(rest.accounts) < LEAST_ACCOUNTS or len(linked_M) < LEAST_REQUESTS:
+            if not is_odd(linked_M):
                 continue
-            figures_F = cluster_figures(placed, rest, totals_A, first_s_A)
-            if ranks.compare(figures_F).p_value > _REST_LEVEL:
-                continue
+        odd = [clusters[later] for later in order[place + 1 :] if p_C[later] <= level]
+        close = _closest(linked_M, odd)
+        if close is not None:
+            rest_M = linked_M[~np.isin(account_N[linked_M], close.accounts)]
+            linked_M = linked_M if is_odd(rest_M) else np.intersect1d(linked_M, close.linked_M)
         account_M = account_N[linked_M]
         best_A[np.unique(account_M)[fitting(account_M, placed.direction_ND[linked_M])]] = number
     return best_A
+
+
+def _closest(linked_M: Indices, clusters: Sequence[Cluster]) -> Cluster | None:
+    """The first of some clusters that is a part of these requests."""
+    for close in clusters:
+        num_both = len(np.intersect1d(close.linked_M, linked_M, assume_unique=True))
+        if num_both >= _LEAST_WITHIN * len(close.linked_M) and num_both < len(linked_M):
+            return close
+    return None
 
 
 def fitting(account_M: npt.NDArray[np.int32], direction_MD: Directions) -> Bools:
