@@ -2,8 +2,8 @@
 
 A cluster is found as a whole, and an account is answered by itself: it has to fit what was found.
 Where a wide cluster has a closer one in it that would be found by itself, the closer one explains
-the wide one, unless what is left of the wide one would be found too (after closed tests: Marcus,
-Peritz & Gabriel 1976).
+the wide one, unless what is left of the wide one is odd too, and its accounts are slices as well
+(after closed tests: Marcus, Peritz & Gabriel 1976).
 
 Letters: M requests of a cluster, A accounts, C clusters, D dimensions, S some accounts.
 """
@@ -29,7 +29,9 @@ _LEAST_OWN = 2  # one request in a frame is no pattern
 _LEAST_SHARE = 0.25  # of the median account's requests
 _LEVEL = 0.01  # slices of a sweep that are lost by chance
 _MOST_P = 0.5  # half of a rate is for clusters, so that beyond it none is found
-_PART_LEVEL = 0.05  # of a part of a cluster, among all clusters of the log
+_CLOSE_LEVEL = 0.05  # of a close cluster, among all clusters of the log
+_REST_LEVEL = 0.05  # of what is left of a wide one
+_LEAST_FITTING = 0.75  # of its accounts; of slices of one sweep nearly all do
 _LEAST_WITHIN = 0.9  # of the requests of a part
 _LEAST_SKEW = 1e-3
 _MOST_CUBED = 1_000
@@ -47,14 +49,16 @@ def best_clusters(
     """
     account_N = placed.table.account_N
     totals = account_totals(placed)
-    level = _PART_LEVEL / max(len(clusters), 1)
 
-    def is_odd(linked_M: Indices) -> bool:
-        accounts = np.unique(account_N[linked_M]).astype(np.int64)
-        if len(accounts) < LEAST_ACCOUNTS or len(linked_M) < LEAST_REQUESTS:
+    def stands(rest_M: Indices) -> bool:
+        accounts = np.unique(account_N[rest_M]).astype(np.int64)
+        if len(accounts) < LEAST_ACCOUNTS or len(rest_M) < LEAST_REQUESTS:
             return False
-        figures_F = cluster_figures(placed, Cluster(accounts, linked_M), *totals)
-        return ranks.compare(figures_F).p_value <= level
+        fits_A = fitting(account_N[rest_M], placed.direction_ND[rest_M])
+        if fits_A.mean() < _LEAST_FITTING:
+            return False
+        figures_F = cluster_figures(placed, Cluster(accounts, rest_M), *totals)
+        return ranks.compare(figures_F).p_value <= _REST_LEVEL
 
     best_A = np.full(len(placed.table.accounts), -1, np.int64)
     order = [number for number in np.argsort(p_C, kind="stable").tolist() if p_C[number] <= _MOST_P]
@@ -63,13 +67,13 @@ def best_clusters(
         is_left_M = best_A[account_N[linked_M]] < 0
         if not is_left_M.all():
             linked_M = linked_M[is_left_M]
-            if not is_odd(linked_M):
+            if not stands(linked_M):
                 continue
-        odd = [clusters[later] for later in order[place + 1 :] if p_C[later] <= level]
+        odd = [clusters[c] for c in order[place + 1 :] if p_C[c] <= _CLOSE_LEVEL / len(clusters)]
         close = _closest(linked_M, odd)
         if close is not None:
             rest_M = linked_M[~np.isin(account_N[linked_M], close.accounts)]
-            linked_M = linked_M if is_odd(rest_M) else np.intersect1d(linked_M, close.linked_M)
+            linked_M = linked_M if stands(rest_M) else np.intersect1d(linked_M, close.linked_M)
         account_M = account_N[linked_M]
         best_A[np.unique(account_M)[fitting(account_M, placed.direction_ND[linked_M])]] = number
     return best_A
