@@ -2,8 +2,7 @@
 
 A cluster is found as a whole, and an account is answered by itself: it has to fit what was found.
 Where a wide cluster has a closer one in it that would be found by itself, the closer one explains
-the wide one, unless what is left of the wide one is odd too, and its accounts are slices as well
-(after closed tests: Marcus, Peritz & Gabriel 1976).
+the wide one, unless accounts that are left of the wide one are slices of the sweep as well.
 
 Letters: M requests of a cluster, A accounts, C clusters, D dimensions, S some accounts.
 """
@@ -16,74 +15,60 @@ from scipy.special import gammaincc
 
 from stillhouse.traffic._clusters import (
     LEAST_ACCOUNTS,
-    LEAST_REQUESTS,
     Cluster,
-    account_totals,
-    cluster_figures,
 )
 from stillhouse.traffic._map import Directions
-from stillhouse.traffic._ranks import Ranks
 from stillhouse.traffic._windows import Floats, Indices, Placed
 
 _LEAST_OWN = 2  # one request in a frame is no pattern
 _LEAST_SHARE = 0.25  # of the median account's requests
 _LEVEL = 0.01  # slices of a sweep that are lost by chance
 _MOST_P = 0.5  # half of a rate is for clusters, so that beyond it none is found
-_CLOSE_LEVEL = 0.05  # of a close cluster, among all clusters of the log
-_REST_LEVEL = 0.05  # of what is left of a wide one
-_LEAST_FITTING = 0.75  # of its accounts; of slices of one sweep nearly all do
+_LEVEL_C = 0.05  # of a close cluster, among all clusters of the log
+_LEAST_FITTING = 0.75  # of what is left of a wide one; of slices of one sweep nearly all fit
 _LEAST_WITHIN = 0.9  # of the requests of a part
 _LEAST_SKEW = 1e-3
 _MOST_CUBED = 1_000
 Bools = npt.NDArray[np.bool_]
 
 
-def best_clusters(
-    placed: Placed, clusters: Sequence[Cluster], p_C: Floats, ranks: Ranks
-) -> Indices:
+def best_clusters(placed: Placed, clusters: Sequence[Cluster], p_C: Floats) -> Indices:
     """(A,) which cluster that an account of a log fits has the smallest p-value; -1 for none.
 
     Args:
         p_C: Of clusters.
-        ranks: Of the reference's clusters.
     """
-    account_N = placed.table.account_N
-    totals = account_totals(placed)
-
-    def stands(rest_M: Indices) -> bool:
-        accounts = np.unique(account_N[rest_M]).astype(np.int64)
-        if len(accounts) < LEAST_ACCOUNTS or len(rest_M) < LEAST_REQUESTS:
-            return False
-        fits_A = fitting(account_N[rest_M], placed.direction_ND[rest_M])
-        if fits_A.mean() < _LEAST_FITTING:
-            return False
-        figures_F = cluster_figures(placed, Cluster(accounts, rest_M), *totals)
-        return ranks.compare(figures_F).p_value <= _REST_LEVEL
-
     best_A = np.full(len(placed.table.accounts), -1, np.int64)
     order = [number for number in np.argsort(p_C, kind="stable").tolist() if p_C[number] <= _MOST_P]
     for place, number in enumerate(order):
-        linked_M = clusters[number].linked_M
-        is_left_M = best_A[account_N[linked_M]] < 0
-        if not is_left_M.all():
-            linked_M = linked_M[is_left_M]
-            if not stands(linked_M):
-                continue
-        odd = [clusters[c] for c in order[place + 1 :] if p_C[c] <= _CLOSE_LEVEL / len(clusters)]
-        close = _closest(linked_M, odd)
-        if close is not None:
-            rest_M = linked_M[~np.isin(account_N[linked_M], close.accounts)]
-            linked_M = linked_M if stands(rest_M) else np.intersect1d(linked_M, close.linked_M)
-        account_M = account_N[linked_M]
-        best_A[np.unique(account_M)[fitting(account_M, placed.direction_ND[linked_M])]] = number
+        cluster = clusters[number]
+        account_M = placed.table.account_N[cluster.linked_M]
+        fits_A = fitting(account_M, placed.direction_ND[cluster.linked_M])
+        is_left_A = best_A[cluster.accounts] < 0
+        close = None
+        if is_left_A.all():
+            later = [clusters[c] for c in order[place + 1 :] if p_C[c] <= _LEVEL_C / len(clusters)]
+            close = _closest(cluster, later)
+        is_rest_A = is_left_A if close is None else ~np.isin(cluster.accounts, close.accounts)
+        is_all = close is None and is_left_A.all()
+        if is_all or (
+            is_rest_A.sum() >= LEAST_ACCOUNTS and fits_A[is_rest_A].mean() >= _LEAST_FITTING
+        ):
+            best_A[cluster.accounts[is_left_A & fits_A]] = number
+        elif close is not None:
+            account_M = placed.table.account_N[close.linked_M]
+            fits_A = fitting(account_M, placed.direction_ND[close.linked_M])
+            best_A[close.accounts[fits_A]] = number
     return best_A
 
 
-def _closest(linked_M: Indices, clusters: Sequence[Cluster]) -> Cluster | None:
-    """The first of some clusters that is a part of these requests."""
+def _closest(wide: Cluster, clusters: Sequence[Cluster]) -> Cluster | None:
+    """The first of some clusters that is a part of another."""
     for close in clusters:
-        num_both = len(np.intersect1d(close.linked_M, linked_M, assume_unique=True))
-        if num_both >= _LEAST_WITHIN * len(close.linked_M) and num_both < len(linked_M):
+        num_both = len(np.intersect1d(close.linked_M, wide.linked_M, assume_unique=True))
+        if num_both >= _LEAST_WITHIN * len(close.linked_M) and len(close.accounts) < len(
+            wide.accounts
+        ):
             return close
     return None
 

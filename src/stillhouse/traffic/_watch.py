@@ -124,7 +124,7 @@ def compare_accounts(placed: Placed, reference: Reference) -> AccountEvidence:
     p_C = np.ones(len(found))
     if ranks is not None:
         p_C = np.array([ranks.compare(figures_F).p_value for _, figures_F in found], np.float64)
-        best_A = best_clusters(placed, [cluster for cluster, _ in found], p_C, ranks)
+        best_A = best_clusters(placed, [cluster for cluster, _ in found], p_C)
     return AccountEvidence(window_p_A, looks, found, p_C, best_A)
 
 
