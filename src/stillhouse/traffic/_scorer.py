@@ -70,14 +70,15 @@ def scores(kind: Kind, usual: Usual, figures_RF: Floats) -> Floats:
 
 def soft_minimum(weights_KG: Floats, distances_RF: Floats) -> Floats:
     """(R,) minus the log of the sum of the odds of all kinds against extraction."""
-    return -logsumexp(-_sums(weights_KG, distances_RF), axis=1)
+    return np.asarray(-logsumexp(-_sums(weights_KG, distances_RF), axis=1), np.float64)
 
 
 def added(kind: Kind, distances_F: Floats) -> Floats:
     """(F,) what each figure adds to the score, against the kinds that a row is most like."""
     weights_KG = weights(kind)
     share_K = softmax(-_sums(weights_KG, distances_F[None])[0])
-    return (share_K @ weights_KG[:, 1:]) * distances_F
+    added_F: Floats = (share_K @ weights_KG[:, 1:]) * distances_F
+    return added_F
 
 
 def _sums(weights_KG: Floats, distances_RF: Floats) -> Floats:
@@ -112,4 +113,5 @@ def fit_weights(
     start = np.zeros(num * rows_RG.shape[1])
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1_000})
     weights_CG = np.asarray(found.x, np.float64).reshape(num, -1)
-    return weights_CG[-1] - weights_CG[:-1]
+    weights_KG: Floats = weights_CG[-1] - weights_CG[:-1]
+    return weights_KG

@@ -160,7 +160,8 @@ def _swept(frames: Sequence[Indices], direction_MD: Directions) -> float:
     across = (total_D @ total_D - within) / max(num**2 - (with_content**2).sum(), 1.0)
     own = (within - num) / max(float((with_content * (with_content - 1)).sum()), 1.0)
     alike = (across + _LEAST_ALIKE) / (max(own, 0.0) + _LEAST_ALIKE)
-    return math.log(counts.sum() ** 2 / (counts**2).sum()) * min(max(alike, 0.0), 1.0)
+    effective = float(counts.sum() ** 2 / (counts**2).sum())
+    return math.log(effective) * min(max(float(alike), 0.0), 1.0)
 
 
 def log_odds(num_of: int, num: int) -> float:
