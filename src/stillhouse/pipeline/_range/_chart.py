@@ -13,7 +13,7 @@ from markupsafe import Markup
 from stillhouse.pages import Figure, Scale, drawing, element, nice_ticks, shorten, text_width
 
 _WIDE_PX, _NARROW_PX = 1040.0, 360.0
-_TOP, _BOTTOM, _LEFT, _RIGHT = 46.0, 44.0, 46.0, 14.0
+_TOP, _BOTTOM, _LEFT, _RIGHT = 46.0, 44.0, 46.0, 20.0
 _ROW = 16.0
 _LEAST_HEIGHT = 340.0
 _NO_TEST = 52.0  # px of the strip for what has no test
