@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -29,6 +30,7 @@ from stillhouse.artifacts import (
     StudentInfo,
     TeacherRef,
     begin_artifact,
+    hold_artifact,
     open_artifact,
 )
 from stillhouse.errors import ConfigError, FolderBusyError, IntegrityError, SignatureError
@@ -365,6 +367,19 @@ def test_signers_at_once_lose_no_signature(tmp_path: Path) -> None:
     found = check_attestations(artifact.path, now=clock())
     assert sorted(one.signer for one in found) == sorted(2 * [key.public.name for key in keys])
     assert not (artifact.path / ".work").exists()
+
+
+def test_who_holds_an_artefact_and_lets_it_go_disturbs_nobody(tmp_path: Path) -> None:
+    def hold(_: int) -> int:
+        held = 0
+        for _ in range(1500):
+            with suppress(FolderBusyError), hold_artifact(tmp_path):
+                held += 1
+        return held
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(hold, range(8)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_leftovers_of_a_killed_stage_do_not_stop_signing(key: PrivateKey, tmp_path: Path) -> None:

@@ -24,8 +24,10 @@ def hold_artifact(path: Path) -> Iterator[None]:
     """
     lock = None
     while lock is None:
-        (path / WORK_NAME).mkdir(exist_ok=True)
-        # Whoever is done meanwhile removes the folder of the lock.
+        # Whoever is done meanwhile removes the folder of the lock; `exist_ok` would look for it
+        # once more, and raise.
+        with suppress(FileExistsError):
+            (path / WORK_NAME).mkdir()
         with suppress(FileNotFoundError):
             lock = FolderLock(path / LOCK_NAME, owner=path)
     try:
