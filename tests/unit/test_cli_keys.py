@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_process import Ran, run_there, write_prompts
+from cli_process import Ran, run_here, run_there, write_prompts
 from tests.mock_provider import MockProvider
 
 from stillhouse.teachers._providers import PROVIDERS
@@ -36,12 +36,18 @@ def check_refused(ran: Ran, name: str, folder: Path, provider: MockProvider) -> 
 
 @pytest.mark.parametrize("name", list(WITH_KEYS))
 def test_collect_names_the_variable_before_anything_is_sent(
-    provider: MockProvider, tmp_path: Path, name: str
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    provider: MockProvider,
+    tmp_path: Path,
+    name: str,
 ) -> None:
     write_prompts(tmp_path / "prompts.jsonl")
+    monkeypatch.chdir(tmp_path)
+    for variable, value in without_key(provider, name).items():
+        monkeypatch.setenv(variable, value)
     words = ("collect", "prompts.jsonl", "--teacher", f"{name}:mock-small", "--out", "run/c")
-    ran = run_there(*words, cwd=tmp_path, **without_key(provider, name))
-    check_refused(ran, name, tmp_path, provider)
+    check_refused(run_here(capsys, *words), name, tmp_path, provider)
 
 
 def test_a_blank_key_is_none(provider: MockProvider, tmp_path: Path) -> None:

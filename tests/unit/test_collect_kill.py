@@ -64,6 +64,7 @@ class Standing:
         self.maybe_paid = self.open_now + self.lost
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
 def test_twenty_kills_lose_no_completion_and_repeat_only_what_was_in_flight(
     tmp_path: Path,

@@ -196,7 +196,7 @@ class TwoWorkers(RuleBasedStateMachine):
 
 TestTwoWorkers = TwoWorkers.TestCase
 TestTwoWorkers.settings = settings(
-    max_examples=50,
+    max_examples=25,
     stateful_step_count=25,
     deadline=None,
     derandomize=True,

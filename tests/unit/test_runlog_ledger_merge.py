@@ -66,7 +66,7 @@ def a_ledger(path: Path, *outcomes: tuple[int, str]) -> Path:
     return path
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(calls)
 def test_any_split_of_calls_merges_to_what_one_ledger_holds(
     made: list[tuple[int, str, int]],

@@ -115,6 +115,7 @@ def capture_of(
     capture(dataset, out, teacher=teacher, config=config, on_progress=on_progress)
 
 
+@pytest.mark.slow
 def test_a_killed_capture_resumes_to_the_same_artefact(chain: "Chain", tmp_path: Path) -> None:
     from tiny_chain import write_dataset
 

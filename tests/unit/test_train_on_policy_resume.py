@@ -78,10 +78,11 @@ def killed_twice(chain: Chain, out: Path, config: TrainConfig, seed: str) -> Non
 
 KILLED = [
     "rollouts",
-    "policy gradient",
-    "policy gradient with a baseline",
-    "distillm2",
     "hidden states",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("policy gradient", "policy gradient with a baseline", "distillm2")
+    ),
 ]
 
 
