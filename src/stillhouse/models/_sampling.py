@@ -84,7 +84,7 @@ def sampling_law(logits_V: Tensor, *, temperature: float, top_p: float) -> Tenso
     log_normaliser = torch.logsumexp(scaled_V, dim=0)
     cumulative_M = (sorted_M - log_normaliser).double().exp().cumsum(dim=0)
     for most in (_LIKELY, len(scaled_V)):
-        if float(cumulative_M[-1:].sum()) < top_p:
+        if float(cumulative_M[-1:].sum()) < top_p:  # 0 where equals left none
             sorted_M, ids_M = _likeliest(scaled_V, most)
             cumulative_M = (sorted_M - log_normaliser).double().exp().cumsum(dim=0)
     size = min(int(torch.searchsorted(cumulative_M, top_p)) + 1, len(ids_M))

@@ -40,7 +40,7 @@ CLUSTER_FIGURES = (
     "evenness",
     "newcomers",
 )
-LEAST_ACCOUNTS, LEAST_REQUESTS = 4, 30
+LEAST_MEMBERS, _LEAST_REQUESTS = 4, 30
 # Jaccard of the accounts of two buckets that are put together. The lower one puts all frames of a
 # campaign together; the higher one keeps them apart from a common phrase that many others use too.
 _SAME_ACCOUNTS = (0.3, 0.7)
@@ -77,7 +77,7 @@ def find_clusters(placed: Placed) -> list[Cluster]:
         (np.ones(len(request_R), np.int32), (bucket_R, table.account_N[request_R])),
         (len(keys_G), len(table.accounts)),
     ).tocsr()
-    is_shared_G = np.diff(uses.indptr) >= LEAST_ACCOUNTS
+    is_shared_G = np.diff(uses.indptr) >= LEAST_MEMBERS
     if not is_shared_G.any():
         return []
     number_G = np.cumsum(is_shared_G) - 1
@@ -98,7 +98,7 @@ def _clusters(
     edges = np.flatnonzero(np.diff(group_R)) + 1
     for part in np.split(request_R, edges):
         linked_M = np.unique(part)
-        if len(linked_M) >= LEAST_REQUESTS:
+        if len(linked_M) >= _LEAST_REQUESTS:
             yield Cluster(np.unique(account_N[linked_M]).astype(np.int64), linked_M)
 
 

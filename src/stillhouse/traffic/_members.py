@@ -13,10 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaincc
 
-from stillhouse.traffic._clusters import (
-    LEAST_ACCOUNTS,
-    Cluster,
-)
+from stillhouse.traffic._clusters import LEAST_MEMBERS, Cluster
 from stillhouse.traffic._map import Directions
 from stillhouse.traffic._windows import Floats, Indices, Placed
 
@@ -52,7 +49,7 @@ def best_clusters(placed: Placed, clusters: Sequence[Cluster], p_C: Floats) -> I
         is_rest_A = is_left_A if close is None else ~np.isin(cluster.accounts, close.accounts)
         is_all = close is None and is_left_A.all()
         if is_all or (
-            is_rest_A.sum() >= LEAST_ACCOUNTS and fits_A[is_rest_A].mean() >= _LEAST_FITTING
+            is_rest_A.sum() >= LEAST_MEMBERS and fits_A[is_rest_A].mean() >= _LEAST_FITTING
         ):
             best_A[cluster.accounts[is_left_A & fits_A]] = number
         elif close is not None:
