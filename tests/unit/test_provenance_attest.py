@@ -382,6 +382,12 @@ def test_who_holds_an_artefact_and_lets_it_go_disturbs_nobody(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_link_that_leads_nowhere_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / ".work").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError), hold_artifact(tmp_path):
+        pass
+
+
 def test_leftovers_of_a_killed_stage_do_not_stop_signing(key: PrivateKey, tmp_path: Path) -> None:
     artifact = make_artifact(tmp_path / "a")
     (artifact.path / ".work").mkdir()

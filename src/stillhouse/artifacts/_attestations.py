@@ -22,12 +22,15 @@ def hold_artifact(path: Path) -> Iterator[None]:
     Raises:
         FolderBusyError: another process writes the folder.
     """
-    lock = None
+    lock, work = None, path / WORK_NAME
     while lock is None:
         # Whoever is done meanwhile removes the folder of the lock; `exist_ok` would look for it
         # once more, and raise.
-        with suppress(FileExistsError):
-            (path / WORK_NAME).mkdir()
+        try:
+            work.mkdir()
+        except FileExistsError:
+            if work.is_symlink() and not work.exists():  # there and not there for ever
+                raise
         with suppress(FileNotFoundError):
             lock = FolderLock(path / LOCK_NAME, owner=path)
     try:
@@ -35,7 +38,7 @@ def hold_artifact(path: Path) -> Iterator[None]:
     finally:
         lock.remove()
         with suppress(OSError):  # a stage that was killed after its manifest leaves a file there
-            (path / WORK_NAME).rmdir()
+            work.rmdir()
 
 
 def write_attestations(path: Path, data: bytes) -> None:
